@@ -1,0 +1,95 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is really on the table: for evaluation and training only.
+
+The camera that a node sees carries none of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.camera.tabletop.render import Rendering
+from molmo_ros.camera.tabletop.scene import Scene
+
+_WELL_INSIDE = 0.5
+_NEARLY_DEEPEST = 0.85
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """One object as a rendering shows it.
+
+    Attributes:
+        kind, colour: its names.
+        mask: (H, W) bool, its visible pixels.
+        visible_pixels: how many those are.
+        visible_fraction: of its silhouette, 0..1.
+        target: (u, v) the pixel to point at, integers at pixel centres: the middle of the mask
+            where that lies well inside it, else a pixel deep inside the mask near its middle.
+            NaN where nothing of the object is seen.
+        position: (3,) float64 metres, optical frame: the surface at the target's pixel.
+        T_optical_object: (4, 4) float64, pose of the middle of its base.
+    """
+
+    kind: str
+    colour: str
+    mask: NDArray[np.bool_]
+    visible_pixels: int
+    visible_fraction: float
+    target: tuple[float, float]
+    position: NDArray[np.float64]
+    T_optical_object: NDArray[np.float64]
+
+
+def truth_of(scene: Scene, rendering: Rendering) -> tuple[Truth, ...]:
+    """The truth of every object, in the scene's order, as seen in a rendering of that scene."""
+    return tuple(_truth(scene, rendering, i) for i in range(len(scene.objects)))
+
+
+def _truth(scene: Scene, rendering: Rendering, index: int) -> Truth:
+    item = scene.objects[index]
+    mask = rendering.instances == index + 1
+    target, position = _target(mask, rendering)
+    seen = int(np.count_nonzero(mask))
+    return Truth(
+        item.kind,
+        item.colour,
+        mask,
+        seen,
+        seen / max(int(rendering.silhouettes[index]), 1),
+        target,
+        position,
+        np.linalg.inv(scene.T_world_camera) @ item.T_world_object,
+    )
+
+
+def _target(
+    mask: NDArray[np.bool_], rendering: Rendering
+) -> tuple[tuple[float, float], NDArray[np.float64]]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return (np.nan, np.nan), np.full(3, np.nan)
+    top, left = rows[0], columns[0]
+    u, v = _middle(mask[top : rows[-1] + 1, left : columns[-1] + 1])
+    u, v = u + int(left), v + int(top)
+    k = rendering.intrinsics
+    z = float(rendering.depth[v, u])
+    position = np.array([(u - k.cx) / k.fx * z, (v - k.cy) / k.fy * z, z])
+    return (float(u), float(v)), position
+
+
+def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Column and row of the pixel to point at in a mask that is not empty."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    rows, columns = np.nonzero(mask)
+    v, u = rows.mean(), columns.mean()
+    if depth[round(v), round(u)] >= _WELL_INSIDE * depth.max():
+        return round(u), round(v)
+    rows, columns = np.nonzero(depth >= _NEARLY_DEEPEST * depth.max())
+    nearest = np.argmin((rows - v) ** 2 + (columns - u) ** 2)
+    return int(columns[nearest]), int(rows[nearest])
