@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rendered tabletop: seeded scenes, a perfect RGB-D picture of them, and their truth."""
 
+from molmo_ros.camera.tabletop.layout import COLOURS, EASY, TableSpec, make_scene
 from molmo_ros.camera.tabletop.render import Rendering, render
-from molmo_ros.camera.tabletop.scene import COLOURS, EASY, Scene, TableSpec, make_scene
+from molmo_ros.camera.tabletop.scene import Object, Scene
 from molmo_ros.camera.tabletop.truth import Truth, truth_of
 
 __all__ = [
     'COLOURS',
     'EASY',
+    'Object',
     'Rendering',
     'Scene',
     'TableSpec',

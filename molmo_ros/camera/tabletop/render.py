@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from molmo_ros.camera.tabletop.patterns import SIZE, texture
 from molmo_ros.camera.tabletop.scene import (
-    Intrinsics,
     Object,
     Scene,
     outline_in_world,
     project,
 )
 from molmo_ros.camera.tabletop.shapes import mesh_of
+from molmo_ros.spatial.camera_model import CameraModel
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -48,7 +48,7 @@ class Rendering:
         instances: (H, W) int16; -1 background, 0 table, i the scene's object i - 1.
         normals: (H, W, 3) float32 unit shading normals in the optical frame; 0 on the background.
         silhouettes: (K,) int64, pixels each object would cover if nothing stood before it.
-        intrinsics: of this picture.
+        camera: of this picture.
     """
 
     color: NDArray[np.uint8]
@@ -56,7 +56,7 @@ class Rendering:
     instances: NDArray[np.int16]
     normals: Floats
     silhouettes: NDArray[np.int64]
-    intrinsics: Intrinsics
+    camera: CameraModel
 
 
 def render(scene: Scene, width: int = 640, height: int = 480, *, smooth: bool = False) -> Rendering:
@@ -67,7 +67,7 @@ def render(scene: Scene, width: int = 640, height: int = 480, *, smooth: bool = 
         width, height: pixels; the scene's camera is read out at this size.
         smooth: four more rays for each pixel on an edge (of an object or a shadow); color only.
     """
-    camera = scene.intrinsics.resized(width, height)
+    camera = scene.camera.resized(width, height)
     rays = _grid(camera)
     surface = _trace(scene, rays)
     color = _shade(scene, rays, surface)
@@ -87,7 +87,7 @@ def render(scene: Scene, width: int = 640, height: int = 480, *, smooth: bool = 
 
 def visible_fractions(scene: Scene, width: int, height: int) -> NDArray[np.float64]:
     """(K,) seen part of each object's silhouette, judged at the given size."""
-    surface = _trace(scene, _grid(scene.intrinsics.resized(width, height)))
+    surface = _trace(scene, _grid(scene.camera.resized(width, height)))
     seen = np.bincount(surface.instances + 1, minlength=len(scene.objects) + 2)[2:]
     return seen / np.maximum(surface.silhouettes, 1)
 
@@ -100,7 +100,7 @@ class _Rays:
     v: Floats
     x: Floats
     y: Floats
-    camera: Intrinsics
+    camera: CameraModel
     grid: bool
 
     def within(self, box: NDArray[np.float64]) -> Indices:
@@ -125,13 +125,13 @@ class _Surface:
     silhouettes: NDArray[np.int64]
 
 
-def _rays(u: Floats, v: Floats, camera: Intrinsics, grid: bool) -> _Rays:
-    x = (u - np.float32(camera.cx)) * np.float32(1 / camera.fx)
-    y = (v - np.float32(camera.cy)) * np.float32(1 / camera.fy)
+def _rays(u: Floats, v: Floats, camera: CameraModel, grid: bool) -> _Rays:
+    (fx, _, cx), (_, fy, cy) = camera.K[:2].astype(np.float32)
+    x, y = (u - cx) / fx, (v - cy) / fy
     return _Rays(u, v, x, y, camera, grid)
 
 
-def _grid(camera: Intrinsics) -> _Rays:
+def _grid(camera: CameraModel) -> _Rays:
     u = np.tile(np.arange(camera.width, dtype=np.float32), camera.height)
     v = np.repeat(np.arange(camera.height, dtype=np.float32), camera.width)
     return _rays(u, v, camera, True)
@@ -232,14 +232,10 @@ def _interpolated(kind: str, hit: dict[str, Any], at: Indices) -> Floats:
     return normals
 
 
-def _box(world: NDArray[np.float64], scene: Scene, camera: Intrinsics) -> NDArray[np.float64]:
-    """(4,) pixels bounding world points, with some room, at the size of ``camera``."""
-    uv = project(world, scene)
-    scale = np.array([camera.width, camera.height]) / [
-        scene.intrinsics.width,
-        scene.intrinsics.height,
-    ]
-    low, high = (uv.min(0) + 0.5) * scale - 0.5, (uv.max(0) + 0.5) * scale - 0.5
+def _box(world: NDArray[np.float64], scene: Scene, camera: CameraModel) -> NDArray[np.float64]:
+    """(4,) pixels bounding world points, with some room."""
+    uv = project(world, scene.T_world_camera, camera)
+    low, high = uv.min(0), uv.max(0)
     room = 1.5 + 0.01 * (high - low)
     return np.concatenate([low - room, high + room])
 

@@ -1,66 +1,22 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Seeded scenes: what lies on the table, where, under which light and camera.
+"""What a scene is: things on a table, a light, a camera. Plain data and its geometry.
 
-A scene is plain data. Frames: world (table top is z = 0, z up, origin in the middle of the table)
-and the camera's optical frame (x right, y down, z forward). Pixel coordinates have their integers
-at pixel centres, as in camera_info.
+Frames: world (the table top is z = 0, z up, origin in the middle of the table) and the camera's
+optical frame (x right, y down, z forward). Pixels have their integers at pixel centres.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.camera.tabletop.shapes import KINDS, outline_of
+from molmo_ros.camera.tabletop.shapes import outline_of
+from molmo_ros.spatial.camera_model import CameraModel
 
 Vector = tuple[float, float, float]
-
-COLOURS: dict[str, Vector] = {
-    'red': (0.83, 0.07, 0.08),
-    'green': (0.10, 0.62, 0.16),
-    'blue': (0.07, 0.24, 0.86),
-    'yellow': (0.98, 0.85, 0.06),
-    'orange': (1.00, 0.47, 0.03),
-    'purple': (0.50, 0.13, 0.66),
-    'white': (0.96, 0.96, 0.95),
-    'black': (0.07, 0.07, 0.08),
-}
-"""Colour names and their albedo, RGB in 0..1 as displayed."""
-
-TABLE_COLOURS: dict[str, Vector] = {
-    'oak': (0.68, 0.57, 0.44),
-    'walnut': (0.47, 0.38, 0.31),
-    'beige': (0.70, 0.66, 0.58),
-    'grey': (0.55, 0.56, 0.57),
-    'dark grey': (0.37, 0.38, 0.40),
-}
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """A pinhole camera without distortion; pixels, integers at pixel centres."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    width: int
-    height: int
-
-    def resized(self, width: int, height: int) -> Intrinsics:
-        """The same camera read out at another size."""
-        x, y = width / self.width, height / self.height
-        return Intrinsics(
-            self.fx * x,
-            self.fy * y,
-            (self.cx + 0.5) * x - 0.5,
-            (self.cy + 0.5) * y - 0.5,
-            width,
-            height,
-        )
 
 
 @dataclass(frozen=True)
@@ -128,6 +84,7 @@ class Scene:
 
     Attributes:
         T_world_camera: (4, 4) float64, pose of the optical frame in the world.
+        camera: a pinhole without distortion; pictures of another size show the same view.
         background: RGB in 0..1 of what is behind the table.
     """
 
@@ -136,58 +93,13 @@ class Scene:
     table: Table
     light: Light
     T_world_camera: NDArray[np.float64]
-    intrinsics: Intrinsics
+    camera: CameraModel
     background: Vector
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """What scenes may hold. The default is the easy table: few, large, distinct things.
-
-    Attributes:
-        min_width, max_width: larger side of an object's bounding box, fraction of the image width.
-        max_cover: how much of the lesser of two bounding boxes the other may cover.
-        margin: distance of an object's bounding box from the image border, fraction of its size.
-        min_visible: fraction of an object's silhouette that must be seen.
-    """
-
-    kinds: tuple[str, ...] = ('ball', 'box', 'bottle', 'mug', 'bowl', 'banana', 'cone', 'ring')
-    colours: tuple[str, ...] = tuple(COLOURS)
-    min_objects: int = 2
-    max_objects: int = 5
-    scale: tuple[float, float] = (0.9, 1.2)
-    min_width: float = 0.11
-    max_width: float = 0.28
-    max_cover: float = 0.3
-    margin: float = 0.035
-    min_visible: float = 0.7
-    distance: tuple[float, float] = (0.55, 0.85)
-    tilt_deg: tuple[float, float] = (36.0, 56.0)
-    hfov_deg: tuple[float, float] = (52.0, 60.0)
-
-
-EASY = TableSpec()
-
-
-def make_scene(seed: int, spec: TableSpec = EASY, width: int = 640, height: int = 480) -> Scene:
-    """The scene of a seed: the same on every machine.
-
-    Args:
-        seed: any non-negative integer.
-        spec: what the scene may hold.
-        width, height: pixels of the camera; rendering at another size of the same shape shows the
-            same picture.
-    """
-    rng = np.random.default_rng(seed)
-    while True:
-        scene = _draw(rng, seed, spec, width, height)
-        if scene is not None and _all_visible(scene, spec):
-            return scene
 
 
 def bounding_box(item: Object, scene: Scene) -> NDArray[np.float64]:
     """(4,) left, top, right, bottom of an object in pixels, hidden parts included."""
-    uv = project(outline_in_world(item), scene)
+    uv = project(outline_in_world(item), scene.T_world_camera, scene.camera)
     return np.concatenate([uv.min(0), uv.max(0)])
 
 
@@ -197,172 +109,9 @@ def outline_in_world(item: Object) -> NDArray[np.float64]:
     return (outline_of(item.kind) * item.scale) @ pose[:3, :3].T + pose[:3, 3]
 
 
-def project(xyz: NDArray[np.float64], scene: Scene) -> NDArray[np.float64]:
-    """(..., 2) pixels of (..., 3) world points in front of the camera."""
-    camera, k = scene.T_world_camera, scene.intrinsics
-    optical = (xyz - camera[:3, 3]) @ camera[:3, :3]
-    return optical[..., :2] / optical[..., 2:] * [k.fx, k.fy] + [k.cx, k.cy]
-
-
-def _draw(
-    rng: np.random.Generator, seed: int, spec: TableSpec, width: int, height: int
-) -> Scene | None:
-    empty = Scene(
-        seed,
-        (),
-        _draw_table(rng),
-        _draw_light(rng),
-        _draw_camera_pose(rng, spec),
-        _draw_intrinsics(rng, spec, width, height),
-        tuple((rng.uniform(0.25, 0.8) + rng.uniform(-0.05, 0.05, 3)).tolist()),
-    )
-    count = int(rng.integers(spec.min_objects, spec.max_objects + 1))
-    names = [(kind, colour) for kind in spec.kinds for colour in spec.colours]
-    chosen = rng.choice(len(names), count, replace=False)
-    objects: list[Object] = []
-    boxes: list[NDArray[np.float64]] = []
-    for kind, colour in (names[i] for i in chosen):
-        placed = _place(rng, kind, colour, empty, spec, objects, boxes)
-        if placed is None:
-            return None
-        objects.append(placed[0])
-        boxes.append(placed[1])
-    return replace(empty, objects=tuple(objects))
-
-
-def _place(
-    rng: np.random.Generator,
-    kind: str,
-    colour: str,
-    scene: Scene,
-    spec: TableSpec,
-    objects: list[Object],
-    boxes: list[NDArray[np.float64]],
-) -> tuple[Object, NDArray[np.float64]] | None:
-    for _ in range(60):
-        item = _draw_object(rng, kind, colour, scene, spec)
-        if item is None:
-            continue
-        box = bounding_box(item, scene)
-        if (
-            _fits(box, scene.intrinsics, spec)
-            and all(_cover(box, other) <= spec.max_cover for other in boxes)
-            and not any(_touch(item, other) for other in objects)
-        ):
-            return item, box
-    return None
-
-
-def _draw_object(
-    rng: np.random.Generator, kind: str, colour: str, scene: Scene, spec: TableSpec
-) -> Object | None:
-    k, camera = scene.intrinsics, scene.T_world_camera
-    u, v = rng.uniform(0.06, 0.94) * k.width, rng.uniform(0.08, 0.96) * k.height
-    stretch = rng.uniform(-1, 1, 3) * KINDS[kind].stretch
-    if KINDS[kind].round:
-        stretch[1] = stretch[0]
-    scale = rng.uniform(*spec.scale) * (1 + stretch)
-    turn, gloss = rng.uniform(-np.pi, np.pi), float(rng.uniform(0.1, 0.45))
-    if KINDS[kind].telling_side:
-        turn *= 0.7
-    yaw = float(turn + np.arctan2(-camera[1, 2], -camera[0, 2]))
-    albedo = np.clip(
-        np.array(COLOURS[colour]) * rng.uniform(0.9, 1.05) + rng.uniform(-0.03, 0.03, 3), 0.02, 1
-    )
-    ray = camera[:3, :3] @ [(u - k.cx) / k.fx, (v - k.cy) / k.fy, 1.0]
-    if ray[2] > -0.05:
-        return None
-    x, y = (camera[:3, 3] - ray * camera[2, 3] / ray[2])[:2]
-    if abs(x) > scene.table.extent[0] - 0.1 or abs(y) > scene.table.extent[1] - 0.1:
-        return None
-    return Object(
-        kind,
-        colour,
-        tuple(albedo.tolist()),
-        (float(x), float(y), 0.0),
-        yaw,
-        tuple(scale.tolist()),
-        gloss,
-    )
-
-
-def _fits(box: NDArray[np.float64], k: Intrinsics, spec: TableSpec) -> bool:
-    size = max(box[2] - box[0], box[3] - box[1]) / k.width
-    x, y = spec.margin * k.width, spec.margin * k.height
-    return (
-        spec.min_width <= size <= spec.max_width
-        and box[0] >= x
-        and box[1] >= y
-        and box[2] <= k.width - 1 - x
-        and box[3] <= k.height - 1 - y
-    )
-
-
-def _cover(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    return float(shared / min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
-
-
-def _touch(a: Object, b: Object) -> bool:
-    gap = np.hypot(a.position[0] - b.position[0], a.position[1] - b.position[1])
-    return bool(gap < _reach(a) + _reach(b))
-
-
-def _reach(item: Object) -> float:
-    """Radius of the circle on the table that an object needs."""
-    flat = (outline_of(item.kind) * item.scale)[:, :2]
-    return float(np.sqrt((flat**2).sum(1).max()))
-
-
-def _all_visible(scene: Scene, spec: TableSpec) -> bool:
-    from molmo_ros.camera.tabletop.render import visible_fractions
-
-    k = scene.intrinsics
-    return bool((visible_fractions(scene, k.width // 4, k.height // 4) >= spec.min_visible).all())
-
-
-def _draw_table(rng: np.random.Generator) -> Table:
-    colour = str(rng.choice(list(TABLE_COLOURS)))
-    albedo = np.array(TABLE_COLOURS[colour]) * rng.uniform(0.93, 1.07)
-    return Table(
-        colour,
-        tuple(np.clip(albedo + rng.uniform(-0.012, 0.012, 3), 0, 1).tolist()),
-        'wood' if colour in ('oak', 'walnut') else 'plain',
-        float(rng.uniform(0, 2 * np.pi)),
-        (float(rng.uniform()), float(rng.uniform())),
-        (float(rng.uniform(0.6, 0.9)), float(rng.uniform(0.5, 0.8))),
-    )
-
-
-def _draw_light(rng: np.random.Generator) -> Light:
-    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(48, 78))
-    towards = (
-        float(np.cos(azimuth) * np.cos(elevation)),
-        float(np.sin(azimuth) * np.cos(elevation)),
-        float(np.sin(elevation)),
-    )
-    return Light(towards, float(rng.uniform(0.38, 0.5)), float(rng.uniform(0.54, 0.62)))
-
-
-def _draw_camera_pose(rng: np.random.Generator, spec: TableSpec) -> NDArray[np.float64]:
-    distance, tilt = rng.uniform(*spec.distance), np.radians(rng.uniform(*spec.tilt_deg))
-    azimuth, roll = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(-3, 3))
-    forward = np.array(
-        [np.cos(azimuth) * np.cos(tilt), np.sin(azimuth) * np.cos(tilt), -np.sin(tilt)]
-    )
-    right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
-    down = np.cross(forward, right)
-    pose = np.eye(4)
-    pose[:3, 0] = np.cos(roll) * right + np.sin(roll) * down
-    pose[:3, 1] = np.cos(roll) * down - np.sin(roll) * right
-    pose[:3, 2] = forward
-    pose[:3, 3] = np.array([*rng.uniform(-0.06, 0.06, 2), 0.02]) - distance * forward
-    return pose
-
-
-def _draw_intrinsics(
-    rng: np.random.Generator, spec: TableSpec, width: int, height: int
-) -> Intrinsics:
-    focal = width / 2 / np.tan(np.radians(rng.uniform(*spec.hfov_deg)) / 2)
-    cx, cy = rng.uniform(-0.01, 0.01, 2) * width + [(width - 1) / 2, (height - 1) / 2]
-    return Intrinsics(float(focal), float(focal), float(cx), float(cy), width, height)
+def project(
+    xyz: NDArray[np.float64], T_world_camera: NDArray[np.float64], camera: CameraModel
+) -> NDArray[np.float64]:
+    """(..., 2) pixels of (..., 3) world points in front of a camera without distortion."""
+    optical = (xyz - T_world_camera[:3, 3]) @ (T_world_camera[:3, :3] @ camera.K.T)
+    return optical[..., :2] / optical[..., 2:]

@@ -77,10 +77,7 @@ def _target(
     top, left = rows[0], columns[0]
     u, v = _middle(mask[top : rows[-1] + 1, left : columns[-1] + 1])
     u, v = u + int(left), v + int(top)
-    k = rendering.intrinsics
-    z = float(rendering.depth[v, u])
-    position = np.array([(u - k.cx) / k.fx * z, (v - k.cy) / k.fy * z, z])
-    return (float(u), float(v)), position
+    return (float(u), float(v)), rendering.camera.ray(u, v) * float(rendering.depth[v, u])
 
 
 def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:

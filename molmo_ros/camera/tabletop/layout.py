@@ -1,0 +1,242 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Seeded scenes: from a number and what a table may hold to where everything lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.camera.tabletop.render import visible_fractions
+from molmo_ros.camera.tabletop.scene import Light, Object, Scene, Table, Vector, bounding_box
+from molmo_ros.camera.tabletop.shapes import KINDS, outline_of
+from molmo_ros.spatial.camera_model import CameraModel
+
+Box = NDArray[np.float64]
+
+COLOURS: dict[str, Vector] = {
+    'red': (0.83, 0.07, 0.08),
+    'green': (0.10, 0.62, 0.16),
+    'blue': (0.07, 0.24, 0.86),
+    'yellow': (0.98, 0.85, 0.06),
+    'orange': (1.00, 0.47, 0.03),
+    'purple': (0.50, 0.13, 0.66),
+    'white': (0.96, 0.96, 0.95),
+    'black': (0.07, 0.07, 0.08),
+}
+"""Colour names and their albedo, RGB in 0..1 as displayed."""
+
+TABLE_COLOURS: dict[str, Vector] = {
+    'oak': (0.68, 0.57, 0.44),
+    'walnut': (0.47, 0.38, 0.31),
+    'beige': (0.70, 0.66, 0.58),
+    'grey': (0.55, 0.56, 0.57),
+    'dark grey': (0.37, 0.38, 0.40),
+}
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What scenes may hold. The default is the easy table: few, large, distinct things.
+
+    Attributes:
+        min_width, max_width: larger side of an object's bounding box, fraction of the image width.
+        max_cover: how much of the lesser of two bounding boxes the other may cover.
+        margin: distance of an object's bounding box from the image border, fraction of its size.
+        min_visible: fraction of an object's silhouette that must be seen.
+    """
+
+    kinds: tuple[str, ...] = ('ball', 'box', 'bottle', 'mug', 'bowl', 'banana', 'cone', 'ring')
+    colours: tuple[str, ...] = tuple(COLOURS)
+    min_objects: int = 2
+    max_objects: int = 5
+    scale: tuple[float, float] = (0.9, 1.2)
+    min_width: float = 0.11
+    max_width: float = 0.28
+    max_cover: float = 0.3
+    margin: float = 0.035
+    min_visible: float = 0.7
+    distance: tuple[float, float] = (0.55, 0.85)
+    tilt_deg: tuple[float, float] = (36.0, 56.0)
+    hfov_deg: tuple[float, float] = (52.0, 60.0)
+
+
+EASY = TableSpec()
+
+
+def make_scene(seed: int, spec: TableSpec = EASY, width: int = 640, height: int = 480) -> Scene:
+    """The scene of a seed: the same on every machine.
+
+    Args:
+        seed: any non-negative integer.
+        spec: what the scene may hold.
+        width, height: pixels of the camera; rendering at another size of the same shape shows the
+            same picture.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        scene = _draw(rng, seed, spec, width, height)
+        if scene is not None and _all_visible(scene, spec):
+            return scene
+
+
+def _draw(
+    rng: np.random.Generator, seed: int, spec: TableSpec, width: int, height: int
+) -> Scene | None:
+    empty = Scene(
+        seed,
+        (),
+        _draw_table(rng),
+        _draw_light(rng),
+        _draw_camera_pose(rng, spec),
+        _draw_camera(rng, spec, width, height),
+        tuple((rng.uniform(0.25, 0.8) + rng.uniform(-0.05, 0.05, 3)).tolist()),
+    )
+    count = int(rng.integers(spec.min_objects, spec.max_objects + 1))
+    names = [(kind, colour) for kind in spec.kinds for colour in spec.colours]
+    chosen = rng.choice(len(names), count, replace=False)
+    objects: list[Object] = []
+    boxes: list[Box] = []
+    for kind, colour in (names[i] for i in chosen):
+        placed = _place(rng, kind, colour, empty, spec, objects, boxes)
+        if placed is None:
+            return None
+        objects.append(placed[0])
+        boxes.append(placed[1])
+    return replace(empty, objects=tuple(objects))
+
+
+def _place(
+    rng: np.random.Generator,
+    kind: str,
+    colour: str,
+    scene: Scene,
+    spec: TableSpec,
+    objects: list[Object],
+    boxes: list[Box],
+) -> tuple[Object, Box] | None:
+    for _ in range(60):
+        item = _draw_object(rng, kind, colour, scene, spec)
+        if item is None:
+            continue
+        box = bounding_box(item, scene)
+        if (
+            _fits(box, scene.camera, spec)
+            and all(_cover(box, other) <= spec.max_cover for other in boxes)
+            and not any(_touch(item, other) for other in objects)
+        ):
+            return item, box
+    return None
+
+
+def _draw_object(
+    rng: np.random.Generator, kind: str, colour: str, scene: Scene, spec: TableSpec
+) -> Object | None:
+    k, camera = scene.camera, scene.T_world_camera
+    u, v = rng.uniform(0.06, 0.94) * k.width, rng.uniform(0.08, 0.96) * k.height
+    stretch = rng.uniform(-1, 1, 3) * KINDS[kind].stretch
+    if KINDS[kind].round:
+        stretch[1] = stretch[0]
+    scale = rng.uniform(*spec.scale) * (1 + stretch)
+    turn, gloss = rng.uniform(-np.pi, np.pi), float(rng.uniform(0.1, 0.45))
+    if KINDS[kind].telling_side:
+        turn *= 0.7
+    yaw = float(turn + np.arctan2(-camera[1, 2], -camera[0, 2]))
+    albedo = np.clip(
+        np.array(COLOURS[colour]) * rng.uniform(0.9, 1.05) + rng.uniform(-0.03, 0.03, 3), 0.02, 1
+    )
+    ray = camera[:3, :3] @ k.ray(u, v)
+    if ray[2] > -0.05:
+        return None
+    x, y = (camera[:3, 3] - ray * camera[2, 3] / ray[2])[:2]
+    if abs(x) > scene.table.extent[0] - 0.1 or abs(y) > scene.table.extent[1] - 0.1:
+        return None
+    return Object(
+        kind,
+        colour,
+        tuple(albedo.tolist()),
+        (float(x), float(y), 0.0),
+        yaw,
+        tuple(scale.tolist()),
+        gloss,
+    )
+
+
+def _fits(box: Box, k: CameraModel, spec: TableSpec) -> bool:
+    size = max(box[2] - box[0], box[3] - box[1]) / k.width
+    x, y = spec.margin * k.width, spec.margin * k.height
+    return (
+        spec.min_width <= size <= spec.max_width
+        and box[0] >= x
+        and box[1] >= y
+        and box[2] <= k.width - 1 - x
+        and box[3] <= k.height - 1 - y
+    )
+
+
+def _cover(a: Box, b: Box) -> float:
+    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(shared / min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
+
+
+def _touch(a: Object, b: Object) -> bool:
+    gap = np.hypot(a.position[0] - b.position[0], a.position[1] - b.position[1])
+    return bool(gap < _reach(a) + _reach(b))
+
+
+def _reach(item: Object) -> float:
+    """Radius of the circle on the table that an object needs."""
+    flat = (outline_of(item.kind) * item.scale)[:, :2]
+    return float(np.sqrt((flat**2).sum(1).max()))
+
+
+def _all_visible(scene: Scene, spec: TableSpec) -> bool:
+    k = scene.camera
+    return bool((visible_fractions(scene, k.width // 4, k.height // 4) >= spec.min_visible).all())
+
+
+def _draw_table(rng: np.random.Generator) -> Table:
+    colour = str(rng.choice(list(TABLE_COLOURS)))
+    albedo = np.array(TABLE_COLOURS[colour]) * rng.uniform(0.93, 1.07)
+    return Table(
+        colour,
+        tuple(np.clip(albedo + rng.uniform(-0.012, 0.012, 3), 0, 1).tolist()),
+        'wood' if colour in ('oak', 'walnut') else 'plain',
+        float(rng.uniform(0, 2 * np.pi)),
+        (float(rng.uniform()), float(rng.uniform())),
+        (float(rng.uniform(0.6, 0.9)), float(rng.uniform(0.5, 0.8))),
+    )
+
+
+def _draw_light(rng: np.random.Generator) -> Light:
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(48, 78))
+    towards = (
+        float(np.cos(azimuth) * np.cos(elevation)),
+        float(np.sin(azimuth) * np.cos(elevation)),
+        float(np.sin(elevation)),
+    )
+    return Light(towards, float(rng.uniform(0.38, 0.5)), float(rng.uniform(0.54, 0.62)))
+
+
+def _draw_camera_pose(rng: np.random.Generator, spec: TableSpec) -> NDArray[np.float64]:
+    distance, tilt = rng.uniform(*spec.distance), np.radians(rng.uniform(*spec.tilt_deg))
+    azimuth, roll = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(-3, 3))
+    forward = np.array(
+        [np.cos(azimuth) * np.cos(tilt), np.sin(azimuth) * np.cos(tilt), -np.sin(tilt)]
+    )
+    right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
+    down = np.cross(forward, right)
+    pose = np.eye(4)
+    pose[:3, 0] = np.cos(roll) * right + np.sin(roll) * down
+    pose[:3, 1] = np.cos(roll) * down - np.sin(roll) * right
+    pose[:3, 2] = forward
+    pose[:3, 3] = np.array([*rng.uniform(-0.06, 0.06, 2), 0.02]) - distance * forward
+    return pose
+
+
+def _draw_camera(rng: np.random.Generator, spec: TableSpec, width: int, height: int) -> CameraModel:
+    focal = width / 2 / np.tan(np.radians(rng.uniform(*spec.hfov_deg)) / 2)
+    cx, cy = rng.uniform(-0.01, 0.01, 2) * width + [(width - 1) / 2, (height - 1) / 2]
+    return CameraModel(width, height, np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]]))
