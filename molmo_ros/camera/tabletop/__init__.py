@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rendered tabletop: seeded scenes, a perfect RGB-D picture of them, and their truth."""
 
+from molmo_ros.camera.tabletop.camera import TabletopCamera
 from molmo_ros.camera.tabletop.layout import COLOURS, EASY, TableSpec, make_scene
 from molmo_ros.camera.tabletop.render import Rendering, render
 from molmo_ros.camera.tabletop.scene import Object, Scene
@@ -14,6 +15,7 @@ __all__ = [
     'Rendering',
     'Scene',
     'TableSpec',
+    'TabletopCamera',
     'Truth',
     'make_scene',
     'render',

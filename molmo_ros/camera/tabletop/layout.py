@@ -16,6 +16,9 @@ from molmo_ros.spatial.camera_model import CameraModel
 
 Box = NDArray[np.float64]
 
+SIZE = (640, 480)
+"""Width and height in pixels of the camera that a scene is laid out for."""
+
 COLOURS: dict[str, Vector] = {
     'red': (0.83, 0.07, 0.08),
     'green': (0.10, 0.62, 0.16),
@@ -66,32 +69,28 @@ class TableSpec:
 EASY = TableSpec()
 
 
-def make_scene(seed: int, spec: TableSpec = EASY, width: int = 640, height: int = 480) -> Scene:
+def make_scene(seed: int, spec: TableSpec = EASY) -> Scene:
     """The scene of a seed: the same on every machine.
 
     Args:
         seed: any non-negative integer.
         spec: what the scene may hold.
-        width, height: pixels of the camera; rendering at another size of the same shape shows the
-            same picture.
     """
     rng = np.random.default_rng(seed)
     while True:
-        scene = _draw(rng, seed, spec, width, height)
+        scene = _draw(rng, seed, spec)
         if scene is not None and _all_visible(scene, spec):
             return scene
 
 
-def _draw(
-    rng: np.random.Generator, seed: int, spec: TableSpec, width: int, height: int
-) -> Scene | None:
+def _draw(rng: np.random.Generator, seed: int, spec: TableSpec) -> Scene | None:
     empty = Scene(
         seed,
         (),
         _draw_table(rng),
         _draw_light(rng),
         _draw_camera_pose(rng, spec),
-        _draw_camera(rng, spec, width, height),
+        _draw_camera(rng, spec),
         tuple((rng.uniform(0.25, 0.8) + rng.uniform(-0.05, 0.05, 3)).tolist()),
     )
     count = int(rng.integers(spec.min_objects, spec.max_objects + 1))
@@ -236,7 +235,8 @@ def _draw_camera_pose(rng: np.random.Generator, spec: TableSpec) -> NDArray[np.f
     return pose
 
 
-def _draw_camera(rng: np.random.Generator, spec: TableSpec, width: int, height: int) -> CameraModel:
+def _draw_camera(rng: np.random.Generator, spec: TableSpec) -> CameraModel:
+    width, height = SIZE
     focal = width / 2 / np.tan(np.radians(rng.uniform(*spec.hfov_deg)) / 2)
     cx, cy = rng.uniform(-0.01, 0.01, 2) * width + [(width - 1) / 2, (height - 1) / 2]
     return CameraModel(width, height, np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]]))

@@ -23,6 +23,7 @@ from molmo_ros.camera.tabletop.patterns import SIZE, texture
 from molmo_ros.camera.tabletop.scene import (
     Object,
     Scene,
+    fitted,
     outline_in_world,
     project,
 )
@@ -64,10 +65,10 @@ def render(scene: Scene, width: int = 640, height: int = 480, *, smooth: bool = 
 
     Args:
         scene: what to render.
-        width, height: pixels; the scene's camera is read out at this size.
+        width, height: pixels; all that the scene's camera sees is fitted into this size.
         smooth: four more rays for each pixel on an edge (of an object or a shadow); color only.
     """
-    camera = scene.camera.resized(width, height)
+    camera = fitted(scene.camera, width, height)
     rays = _grid(camera)
     surface = _trace(scene, rays)
     color = _shade(scene, rays, surface)
@@ -87,7 +88,7 @@ def render(scene: Scene, width: int = 640, height: int = 480, *, smooth: bool = 
 
 def visible_fractions(scene: Scene, width: int, height: int) -> NDArray[np.float64]:
     """(K,) seen part of each object's silhouette, judged at the given size."""
-    surface = _trace(scene, _grid(scene.camera.resized(width, height)))
+    surface = _trace(scene, _grid(fitted(scene.camera, width, height)))
     seen = np.bincount(surface.instances + 1, minlength=len(scene.objects) + 2)[2:]
     return seen / np.maximum(surface.silhouettes, 1)
 

@@ -115,3 +115,13 @@ def project(
     """(..., 2) pixels of (..., 3) world points in front of a camera without distortion."""
     optical = (xyz - T_world_camera[:3, 3]) @ (T_world_camera[:3, :3] @ camera.K.T)
     return optical[..., :2] / optical[..., 2:]
+
+
+def fitted(camera: CameraModel, width: int, height: int) -> CameraModel:
+    """The camera read out at another size: all of its view, and more where the shape differs."""
+    scale = min(width / camera.width, height / camera.height)
+    K = camera.K.copy()
+    K[:2] *= scale
+    K[0, 2] += (width - 1 - scale * (camera.width - 1)) / 2
+    K[1, 2] += (height - 1 - scale * (camera.height - 1)) / 2
+    return CameraModel(width, height, K)
