@@ -1,16 +1,38 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The language of points: prompts, what Molmo writes, and the points it means."""
+"""The language of points: prompts, what Molmo writes, what it means, and what comes next."""
 
-from molmo_ros.pointing.formatter import format_points
+from molmo_ros.pointing.formatter import (
+    ABSENT,
+    NOT_IN_IMAGE,
+    Style,
+    format_count,
+    format_points,
+)
+from molmo_ros.pointing.grammar import complete, draft, finished
 from molmo_ros.pointing.parser import read_points
 from molmo_ros.pointing.points import ImagePoint, Reading
-from molmo_ros.pointing.prompts import Mode, label_for, prompt_for
+from molmo_ros.pointing.prompts import (
+    COUNT_PROMPTS,
+    POINT_PROMPTS,
+    Mode,
+    label_for,
+    prompt_for,
+)
 
 __all__ = [
+    'ABSENT',
+    'COUNT_PROMPTS',
+    'NOT_IN_IMAGE',
+    'POINT_PROMPTS',
     'ImagePoint',
     'Mode',
     'Reading',
+    'Style',
+    'complete',
+    'draft',
+    'finished',
+    'format_count',
     'format_points',
     'label_for',
     'prompt_for',

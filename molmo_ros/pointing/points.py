@@ -13,7 +13,7 @@ class ImagePoint:
     """One point in the original image.
 
     `u` (right) and `v` (down) are pixels of the original image, 0 <= u <= width and
-    0 <= v <= height: u = x / 100 * width as in the reference, so that 100 % is the image's far edge.
+    0 <= v <= height: u = x / 100 * width as in the reference, so 100 % is the image's far edge.
     `confidence` is a probability, NaN where nobody has measured it. `image_index` counts the
     images of the question from 0.
     """

@@ -1,0 +1,165 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The drafting grammar: what an answer's text so far forces, or at least suggests, to come next.
+
+Pure functions of text; tokens are the engine's business. A draft is a guess that the engine puts
+through the model and keeps as far as the model would have written it, so no guess can change the
+answer. The number formats are `formatter`'s: one to three digits, a point and one decimal for
+Molmo; three digits (four only for 1000) for Molmo2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from molmo_ros.pointing.formatter import (
+    ABSENT,
+    NOT_IN_IMAGE,
+    Style,
+    closing,
+    counting_head,
+    counting_tail,
+)
+
+_TAG = re.compile(r'<points?\b')
+_COORDINATE = re.compile(r'\s([xy])([0-9]{0,6})="\s?([0-9]{0,3}(?:\.[0-9]?)?)')
+_COORDS = re.compile(r'coords="([0-9 \t:;,]*)')
+_SEPARATOR = re.compile(r'[\t:;,]')
+_ALT = re.compile(r'" alt="([^"<>]+)"')
+_LEFT_FOR_LABEL = re.compile(r'" ?[a/>]')
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far an answer has come."""
+
+    written: str  # since the last thing that was not forced
+    guesses: tuple[str, ...] = ()  # what `written` may become, likeliest first
+    close: str = ''  # what `written` becomes if no point follows; empty amid a point
+    known: int = 0  # points whose two coordinates are complete
+    left: bool = False  # whether nothing but the label can follow
+
+
+def draft(text: str, label: str, style: Style = Style.MOLMO) -> str:
+    """Return the likely continuation of an answer, up to the next digit that must be seen.
+
+    `text` is the answer so far, from right after `Assistant:` (Molmo's leading space included);
+    `label` is `label_for(query)`. Empty where nothing can be guessed: at a digit, in prose, and at
+    the end. A label that the model has written in alt counts for more than the one asked for.
+    """
+    progress = _progress(text, label, style)
+    return _continuation(progress.written, progress.guesses)
+
+
+def finished(text: str, max_points: int = 0, style: Style = Style.MOLMO) -> bool:
+    """Return whether the answer's last coordinate is known, so that the rest need not be decoded.
+
+    That is at the last digit of `max_points` points (0: no limit), at the last digit of `<point`,
+    which holds one, where a list is left for its label, and at the end of an absence sentence.
+    For POINT and COUNT; in prose (ASK) another tag may follow.
+    """
+    if text.strip() in (ABSENT, NOT_IN_IMAGE):
+        return True
+    progress = _progress(text, '', style)
+    return progress.left or 0 < max_points <= progress.known
+
+
+def complete(text: str, label: str, style: Style = Style.MOLMO) -> str:
+    """Return the canonical answer for one that `finished`: its tag closed, its count stated."""
+    progress = _progress(text, label, style)
+    return text + _continuation(progress.written, (progress.close,))
+
+
+def _continuation(written: str, guesses: Iterable[str]) -> str:
+    for guess in guesses:
+        if guess.startswith(written):
+            return guess[len(written) :]
+    return ''
+
+
+def _progress(text: str, label: str, style: Style) -> _Progress:
+    tags = list(_TAG.finditer(text))
+    if not tags:
+        return _Progress(text, _openings(style))
+    tag = tags[-1]
+    counting = text[: tag.start()].strip() == counting_head().strip()
+    body = text[tag.start() :]
+    return (_in_coords if style is Style.MOLMO2 else _in_tag)(body, label, counting)
+
+
+def _openings(style: Style) -> tuple[str, ...]:
+    tags = _tag_openings(style)
+    counts = tuple(counting_head() + tag for tag in reversed(tags))
+    return tuple(style.lead + start for start in (*tags, ABSENT, *counts, NOT_IN_IMAGE))
+
+
+def _tag_openings(style: Style) -> tuple[str, ...]:
+    return ('<points coords="1 1 ',) if style is Style.MOLMO2 else ('<point x="', '<points x1="')
+
+
+def _in_tag(body: str, label: str, counting: bool) -> _Progress:
+    """Molmo: `<point x= y= alt=>` or `<points x1= y1= ... alt=>`."""
+    coordinates = list(_COORDINATE.finditer(body.partition('" alt')[0]))
+    if not coordinates:
+        return _Progress(body, _tag_openings(Style.MOLMO))
+    last = coordinates[-1]
+    axis, index, number = last.groups()
+    written = body[last.end() :]
+    before = sum(coordinate.group(1) == 'y' for coordinate in coordinates[:-1])
+    if not written and number[-2:-1] != '.':
+        return _Progress('', (_rest_of_percent(number),), known=before)
+    if axis == 'x':
+        return _Progress(written, (f'" y{index}="',), known=before)
+    known = before + 1
+    several = body.startswith('<points')
+    close = _close(written, label, Style.MOLMO, several, known if counting else None)
+    following = f'" x{int(index or known) + 1}="'
+    return _Progress(
+        written,
+        (following, close) if several else (close,),
+        close,
+        known,
+        left=not several or _LEFT_FOR_LABEL.match(written) is not None,
+    )
+
+
+def _in_coords(body: str, label: str, counting: bool) -> _Progress:
+    """Molmo2: `<points coords="image id x y id x y ...">`."""
+    coords = _COORDS.search(body)
+    if coords is None:
+        return _Progress(body, _tag_openings(Style.MOLMO2))
+    written = body[coords.end() :]
+    groups = [group.split(' ') for group in _SEPARATOR.split(coords.group(1))]
+    known = sum((len(group) - 1) // 3 for group in groups)
+    field, place = groups[-1][-1], len(groups[-1]) - 1
+    if place == 0:
+        return _Progress(field, ('1 1 ',) if len(groups) == 1 else ())
+    if place % 3 == 1:
+        return _Progress(field, (f'{known + 1} ',), known=known)
+    if place % 3 == 2:
+        return _Progress('', (' ',) if len(field) >= 3 else (), known=known)
+    if len(field) < 3:
+        return _Progress('', known=known - 1)
+    close = _close(written, label, Style.MOLMO2, True, known if counting else None)
+    following = f' {known + 1} '
+    return _Progress(
+        written,
+        (close, following) if known == 1 else (following, close),
+        close,
+        known - (field == '100' and not written),  # it may become 1000
+        left=written.startswith('"'),
+    )
+
+
+def _rest_of_percent(number: str) -> str:
+    if number in ('100', '100.'):
+        return '.0'[number.count('.') :]
+    return '.' if number == '0' or (len(number) == 2 and number.isdigit()) else ''
+
+
+def _close(written: str, label: str, style: Style, several: bool, count: int | None) -> str:
+    alt = _ALT.match(written)
+    end = closing(alt.group(1) if alt else label, style, several)
+    return end if count is None else end + counting_tail(count)
