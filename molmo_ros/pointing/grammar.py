@@ -37,7 +37,8 @@ class _Progress:
 
     written: str  # since the last thing that was not forced
     guesses: tuple[str, ...] = ()  # what `written` may become, likeliest first
-    close: str = ''  # what `written` becomes if no point follows; empty amid a point
+    end: str = ''  # what `written` becomes if no point follows; empty amid a point
+    total: str = ''  # what a count says after `end`
     known: int = 0  # points whose two coordinates are complete
     left: bool = False  # whether nothing but the label can follow
 
@@ -67,9 +68,13 @@ def finished(text: str, max_points: int = 0, style: Style = Style.MOLMO) -> bool
 
 
 def complete(text: str, label: str, style: Style = Style.MOLMO) -> str:
-    """Return the canonical answer for one that `finished`: its tag closed, its count stated."""
+    """Return the canonical answer for one that `finished`: its tag closed, its count stated.
+
+    A list that `max_points` cut short gets no count: how many there are was not seen.
+    """
     progress = _progress(text, label, style)
-    return text + _continuation(progress.written, (progress.close,))
+    end = progress.end + (progress.total if progress.left else '')
+    return text + _continuation(progress.written, (end,))
 
 
 def _continuation(written: str, guesses: Iterable[str]) -> str:
@@ -114,12 +119,14 @@ def _in_tag(body: str, label: str, counting: bool) -> _Progress:
         return _Progress(written, (f'" y{index}="',), known=before)
     known = before + 1
     several = body.startswith('<points')
-    close = _close(written, label, Style.MOLMO, several, known if counting else None)
+    end = _end(written, label, Style.MOLMO, several)
+    total = counting_tail(known) if counting else ''
     following = f'" x{int(index or known) + 1}="'
     return _Progress(
         written,
-        (following, close) if several else (close,),
-        close,
+        (following, end + total) if several else (end + total,),
+        end,
+        total,
         known,
         left=not several or _LEFT_FOR_LABEL.match(written) is not None,
     )
@@ -142,12 +149,14 @@ def _in_coords(body: str, label: str, counting: bool) -> _Progress:
         return _Progress('', (' ',) if len(field) >= 3 else (), known=known)
     if len(field) < 3:
         return _Progress('', known=known - 1)
-    close = _close(written, label, Style.MOLMO2, True, known if counting else None)
+    end = _end(written, label, Style.MOLMO2, several=True)
+    total = counting_tail(known) if counting else ''
     following = f' {known + 1} '
     return _Progress(
         written,
-        (close, following) if known == 1 else (following, close),
-        close,
+        (end + total, following) if known == 1 else (following, end + total),
+        end,
+        total,
         known - (field == '100' and not written),  # it may become 1000
         left=written.startswith('"'),
     )
@@ -159,7 +168,6 @@ def _rest_of_percent(number: str) -> str:
     return '.' if number == '0' or (len(number) == 2 and number.isdigit()) else ''
 
 
-def _close(written: str, label: str, style: Style, several: bool, count: int | None) -> str:
+def _end(written: str, label: str, style: Style, several: bool) -> str:
     alt = _ALT.match(written)
-    end = closing(alt.group(1) if alt else label, style, several)
-    return end if count is None else end + counting_tail(count)
+    return closing(alt.group(1) if alt else label, style, several)
