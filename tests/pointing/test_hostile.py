@@ -48,9 +48,8 @@ def test_any_text_can_be_drafted_from(text, label, style, max_points):
 
 
 def test_a_megabyte_of_anything_is_read_in_linear_time():
-    # Linear reading takes a few seconds for all of them; anything quadratic takes minutes.
+    # Linear: a few seconds for all. One quadratic repetition: half a minute for each of several.
     script = (
-        'import sys\n'
         'from molmo_ros.pointing import read_points\n'
         f'for head in {HEADS!a}:\n'
         f'    for unit in {UNITS!a}:\n'
