@@ -41,6 +41,7 @@ class _Progress:
     total: str = ''  # what a count says after `end`
     known: int = 0  # points whose two coordinates are complete
     left: bool = False  # whether nothing but the label can follow
+    begun: int = 0  # characters of a point begun after the known ones
 
 
 def draft(text: str, label: str, style: Style = Style.MOLMO) -> str:
@@ -70,9 +71,13 @@ def finished(text: str, max_points: int = 0, style: Style = Style.MOLMO) -> bool
 def complete(text: str, label: str, style: Style = Style.MOLMO) -> str:
     """Return the canonical answer for one that `finished`: its tag closed, its count stated.
 
-    A list that `max_points` cut short gets no count: how many there are was not seen.
+    A point that was only begun is taken back. A list that `max_points` cut short gets no count:
+    how many there are was not seen.
     """
     progress = _progress(text, label, style)
+    if progress.known and progress.begun:
+        text = text[: -progress.begun]
+        progress = _progress(text, label, style)
     end = progress.end + (progress.total if progress.left else '')
     return text + _continuation(progress.written, (end,))
 
@@ -112,16 +117,18 @@ def _in_tag(body: str, label: str, counting: bool) -> _Progress:
     last = coordinates[-1]
     axis, index, number = last.groups()
     written = body[last.end() :]
-    before = sum(coordinate.group(1) == 'y' for coordinate in coordinates[:-1])
+    before = [coordinate.end() for coordinate in coordinates[:-1] if coordinate.group(1) == 'y']
+    begun = len(body) - before[-1] if before else 0
     if not written and number[-2:-1] != '.':
-        return _Progress('', (_rest_of_percent(number),), known=before)
+        return _Progress('', (_rest_of_percent(number),), known=len(before), begun=begun)
     if axis == 'x':
-        return _Progress(written, (f'" y{index}="',), known=before)
-    known = before + 1
+        return _Progress(written, (f'" y{index}="',), known=len(before), begun=begun)
+    known = len(before) + 1
     several = body.startswith('<points')
     end = _end(written, label, Style.MOLMO, several)
     total = counting_tail(known) if counting else ''
     following = f'" x{int(index or known) + 1}="'
+    leads_on = following.startswith(written) and not end.startswith(written)
     return _Progress(
         written,
         (following, end + total) if several else (end + total,),
@@ -129,6 +136,7 @@ def _in_tag(body: str, label: str, counting: bool) -> _Progress:
         total,
         known,
         left=not several or _LEFT_FOR_LABEL.match(written) is not None,
+        begun=len(written) if leads_on else 0,
     )
 
 
@@ -138,28 +146,36 @@ def _in_coords(body: str, label: str, counting: bool) -> _Progress:
     if coords is None:
         return _Progress(body, _tag_openings(Style.MOLMO2))
     written = body[coords.end() :]
-    groups = [group.split(' ') for group in _SEPARATOR.split(coords.group(1))]
-    known = sum((len(group) - 1) // 3 for group in groups)
-    field, place = groups[-1][-1], len(groups[-1]) - 1
-    if place == 0:
-        return _Progress(field, ('1 1 ',) if len(groups) == 1 else ())
-    if place % 3 == 1:
-        return _Progress(field, (f'{known + 1} ',), known=known)
-    if place % 3 == 2:
-        return _Progress('', (' ',) if len(field) >= 3 else (), known=known)
-    if len(field) < 3:
-        return _Progress('', known=known - 1)
+    *earlier, group = (part.split(' ') for part in _SEPARATOR.split(coords.group(1)))
+    field, place = group[-1], len(group) - 1
+    done = max(place - 1, 0) // 3
+    known = sum((len(fields) - 1) // 3 for fields in earlier) + done
+    if place == 0 or place % 3 or len(field) < 3:
+        begun = 1 + len(' '.join(group[3 * done + 1 :] if done else group))
+        return _Progress(*_next_field(field, place, known), known=known, begun=begun)
+    known += 1
     end = _end(written, label, Style.MOLMO2, several=True)
     total = counting_tail(known) if counting else ''
     following = f' {known + 1} '
+    unsure = field == '100' and not written  # it may become 1000
     return _Progress(
         written,
         (end + total, following) if known == 1 else (following, end + total),
         end,
         total,
-        known - (field == '100' and not written),  # it may become 1000
+        known - unsure,
         left=written.startswith('"'),
+        begun=1 + len(' '.join(group[-3:])) if unsure else 0,
     )
+
+
+def _next_field(field: str, place: int, known: int) -> tuple[str, tuple[str, ...]]:
+    """Return what is written of a field of `coords` and what it may become."""
+    if place == 0:
+        return field, () if known else ('1 1 ',)
+    if place % 3 == 1:
+        return field, (f'{known + 1} ',)
+    return '', (' ',) if place % 3 == 2 and len(field) >= 3 else ()
 
 
 def _rest_of_percent(number: str) -> str:

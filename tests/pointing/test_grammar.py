@@ -76,6 +76,18 @@ def test_a_limit_stops_at_the_last_digit_of_the_last_point_wanted(points, write,
     assert read_points(complete(text, 'mug', style), 1000, 1000).points == wanted
 
 
+@given(POINTS, WRITERS, STYLES)
+def test_a_point_that_was_only_begun_is_taken_back(points, write, style):
+    answer = write(points, 'mug', style)
+    whole = read_points(answer, 1000, 1000).points
+    for cut in range(len(answer)):
+        if finished(answer[:cut], 1, style):
+            read = read_points(complete(answer[:cut], 'mug', style), 1000, 1000).points
+            assert read
+            assert read == whole[: len(read)]
+            assert read[0].label == 'mug'
+
+
 def test_a_list_cut_short_claims_no_count():
     answer = format_count([(1, 2), (3, 4), (5, 6)], 'mugs')
     _, text = passes(answer, 'mugs', Style.MOLMO, max_points=2)
