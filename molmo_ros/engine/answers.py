@@ -1,0 +1,84 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.pointing import ImagePoint, Mode
+
+
+class EngineError(RuntimeError):
+    """The engine could not answer; the message is for the user."""
+
+
+class InvalidImage(EngineError):
+    """The image cannot be looked at; the message says what would do."""
+
+
+class InvalidQuestion(EngineError):
+    """The question cannot be asked; the message says what would do."""
+
+
+class Stopped(EngineError):
+    """`should_stop` said so before the answer was complete."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """`max_points` 0 means as many as the model finds."""
+
+    query: str
+    mode: Mode = Mode.POINT
+    max_points: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model wrote, read.
+
+    Attributes:
+        text: the model's answer as written.
+        points: in pixels of the image given.
+        count: the number the text states, if it states one.
+        absent: whether the text says that there is nothing of the kind.
+        passes: forward passes of the decoder that the answer took, prefill included.
+        timings: seconds per stage: preprocess, vision, prefill, decode, parse.
+    """
+
+    text: str
+    points: tuple[ImagePoint, ...]
+    count: int | None
+    absent: bool
+    passes: int = 0
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+def never() -> bool:
+    return False
+
+
+class Engine(Protocol):
+    """Answers questions about images, one at a time."""
+
+    def answer(
+        self,
+        image: NDArray[np.uint8],
+        question: Question,
+        should_stop: Callable[[], bool] = never,
+    ) -> Answer:
+        """Answer `question` about an RGB image of shape (H, W, 3).
+
+        `should_stop` is asked before every pass. Raises EngineError and nothing else.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds; it answers no more."""
+        ...

@@ -1,0 +1,237 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The releases' checkpoint layout: which tensor holds which of our parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from molmo_ros.model.config import MolmoConfig, TextConfig, UnsupportedCheckpoint
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of rows of a stored tensor, and where it goes.
+
+    `name` is a parameter of `Molmo`, `index` the part of it that the rows fill; rows are
+    counted off the stored tensor piece after piece.
+    """
+
+    name: str
+    index: tuple[int | slice, ...] = ()
+
+
+KeyMap = Mapping[str, tuple[Piece, ...]]
+
+
+def key_map(config: MolmoConfig) -> KeyMap:
+    """Every tensor of a release's checkpoint, and the parameters it fills.
+
+    Sources: the releases' model files; AI2's v1 `scripts/convert_hf_to_molmo.py`.
+    """
+    text = config.text
+    keys: dict[str, tuple[Piece, ...]] = {
+        'model.transformer.wte.embedding': (
+            Piece('text.embed_tokens.weight', (slice(0, text.embedding_size),)),
+        ),
+        'model.transformer.wte.new_embedding': (
+            Piece('text.embed_tokens.weight', (slice(text.embedding_size, None),)),
+        ),
+        'model.transformer.ln_f.weight': (Piece('text.norm.weight'),),
+    }
+    block_keys = _moe_block if text.family == 'olmoe' else _dense_block
+    head = 'lm_head' if text.family == 'olmoe' else 'model.transformer.ff_out'
+    keys[f'{head}.weight'] = (Piece('lm_head.weight'),)
+    for layer in range(text.num_layers):
+        keys |= block_keys(text, f'model.transformer.blocks.{layer}', f'text.layers.{layer}')
+    return keys | _vision_keys(config)
+
+
+def _dense_block(text: TextConfig, source: str, ours: str) -> dict[str, tuple[Piece, ...]]:
+    post_norm = text.family == 'olmo2'
+    first = 'post_attention_layernorm' if post_norm else 'input_layernorm'
+    second = 'post_feedforward_layernorm' if post_norm else 'post_attention_layernorm'
+    keys = {
+        f'{source}.att_proj.weight': _qkv(ours, 'weight'),
+        f'{source}.attn_out.weight': (Piece(f'{ours}.self_attn.o_proj.weight'),),
+        f'{source}.attn_norm.weight': (Piece(f'{ours}.{first}.weight'),),
+        f'{source}.ff_norm.weight': (Piece(f'{ours}.{second}.weight'),),
+        f'{source}.ff_proj.weight': (
+            Piece(f'{ours}.mlp.up_proj.weight'),
+            Piece(f'{ours}.mlp.gate_proj.weight'),
+        ),
+        f'{source}.ff_out.weight': (Piece(f'{ours}.mlp.down_proj.weight'),),
+    }
+    if text.qkv_bias:
+        keys[f'{source}.att_proj.bias'] = _qkv(ours, 'bias')
+    if post_norm:
+        keys |= _qk_norm(source, ours)
+    return keys
+
+
+def _moe_block(text: TextConfig, source: str, ours: str) -> dict[str, tuple[Piece, ...]]:
+    keys = {
+        f'{source}.attn.att_proj.weight': _qkv(ours, 'weight'),
+        f'{source}.attn.attn_out.weight': (Piece(f'{ours}.self_attn.o_proj.weight'),),
+        f'{source}.attn.attn_norm.weight': (Piece(f'{ours}.input_layernorm.weight'),),
+        f'{source}.mlp.ff_norm.weight': (Piece(f'{ours}.post_attention_layernorm.weight'),),
+        f'{source}.mlp.gate.weight': (Piece(f'{ours}.mlp.gate.weight'),),
+    }
+    keys |= _qk_norm(f'{source}.attn', ours)
+    gate, up = slice(0, text.intermediate_size), slice(text.intermediate_size, None)
+    for expert in range(text.num_experts):
+        stored, fused = f'{source}.mlp.experts.{expert}', f'{ours}.mlp.experts'
+        keys[f'{stored}.gate_proj.weight'] = (Piece(f'{fused}.gate_up_proj', (expert, gate)),)
+        keys[f'{stored}.up_proj.weight'] = (Piece(f'{fused}.gate_up_proj', (expert, up)),)
+        keys[f'{stored}.down_proj.weight'] = (Piece(f'{fused}.down_proj', (expert,)),)
+    return keys
+
+
+def _qkv(ours: str, kind: str) -> tuple[Piece, ...]:
+    return tuple(Piece(f'{ours}.self_attn.{name}_proj.{kind}') for name in 'qkv')
+
+
+def _qk_norm(source: str, ours: str) -> dict[str, tuple[Piece, ...]]:
+    return {
+        f'{source}.{name}.weight': (Piece(f'{ours}.self_attn.{name}.weight'),)
+        for name in ('q_norm', 'k_norm')
+    }
+
+
+def _vision_keys(config: MolmoConfig) -> dict[str, tuple[Piece, ...]]:
+    backbone, vit = 'model.vision_backbone', 'model.vision_backbone.image_vit'
+    names = {
+        f'{vit}.class_embedding': 'vision.class_embedding',
+        f'{vit}.positional_embedding': 'vision.positional_embedding',
+        f'{vit}.patch_embedding.weight': 'vision.patch_embedding.weight',
+        f'{backbone}.pad_embed': 'connector.pad_embed',
+    }
+    layers = {f'{vit}.pre_ln': 'vision.pre_ln'}
+    for name in ('wq', 'wk', 'wv', 'wo'):
+        layers[f'{backbone}.image_pooling_2d.{name}'] = f'connector.pooling.{name}'
+    for name in ('w1', 'w2', 'w3'):
+        names[f'{backbone}.image_projector.{name}.weight'] = f'connector.projector.{name}.weight'
+    for index in range(max(config.vision.blocks_used) + 1):
+        source, ours = f'{vit}.transformer.resblocks.{index}', f'vision.blocks.{index}'
+        attention = {'wq': 'q_proj', 'wk': 'k_proj', 'wv': 'v_proj', 'wo': 'out_proj'}
+        for stored, own in attention.items():
+            layers[f'{source}.attention.{stored}'] = f'{ours}.self_attn.{own}'
+        layers[f'{source}.feed_forward.w1'] = f'{ours}.mlp.fc1'
+        layers[f'{source}.feed_forward.w2'] = f'{ours}.mlp.fc2'
+        layers[f'{source}.attention_norm'] = f'{ours}.layer_norm1'
+        layers[f'{source}.ffn_norm'] = f'{ours}.layer_norm2'
+    for stored, own in layers.items():
+        names |= {f'{stored}.{kind}': f'{own}.{kind}' for kind in ('weight', 'bias')}
+    return {stored: (Piece(own),) for stored, own in names.items()}
+
+
+def unused_keys(config: MolmoConfig) -> tuple[str, ...]:
+    """Prefixes of what the releases hold and never use: encoder blocks past the last one read."""
+    last = max(config.vision.blocks_used)
+    return tuple(
+        f'model.vision_backbone.image_vit.transformer.resblocks.{index}.'
+        for index in range(last + 1, config.vision.num_layers)
+    )
+
+
+def load_weights(
+    model: nn.Module,
+    config: MolmoConfig,
+    folder: Path,
+    on_progress: Callable[[float], None] | None = None,
+) -> None:
+    """Fill `model` from the safetensors in `folder`, tensor by tensor, casting to its dtype.
+
+    Raises UnsupportedCheckpoint naming keys that are missing, unexpected or of a wrong shape.
+    """
+    files = _weight_files(folder)
+    expected = key_map(config)
+    _check_keys(set(expected), _stored_keys(files), unused_keys(config), folder)
+    parameters = dict(model.named_parameters())
+    for done, (key, tensor) in enumerate(_tensors(files, set(expected)), 1):
+        _place(key, tensor, expected[key], parameters)
+        if on_progress is not None:
+            on_progress(done / len(expected))
+
+
+def stored_tensors(model: nn.Module, config: MolmoConfig) -> dict[str, Tensor]:
+    """The inverse of loading: the model's weights under the releases' keys."""
+    parameters = dict(model.named_parameters())
+    return {
+        key: torch.cat([parameters[piece.name].detach()[piece.index] for piece in pieces])
+        for key, pieces in key_map(config).items()
+    }
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / 'model.safetensors.index.json'
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
+        files = [folder / name for name in names]
+    else:
+        files = [folder / 'model.safetensors']
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise UnsupportedCheckpoint(
+            f'{folder} lacks {", ".join(missing)}; only safetensors are read, never pickles'
+        )
+    return files
+
+
+def _stored_keys(files: list[Path]) -> set[str]:
+    keys: set[str] = set()
+    for file in files:
+        with safe_open(file, 'pt') as stored:
+            keys |= set(stored.keys())
+    return keys
+
+
+def _tensors(files: list[Path], wanted: set[str]) -> Iterator[tuple[str, Tensor]]:
+    for file in files:
+        with safe_open(file, 'pt') as stored:
+            for key in stored.keys():  # noqa: SIM118 (not a mapping)
+                if key in wanted:
+                    yield key, stored.get_tensor(key)
+
+
+def _check_keys(
+    expected: set[str], stored: set[str], unused: tuple[str, ...], folder: Path
+) -> None:
+    problems = []
+    if missing := sorted(expected - stored):
+        problems.append(f'missing: {_some(missing)}')
+    if extra := sorted(key for key in stored - expected if not key.startswith(unused)):
+        problems.append(f'unexpected: {_some(extra)}')
+    if problems:
+        raise UnsupportedCheckpoint(
+            f'{folder} does not hold the weights its config.json describes ({"; ".join(problems)})'
+        )
+
+
+def _some(keys: list[str], limit: int = 8) -> str:
+    more = f' and {len(keys) - limit} more' if len(keys) > limit else ''
+    return ', '.join(keys[:limit]) + more
+
+
+@torch.no_grad()
+def _place(
+    key: str, tensor: Tensor, pieces: tuple[Piece, ...], parameters: Mapping[str, Tensor]
+) -> None:
+    targets = [parameters[piece.name][piece.index] for piece in pieces]
+    rows = sum(target.shape[0] for target in targets)
+    if tensor.shape != (rows, *targets[0].shape[1:]):
+        raise UnsupportedCheckpoint(
+            f'{key} has shape {tuple(tensor.shape)}; config.json asks for '
+            f'{(rows, *targets[0].shape[1:])}'
+        )
+    for target, part in zip(
+        targets, tensor.split([target.shape[0] for target in targets]), strict=True
+    ):
+        target.copy_(part)

@@ -1,0 +1,168 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint's config.json says, in one spelling.
+
+The September 2024 releases come in two: 7B-O, 7B-D and 72B name things as transformers does, MolmoE
+as its training code does. Both say `model_type: "molmo"`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+TextFamily = Literal['qwen2', 'olmo2', 'olmoe']
+
+
+class UnsupportedCheckpoint(ValueError):
+    """The checkpoint is not one that this package can run; the message says why."""
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """The image encoder: CLIP ViT-L/14-336 unless the checkpoint says otherwise.
+
+    `feature_layers` index the outputs of the `num_layers` blocks, as in a Python list.
+    """
+
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_heads: int = 16
+    num_layers: int = 23
+    image_size: int = 336
+    patch_size: int = 14
+    norm_eps: float = 1e-5
+    feature_layers: tuple[int, ...] = (-2, -9)
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a crop."""
+        return self.image_size // self.patch_size
+
+    @property
+    def blocks_used(self) -> tuple[int, ...]:
+        """Indices of the blocks whose outputs are concatenated, in that order."""
+        return tuple(layer % self.num_layers for layer in self.feature_layers)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The language model; `intermediate_size` is the width of one SwiGLU branch."""
+
+    family: TextFamily
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    rope_theta: float
+    norm_eps: float
+    embedding_size: int
+    additional_vocab_size: int = 128
+    qkv_bias: bool = False
+    max_positions: int = 4096
+    num_experts: int = 0
+    experts_per_token: int = 0
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_heads
+
+
+@dataclass(frozen=True)
+class MolmoConfig:
+    """A Molmo of the first generation.
+
+    `projector_size` is the hidden width of the connector's SwiGLU, `pool` the side of its
+    pooling window in patches.
+    """
+
+    vision: VisionConfig
+    text: TextConfig
+    projector_size: int
+    pool: int = 2
+
+    @staticmethod
+    def from_folder(folder: Path) -> MolmoConfig:
+        path = folder / 'config.json'
+        if not path.is_file():
+            raise UnsupportedCheckpoint(
+                f'{folder} holds no config.json; is it a checkpoint folder?'
+            )
+        return MolmoConfig.from_dict(json.loads(path.read_text()))
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> MolmoConfig:
+        if fields.get('model_type') != 'molmo':
+            raise UnsupportedCheckpoint(
+                f'config.json says model_type {fields.get("model_type")!r}; expected "molmo"'
+            )
+        native = 'd_model' in fields
+        return _from_native(fields) if native else _from_hub(fields)
+
+
+def _from_hub(fields: Mapping[str, Any]) -> MolmoConfig:
+    """The spelling of 7B-O, 7B-D and 72B, whose configs leave the vision encoder unsaid."""
+    # The release counts both SwiGLU branches as one projection.
+    branch = fields['intermediate_size'] // 2
+    heads = fields['num_attention_heads']
+    text = TextConfig(
+        family='olmo2' if fields.get('norm_after') else 'qwen2',
+        hidden_size=fields['hidden_size'],
+        intermediate_size=branch,
+        num_layers=fields['num_hidden_layers'],
+        num_heads=heads,
+        num_kv_heads=fields.get('num_key_value_heads') or heads,
+        rope_theta=fields['rope_theta'],
+        norm_eps=fields['layer_norm_eps'],
+        embedding_size=fields['embedding_size'],
+        additional_vocab_size=fields.get('additional_vocab_size', 128),
+        qkv_bias=fields.get('qkv_bias', False),
+        max_positions=fields.get('max_position_embeddings', 4096),
+    )
+    vision = dict(fields.get('vision_config', {}))
+    if 'feature_layers' in vision:
+        vision['feature_layers'] = tuple(vision['feature_layers'])
+    if 'num_attention_heads' in vision:
+        vision['num_heads'] = vision.pop('num_attention_heads')
+    return MolmoConfig(VisionConfig(**vision), text, projector_size=branch)
+
+
+def _from_native(fields: Mapping[str, Any]) -> MolmoConfig:
+    """The spelling of MolmoE."""
+    if fields.get('block_type') != 'moe':
+        raise UnsupportedCheckpoint(
+            f'block_type {fields.get("block_type")!r} in the training spelling is not a release'
+        )
+    branch = fields['mlp_ratio'] * fields['d_model'] // 2
+    text = TextConfig(
+        family='olmoe',
+        hidden_size=fields['d_model'],
+        intermediate_size=branch,
+        num_layers=fields['n_layers'],
+        num_heads=fields['n_heads'],
+        num_kv_heads=fields.get('n_kv_heads') or fields['n_heads'],
+        rope_theta=fields['rope_theta'],
+        norm_eps=fields['layer_norm_eps'],
+        embedding_size=fields['embedding_size'],
+        additional_vocab_size=fields['additional_vocab_size'],
+        qkv_bias=fields['qkv_bias'],
+        max_positions=fields['max_sequence_length'],
+        num_experts=fields['moe_num_experts'],
+        experts_per_token=fields['moe_top_k'],
+    )
+    backbone = fields['vision_backbone']
+    vision = VisionConfig(
+        hidden_size=backbone['image_emb_dim'],
+        intermediate_size=backbone['image_mlp_dim'],
+        num_heads=backbone['image_num_heads'],
+        num_layers=backbone['image_num_layers'],
+        image_size=backbone['image_default_input_size'][0],
+        patch_size=backbone['image_patch_size'],
+        norm_eps=backbone['image_norm_eps'],
+        feature_layers=tuple(fields['vit_layers']),
+    )
+    return MolmoConfig(vision, text, projector_size=branch, pool=fields['image_pooling_h'])

@@ -1,0 +1,237 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From an image to what Molmo's vision encoder and decoder take.
+
+The algorithm of the September 2024 releases: one crop of the whole image, then overlapping crops at
+a higher resolution, each a square of `image_size` pixels; overlaps are dropped after pooling, so
+that the tokens of the crops form one raster of the image.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+NOWHERE = -100  # image_input_idx of a pooled patch that overlaps another crop's
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class PreprocessorConfig:
+    """The numbers of preprocessor_config.json; margins are in patches, (before, after)."""
+
+    image_size: int = 336
+    patch_size: int = 14
+    max_crops: int = 12
+    margins: tuple[int, int] = (4, 4)
+    pool: int = 2
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+
+    @property
+    def grid(self) -> int:
+        return self.image_size // self.patch_size
+
+    @property
+    def margin_pixels(self) -> int:
+        return sum(self.margins) * self.patch_size
+
+    @property
+    def window_pixels(self) -> int:
+        """What one crop adds to the raster, margins taken off."""
+        return self.image_size - self.margin_pixels
+
+    @staticmethod
+    def from_folder(folder: Path) -> PreprocessorConfig:
+        """Read preprocessor_config.json; a folder without one has the releases' values."""
+        path = folder / 'preprocessor_config.json'
+        if not path.is_file():
+            return PreprocessorConfig()
+        fields = json.loads(path.read_text())
+        before, after = fields.get('overlap_margins', (4, 4))
+        return PreprocessorConfig(
+            image_size=fields.get('base_image_input_size', (336, 336))[0],
+            patch_size=fields.get('image_patch_size', 14),
+            max_crops=fields.get('max_crops', 12),
+            margins=(before, after),
+            mean=tuple(fields.get('image_mean', CLIP_MEAN)),
+            std=tuple(fields.get('image_std', CLIP_STD)),
+        )
+
+
+@dataclass(frozen=True)
+class ImageTokens:
+    """The ids of the tokens that stand for an image, read from a checkpoint's tokenizer."""
+
+    start: int
+    end: int
+    patch: int
+    column: int
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """An image, ready for the model.
+
+    crops: (n, patches, patch_size² * 3) float32, normalised, pixels of a patch in (row, column,
+        channel) order; the first crop is the whole image.
+    masks: (n, patches) float32, the share of each patch that is image rather than border. As in the
+        releases it is shifted by one crop and ends in a row of -1: the weights expect it so.
+    input_idx: (n, pooled patches) int64, the place of each pooled patch among `token_ids`, or
+        NOWHERE.
+    token_ids: (tokens,) int64, without a leading BOS.
+    """
+
+    crops: Tensor
+    masks: Tensor
+    input_idx: Tensor
+    token_ids: Tensor
+
+
+def select_tiling(height: int, width: int, window: int, max_crops: int) -> tuple[int, int]:
+    """Choose (rows, columns) of crops: the fewest that need no shrinking, else the sharpest."""
+    tilings = [
+        (rows, columns)
+        for rows in range(1, max_crops + 1)
+        for columns in range(1, max_crops + 1)
+        if rows * columns <= max_crops
+    ]
+    tilings.sort(key=lambda tiling: (tiling[0] * tiling[1], tiling[0]))
+    # float32 as in the reference: ties are decided by its rounding.
+    sizes = np.array(tilings, dtype=np.float32) * np.float32(window)
+    original = np.array([height, width], dtype=np.float32)
+    with np.errstate(divide='ignore'):
+        scales = (sizes / original).min(axis=1)
+    if np.all(scales < 1):
+        best = int(np.argmax(scales))
+    else:
+        best = int(np.argmin(np.where(scales < 1, np.float32(np.inf), scales)))
+    return tilings[best]
+
+
+def preprocess(
+    image: NDArray[np.uint8],
+    config: PreprocessorConfig,
+    tokens: ImageTokens,
+    device: torch.device | str = 'cpu',
+) -> ImageInputs:
+    """Crop an RGB image of shape (H, W, 3) as the releases do; H and W at least 2.
+
+    The pixels go to `device` as bytes and are resized there.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+    pixels = pixels.permute(2, 0, 1).float() / 255
+    height, width = image.shape[:2]
+    # A side no longer than the margins would leave nothing to tile.
+    tiling = select_tiling(
+        max(height - config.margin_pixels, 1),
+        max(width - config.margin_pixels, 1),
+        config.window_pixels,
+        config.max_crops,
+    )
+    whole, _ = _letterbox(pixels, (config.image_size, config.image_size))
+    canvas, canvas_mask = _letterbox(
+        pixels,
+        tuple(count * config.window_pixels + config.margin_pixels for count in tiling),
+    )
+    mean = torch.tensor(config.mean, device=device).view(3, 1, 1)
+    std = torch.tensor(config.std, device=device).view(3, 1, 1)
+    windows = [(whole - mean) / std, *_windows((canvas - mean) / std, tiling, config)]
+    crops = torch.stack([_patches(window, config.patch_size) for window in windows])
+    masks = torch.stack(
+        [
+            _patches(window, config.patch_size).mean(dim=1)
+            for window in _windows(canvas_mask, tiling, config)
+        ]
+    )
+    masks = functional.pad(masks, (0, 0, 0, 1), value=-1)
+    grids = _token_grids(tiling, config)
+    return ImageInputs(
+        crops,
+        masks,
+        _input_idx(tiling, config).to(device),
+        _token_ids(grids, tokens).to(device),
+    )
+
+
+def _letterbox(pixels: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Fit (3, H, W) pixels into `size`, centred on black; also a (1, h, w) mask of the image."""
+    height, width = pixels.shape[1:]
+    ratios = np.array(size, dtype=np.float32) / np.array([height, width], dtype=np.float32)
+    scale = np.float32(ratios.min())
+    scaled = tuple(max(int(np.float32(side) * scale), 1) for side in (height, width))
+    resized = functional.interpolate(
+        pixels[None], scaled, mode='bilinear', antialias=True, align_corners=False
+    )[0].clamp(0, 1)
+    top, left = ((outer - inner) // 2 for outer, inner in zip(size, scaled, strict=True))
+    border = (left, size[1] - scaled[1] - left, top, size[0] - scaled[0] - top)
+    mask = functional.pad(torch.ones_like(resized[:1]), border)
+    return functional.pad(resized, border), mask
+
+
+def _windows(canvas: Tensor, tiling: tuple[int, int], config: PreprocessorConfig) -> list[Tensor]:
+    step, size = config.window_pixels, config.image_size
+    return [
+        canvas[:, row * step : row * step + size, column * step : column * step + size]
+        for row in range(tiling[0])
+        for column in range(tiling[1])
+    ]
+
+
+def _patches(crop: Tensor, patch: int) -> Tensor:
+    """(c, h, w) -> (patches, patch * patch * c)."""
+    channels, height, width = crop.shape
+    split = crop.reshape(channels, height // patch, patch, width // patch, patch)
+    return split.permute(1, 3, 2, 4, 0).reshape(-1, patch * patch * channels)
+
+
+def _token_grids(
+    tiling: tuple[int, int], config: PreprocessorConfig
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(rows, columns) of pooled patches: of the whole image, and of the stitched crops."""
+    side = config.grid // config.pool
+    window = (config.grid - sum(config.margins)) // config.pool
+    overlap = sum(config.margins) // config.pool
+    return (side, side), (tiling[0] * window + overlap, tiling[1] * window + overlap)
+
+
+def _token_ids(grids: tuple[tuple[int, int], ...], tokens: ImageTokens) -> Tensor:
+    ids: list[int] = []
+    for rows, columns in grids:
+        ids += [tokens.start]
+        ids += ([tokens.patch] * columns + [tokens.column]) * rows
+        ids += [tokens.end]
+    return torch.tensor(ids)
+
+
+def _input_idx(tiling: tuple[int, int], config: PreprocessorConfig) -> Tensor:
+    """Where each pooled patch of each crop stands among the image tokens."""
+    (side, _), (_, columns) = _token_grids(tiling, config)
+    before, after = (margin // config.pool for margin in config.margins)
+    window = side - before - after
+    cell = torch.arange(side)
+    whole = 1 + cell[:, None] * (side + 1) + cell
+    raster_start = 1 + side * (side + 1) + 1 + 1
+
+    def kept(index: int, count: int) -> Tensor:
+        first = 0 if index == 0 else before
+        last = side if index == count - 1 else side - after
+        return (cell >= first) & (cell < last)
+
+    crops = [whole]
+    for row in range(tiling[0]):
+        for column in range(tiling[1]):
+            y, x = row * window + cell, column * window + cell
+            place = raster_start + y[:, None] * (columns + 1) + x
+            keep = kept(row, tiling[0])[:, None] & kept(column, tiling[1])
+            crops.append(torch.where(keep, place, torch.tensor(NOWHERE)))
+    return torch.stack(crops).reshape(len(crops), -1)
