@@ -9,19 +9,27 @@ from .camera_model import (
     UnsupportedDistortion,
 )
 from .depth import UnsupportedDepth, depth_to_metres
-from .lift import LiftSettings, lift
+from .lift import lift, lift_points
+from .noise import DepthNoise, StereoNoise, TofNoise
+from .registration import Registration
+from .settings import LiftSettings
 from .surface_point import LiftStatus, SurfacePoint, transform_surface_point
 
 __all__ = [
     'CameraModel',
     'CameraSizeMismatch',
+    'DepthNoise',
     'LiftSettings',
     'LiftStatus',
+    'Registration',
+    'StereoNoise',
     'SurfacePoint',
+    'TofNoise',
     'UncalibratedCamera',
     'UnsupportedDepth',
     'UnsupportedDistortion',
     'depth_to_metres',
     'lift',
+    'lift_points',
     'transform_surface_point',
 ]

@@ -23,8 +23,13 @@ class LiftStatus(enum.IntEnum):
     OUTSIDE_DEPTH = 6
 
 
-def _nan(*shape: int) -> NDArray[np.float64]:
-    return np.full(shape, np.nan)
+def _nothing(*shape: int) -> NDArray[np.float64]:
+    nan = np.full(shape, np.nan)
+    nan.flags.writeable = False
+    return nan
+
+
+_NO_VECTOR, _NO_MATRIX = _nothing(3), _nothing(3, 3)
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,9 @@ class SurfacePoint:
     """
 
     status: LiftStatus
-    position: NDArray[np.float64] = field(default_factory=lambda: _nan(3))
-    normal: NDArray[np.float64] = field(default_factory=lambda: _nan(3))
-    covariance: NDArray[np.float64] = field(default_factory=lambda: _nan(3, 3))
+    position: NDArray[np.float64] = field(default_factory=lambda: _NO_VECTOR)
+    normal: NDArray[np.float64] = field(default_factory=lambda: _NO_VECTOR)
+    covariance: NDArray[np.float64] = field(default_factory=lambda: _NO_MATRIX)
     valid_pixels: int = 0
     spread: float = float('nan')
     bridged: bool = False

@@ -1,0 +1,163 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Depth that another camera saw: found at the asked pixels only, never for the whole image.
+
+A pixel's ray is followed from near to far through the depth image. It hits the first surface that
+it passes from in front to behind. Where the depth image jumps nearer in between, the ray has gone
+behind something and is followed on until it comes out; if it never does, the surface is hidden
+from the depth camera.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .camera_model import CameraModel
+from .seeds import STEEPEST
+from .settings import LiftSettings
+from .surface_point import LiftStatus
+from .windows import Floats
+
+HIDDEN = 'hidden from the depth camera by something nearer'
+BEYOND = 'nothing within max_range along the ray'
+UNSEEN = 'the ray does not pass through the depth image'
+NO_READING = 'no reading along the ray'
+
+_STEPS_PER_PIXEL = 2
+_MOST_STEPS = 600
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The camera that saw the depth image, and where it stands.
+
+    depth_camera: of the depth image. T_color_depth: (4, 4) pose of the depth camera's optical frame
+    in the color camera's, metres. Raises ValueError if that is not a rigid transform.
+    """
+
+    depth_camera: CameraModel
+    T_color_depth: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        T = np.asarray(self.T_color_depth, np.float64)
+        if T.shape != (4, 4) or not np.allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-4):
+            raise ValueError('T_color_depth must be a (4, 4) rigid transform in metres')
+        object.__setattr__(self, 'T_color_depth', T)
+
+    @property
+    def R_depth_color(self) -> Floats:
+        """(3, 3) rotation from the color camera's frame to the depth camera's."""
+        return self.T_color_depth[:3, :3].T
+
+    @property
+    def t_depth_color(self) -> Floats:
+        """(3,) the color camera's centre in the depth camera's frame, metres."""
+        return -self.R_depth_color @ self.T_color_depth[:3, 3]
+
+
+@dataclass(frozen=True)
+class Hits:
+    """pixels: (N, 2) of the depth image, NaN without a hit. status: (N,) of LiftStatus."""
+
+    pixels: Floats
+    status: NDArray[np.intp]
+    reasons: tuple[str, ...]
+
+
+def find_hits(
+    rays: Floats, depth: NDArray[np.float32], registration: Registration, settings: LiftSettings
+) -> Hits:
+    """Where rays (N, 3) with z = 1 in the color camera's frame meet a depth image (H, W)."""
+    camera = registration.depth_camera
+    directions = rays @ registration.R_depth_color.T
+    origin = registration.t_depth_color
+    steps = _steps(directions, origin, camera, settings)
+    points = origin + directions[:, None] / steps[:, None]
+    pixels = camera.project(points)
+    seen = _readings(depth, pixels)
+    behind = points[..., 2] - seen
+    chosen = [
+        _first_hit(p, d, b, 1 / steps, camera, settings)
+        for p, d, b in zip(pixels, seen, behind, strict=True)
+    ]
+    hits = np.full((len(rays), 2), np.nan)
+    found = [i for i, (status, _, _) in enumerate(chosen) if status == LiftStatus.OK]
+    inverse = np.array([chosen[i][2] for i in found]).reshape(-1, 1)
+    hits[found] = camera.project(origin + directions[found] / inverse)
+    status = np.array([c[0] for c in chosen], np.intp)
+    return Hits(hits, status, tuple(c[1] for c in chosen))
+
+
+def _steps(
+    directions: Floats, origin: Floats, camera: CameraModel, settings: LiftSettings
+) -> Floats:
+    """Inverse depths (K,) from near to far, at most half a pixel apart in the depth image."""
+    near, far = 1 / settings.min_range, 1 / settings.max_range
+    ends = camera.project(origin + directions[:, None] / np.array([[near], [far]]))
+    length = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    longest = float(np.nan_to_num(length, nan=0.0).max(initial=0.0))
+    if np.isnan(length).any():
+        longest = max(longest, float(np.hypot(camera.width, camera.height)))
+    count = int(np.ceil(_STEPS_PER_PIXEL * longest)) + 2
+    return np.linspace(near, far, min(count, _MOST_STEPS))
+
+
+def _readings(depth: NDArray[np.float32], pixels: Floats) -> Floats:
+    """Readings (N, K) at the nearest pixels, NaN where there is none or the image ends."""
+    height, width = depth.shape
+    with np.errstate(invalid='ignore'):
+        inside = np.asarray(((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(-1))
+    nearest = np.rint(np.where(inside[..., None], pixels, 0)).astype(np.intp)
+    seen = depth[nearest[..., 1], nearest[..., 0]].astype(np.float64)
+    return np.where(inside & (seen != 0), seen, np.nan)
+
+
+def _first_hit(
+    pixels: Floats,
+    seen: Floats,
+    behind: Floats,
+    z: Floats,
+    camera: CameraModel,
+    settings: LiftSettings,
+) -> tuple[LiftStatus, str, float]:
+    """Status, reason and inverse depth of the first hit along one ray of K steps."""
+    known = np.flatnonzero(~np.isnan(behind))
+    if not len(known):
+        return _nothing(pixels, camera)
+    now, then = known[:-1], known[1:]
+    entering = (behind[now] < 0) & (behind[then] >= 0)
+    apart = np.linalg.norm(pixels[then] - pixels[now], axis=1)
+    focal = float(camera.K[0, 0])
+    with np.errstate(invalid='ignore'):
+        jump = seen[now] - seen[then]
+        slope = seen[then] * (STEEPEST / focal) * (apart + 1)
+        noise = 6 * settings.noise.sigma(np.where(np.isfinite(seen), seen, 0.0), focal)[then]
+        gap = apart <= 2 * settings.hole_radius + 1
+        hit = entering & (jump < slope + noise) & gap & np.isfinite(seen[then])
+    if hit.any():
+        k = int(np.argmax(hit))
+        return LiftStatus.OK, '', _crossing(behind, seen, z, now[k], then[k])
+    if behind[known[-1]] < 0:
+        return LiftStatus.OUT_OF_RANGE, BEYOND, np.nan
+    return LiftStatus.DEPTH_INVALID, HIDDEN, np.nan
+
+
+def _crossing(behind: Floats, seen: Floats, z: Floats, now: np.intp, then: np.intp) -> float:
+    """Inverse depth between two steps where the ray goes from in front to behind."""
+    a, b = behind[now], behind[then]
+    if not np.isfinite(a) or seen[then] - seen[now] > z[then] - z[now]:
+        # The first step saw something else, farther or nothing: stay with what the second saw.
+        return float(1 / max(z[then] - b, z[now]))
+    share = a / (a - b)
+    return float((1 - share) / z[now] + share / z[then])
+
+
+def _nothing(pixels: Floats, camera: CameraModel) -> tuple[LiftStatus, str, float]:
+    with np.errstate(invalid='ignore'):
+        inside = ((pixels >= -0.5) & (pixels < (camera.width - 0.5, camera.height - 0.5))).all(1)
+    if inside.any():
+        return LiftStatus.DEPTH_INVALID, NO_READING, np.nan
+    return LiftStatus.OUTSIDE_DEPTH, UNSEEN, np.nan

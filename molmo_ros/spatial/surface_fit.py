@@ -1,0 +1,158 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The surface around a seed, from the readings of a disc that lie on it.
+
+In inverse depth a plane is linear over the image and a stereo camera's noise even, so the surface
+is a quadric in inverse depth over pixel offsets (x, y) from the seed:
+
+    w(x, y) = t0 + t1 x + t2 y + t3 x^2 / 2 + t4 x y + t5 y^2 / 2
+
+It is fitted by least squares with Gaussian priors: slopes of a surface at 60 degrees to the image,
+curvature of a radius of 15 mm. So few pixels make a flat patch and many a curved one. It is grown:
+each round takes in a larger disc, and of it the readings within three standard deviations of the
+surface so far. What is behind, in front or in between (flying pixels) stays out. A round that
+leaves the seed's own reading behind has slid on to another surface; the round before it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .seeds import STEEPEST
+from .settings import LiftSettings
+from .windows import Bools, Floats, Integers, disc, gather
+
+_LIKELY_SLOPE = float(np.tan(np.radians(60)))
+_LIKELY_CURVE = 1 / 0.015
+_SIGMAS = 3.0
+_RADII = (2.3, 2.3, 4.5)
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """N surfaces in inverse depth around their seeds.
+
+    t: (N, 6) coefficients. covariance: (N, 6, 6) of them. pixels: (N,) readings they stand on.
+    spread: (N,) root mean square of those readings about the surface, 1/m.
+    """
+
+    seeds: Integers
+    t: Floats
+    covariance: Floats
+    pixels: NDArray[np.intp]
+    spread: Floats
+
+    def at(self, uv: Floats) -> tuple[Floats, Floats, Floats]:
+        """At pixels (N, 2): inverse depth (N,), its gradient (N, 2), its variance (N,)."""
+        x, y = (uv - self.seeds).T
+        one, zero = np.ones_like(x), np.zeros_like(x)
+        value = np.stack([one, x, y, x * x / 2, x * y, y * y / 2], 1)
+        along_x = np.stack([zero, one, zero, x, y, zero], 1)
+        along_y = np.stack([zero, zero, one, zero, x, y], 1)
+        gradient = np.stack([(self.t * along_x).sum(1), (self.t * along_y).sum(1)], 1)
+        variance = np.einsum('ni,nij,nj->n', value, self.covariance, value)
+        return (self.t * value).sum(1), gradient, variance
+
+    def slope_sigma(self) -> Floats:
+        """Standard deviation (N,) of the slope at the seed, 1/m per pixel."""
+        return np.sqrt(self.covariance[:, [1, 2], [1, 2]].max(1))
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """The quadric's terms at the pixels of a disc, and all their products."""
+
+    offsets: Integers
+    distance: Floats
+    terms: Floats
+    products: Floats
+
+
+@lru_cache
+def _basis(radius: float) -> _Basis:
+    offsets = disc(radius)
+    x, y = offsets.T.astype(np.float64)
+    terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
+    products = (terms[:, :, None] * terms[:, None, :]).reshape(len(x), 36)
+    return _Basis(offsets, np.hypot(x, y), terms, products)
+
+
+def fit_surfaces(
+    depth: NDArray[np.float32], seeds: Integers, focal: float, settings: LiftSettings
+) -> Surfaces:
+    """Surfaces around seeds (N, 2), each of which must have a reading within the range."""
+    basis = _basis(settings.radius)
+    inverse, valid = settings.inverse(gather(depth, seeds, basis.offsets))
+    level = inverse[:, 0]
+    sigma = settings.inverse_sigma(level, focal)
+    # Readings whose noise is correlated over k pixels count for one in k.
+    shared = max(1.0, 4 * np.pi * settings.noise.correlation**2)
+    prior = _prior(level, sigma, focal) * shared
+    t = np.zeros((len(seeds), 6))
+    t[:, 0] = level
+    fitted = None
+    for number, radius in enumerate((*_RADII, settings.radius)):
+        m = int(np.searchsorted(basis.distance, radius, 'right'))
+        tolerance = _SIGMAS * sigma[:, None]
+        if number == 0:
+            tolerance = tolerance + level[:, None] * (STEEPEST / focal) * basis.distance[:m]
+        w = inverse[:, :m]
+        on = valid[:, :m] & (np.abs(w - t @ basis.terms[:m].T) < tolerance)
+        fit = _least_squares(on, w, basis, prior)
+        t = fit.t
+        kept = np.abs(t[:, 0] - level) < _SIGMAS * sigma
+        fitted = fit if fitted is None else fitted.replaced_by(fit, kept)
+        t = fitted.t
+    assert fitted is not None
+    scale = sigma**2 * shared
+    covariance = scale[:, None, None] * np.linalg.inv(fitted.normal)
+    # No averaging makes one reading worse than it is.
+    excess = np.sqrt(np.minimum(1, sigma**2 / np.maximum(covariance[:, 0, 0], 1e-300)))
+    covariance[:, 0, :] *= excess[:, None]
+    covariance[:, :, 0] *= excess[:, None]
+    return Surfaces(seeds, fitted.t, covariance, fitted.pixels, fitted.spread)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    t: Floats
+    normal: Floats
+    pixels: NDArray[np.intp]
+    spread: Floats
+
+    def replaced_by(self, other: _Fit, where: Bools) -> _Fit:
+        if where.all():
+            return other
+        return _Fit(
+            np.where(where[:, None], other.t, self.t),
+            np.where(where[:, None, None], other.normal, self.normal),
+            np.where(where, other.pixels, self.pixels),
+            np.where(where, other.spread, self.spread),
+        )
+
+
+def _prior(level: Floats, sigma: Floats, focal: float) -> Floats:
+    """(N, 6) precision of each coefficient in units of a reading's."""
+    slope = level * (_LIKELY_SLOPE / focal)
+    curve = np.full_like(level, _LIKELY_CURVE / focal**2)
+    deviations = np.stack([np.full_like(level, 1e3), slope, slope, curve, curve, curve], 1)
+    return (sigma[:, None] / deviations) ** 2
+
+
+def _least_squares(on: Bools, w: Floats, basis: _Basis, prior: Floats) -> _Fit:
+    m = on.shape[1]
+    terms = basis.terms[:m]
+    weights = on.astype(np.float64)
+    normal = (weights @ basis.products[:m]).reshape(-1, 6, 6)
+    diagonal = np.arange(6)
+    normal[:, diagonal, diagonal] += prior
+    right = (weights * w) @ terms
+    t = np.asarray(np.linalg.solve(normal, right[:, :, None])[:, :, 0], np.float64)
+    pixels = on.sum(1)
+    residual = weights * (w - t @ terms.T)
+    spread = np.sqrt(np.einsum('nm,nm->n', residual, residual) / np.maximum(pixels, 1))
+    return _Fit(t, normal, pixels, spread)

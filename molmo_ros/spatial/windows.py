@@ -1,0 +1,46 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Neighbourhoods of many pixels of a depth image at once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.intp]
+
+
+@lru_cache
+def disc(radius: float) -> Integers:
+    """Pixel offsets (M, 2) within a radius, column and row, the nearest first.
+
+    So a smaller disc is the beginning of a larger one.
+    """
+    offsets = square(int(radius))
+    distance = np.hypot(*offsets.T)
+    order = np.argsort(distance, kind='stable')
+    return offsets[order[distance[order] <= radius]]
+
+
+@lru_cache
+def square(radius: int) -> Integers:
+    """Pixel offsets ((2 radius + 1)^2, 2), column and row, row by row."""
+    steps = np.arange(-radius, radius + 1)
+    return np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+
+
+def gather(depth: NDArray[np.float32], centres: Integers, offsets: Integers) -> Floats:
+    """Depths (N, M) at M offsets from N centres (N, 2); NaN beyond the border of the image."""
+    height, width = depth.shape
+    columns = centres[:, :1] + offsets[:, 0]
+    rows = centres[:, 1:] + offsets[:, 1]
+    reach = np.abs(offsets).max()
+    index = rows.clip(0, height - 1) * width + columns.clip(0, width - 1)
+    z = depth.reshape(-1).take(index).astype(np.float64)
+    if (centres < reach).any() or (centres >= np.subtract((width, height), reach)).any():
+        z[(columns < 0) | (columns >= width) | (rows < 0) | (rows >= height)] = np.nan
+    return z
