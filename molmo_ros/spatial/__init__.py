@@ -8,7 +8,13 @@ from .camera_model import (
     UncalibratedCamera,
     UnsupportedDistortion,
 )
-from .depth import UnsupportedDepth, depth_to_metres
+from .depth import (
+    UnsupportedDepth,
+    depth_from_bytes,
+    depth_from_compressed,
+    depth_to_metres,
+    depth_warning,
+)
 from .lift import lift, lift_points
 from .noise import DepthNoise, StereoNoise, TofNoise
 from .registration import Registration
@@ -28,7 +34,10 @@ __all__ = [
     'UncalibratedCamera',
     'UnsupportedDepth',
     'UnsupportedDistortion',
+    'depth_from_bytes',
+    'depth_from_compressed',
     'depth_to_metres',
+    'depth_warning',
     'lift',
     'lift_points',
     'transform_surface_point',

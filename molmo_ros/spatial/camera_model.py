@@ -15,13 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# How many coefficients each model of sensor_msgs/CameraInfo may have; OpenCV pads the rest.
-COEFFICIENTS = {
-    'plumb_bob': (4, 5),
-    'rational_polynomial': (8,),
-    'thin_prism': (12, 14),
-    'equidistant': (4,),
+# The most coefficients a model may have, in OpenCV's order.
+_MOST_COEFFICIENTS = {
+    'plumb_bob': 5,
+    'rational_polynomial': 14,
+    'thin_prism': 14,
+    'equidistant': 4,
 }
+_CONVERGED = 1e-8
+_OPENCV_LENGTHS = (4, 5, 8, 12, 14)
+_ALIASES = {'': 'plumb_bob', 'none': 'plumb_bob', 'fisheye': 'equidistant'}
 
 
 class UncalibratedCamera(ValueError):
@@ -57,6 +60,8 @@ class CameraModel:
 
     def __post_init__(self) -> None:
         K = np.asarray(self.K, np.float64).reshape(3, 3)
+        if self.width < 1 or self.height < 1:
+            raise UncalibratedCamera('the camera_info has no image size: the driver must fill it')
         if not np.all(np.isfinite(K)) or K[0, 0] <= 0 or K[1, 1] <= 0:
             raise UncalibratedCamera(
                 'the camera is not calibrated (K[0] is 0): calibrate it, or publish the '
@@ -97,7 +102,7 @@ class CameraModel:
             return np.zeros((0, 2))
         zero = np.zeros(3)
         if self.distortion_model == 'equidistant':
-            pixels, _ = cv2.fisheye.projectPoints(points[None], zero, zero, self.K, self._D4())
+            pixels, _ = cv2.fisheye.projectPoints(points[None], zero, zero, self.K, self._four())
         else:
             D = self.D if len(self.D) else np.zeros(4)
             pixels, _ = cv2.projectPoints(points[None], zero, zero, self.K, D)
@@ -105,7 +110,7 @@ class CameraModel:
 
     def _undistorted(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.distortion_model == 'equidistant':
-            start = cv2.fisheye.undistortPoints(pixels[:, None], self.K, self._D4())
+            start = cv2.fisheye.undistortPoints(pixels[:, None], self.K, self._four())
         else:
             start = cv2.undistortPoints(pixels[:, None], self.K, self.D)
         return self._converged(np.asarray(start, np.float64).reshape(-1, 2), pixels)
@@ -115,27 +120,23 @@ class CameraModel:
     ) -> NDArray[np.float64]:
         """Newton's iteration on the projection: OpenCV stops after a few fixed-point steps."""
         step = 1e-6
-        error = np.full(len(xy), np.inf)
-        for _ in range(8):
+        for _ in range(12):
             shifted = np.concatenate([xy, np.add(xy, (step, 0)), np.add(xy, (0, step))])
             projected = self._distorted(np.column_stack([shifted, np.ones(len(shifted))]))
             at, right, down = np.split(projected, 3)
-            off = pixels - at
-            error = np.abs(off).max(1)
-            if not (error > 1e-9).any():
+            (a, c), (b, d) = ((right - at) / step).T, ((down - at) / step).T
+            off_u, off_v = (pixels - at).T
+            determinant = a * d - b * c
+            # Where the mapping turns over, the lens model does not hold any more.
+            good = (determinant > 0) & (np.abs(off_u) + np.abs(off_v) < _CONVERGED)
+            if good.all():
                 break
-            a, c = ((right - at) / step).T
-            b, d = ((down - at) / step).T
-            det = a * d - b * c
-            with np.errstate(divide='ignore', invalid='ignore'):
-                xy = (
-                    xy
-                    + np.stack([d * off[:, 0] - b * off[:, 1], a * off[:, 1] - c * off[:, 0]], 1)
-                    / det[:, None]
-                )
-        return np.where((error < 1e-3)[:, None], xy, np.nan)
+            with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+                moved = np.stack([d * off_u - b * off_v, a * off_v - c * off_u], 1)
+                xy = np.where(good[:, None], xy, xy + moved / determinant[:, None])
+        return np.where(good[:, None], xy, np.nan)
 
-    def _D4(self) -> NDArray[np.float64]:
+    def _four(self) -> NDArray[np.float64]:
         return self.D if len(self.D) else np.zeros(4)
 
     def resized(self, width: int, height: int) -> CameraModel:
@@ -149,13 +150,16 @@ class CameraModel:
         if abs(sx * self.height - height) > 1 and abs(sy * self.width - width) > 1:
             raise CameraSizeMismatch(
                 f'camera_info is for {self.width}x{self.height} but the image is {width}x{height}: '
-                'not the same view; remap camera_info to the topic that belongs to the image'
+                'not the same view; remap camera_info to the one that comes with the image'
             )
+        return self._scaled(width, height, sx, sy)
+
+    def _scaled(self, width: int, height: int, sx: float, sy: float) -> CameraModel:
+        """Pixels become areas of another size; their centres stay at whole numbers."""
         K = self.K.copy()
         K[0] *= sx
         K[1] *= sy
-        K[0, 2] += (sx - 1) / 2
-        K[1, 2] += (sy - 1) / 2
+        K[:2, 2] += ((sx - 1) / 2, (sy - 1) / 2)
         return replace(self, width=width, height=height, K=K)
 
     @classmethod
@@ -177,19 +181,21 @@ class CameraModel:
     ) -> CameraModel:
         """The model that the plain numbers of a sensor_msgs/CameraInfo describe.
 
-        roi: (x_offset, y_offset, width, height) in full resolution pixels; zeros mean all of it.
-        rectified: the image is rectified: P is used, and no distortion; otherwise K and D.
-        image_size: (width, height) of the image that came with it, checked and scaled to.
+        width, height, K, P: of the full resolution. K: 9 numbers, R: 9, P: 12, row by row.
+        roi: (x_offset, y_offset, width, height) in pixels of the full resolution; zeros: all of it.
+        binning_x, binning_y: how many pixels were joined to one; 0 means 1.
+        rectified: the image is rectified: P holds, without distortion. Otherwise K and D hold, and
+        R turns the rays into the frame that ROS means, that of the rectified image.
+        image_size: (width, height) of the image that came with it, to be scaled to.
+        The fourth column of P is left out: positions are relative to the camera's own centre.
         Raises UncalibratedCamera, UnsupportedDistortion, CameraSizeMismatch.
         """
-        rotation = np.reshape(np.asarray(R, float), (3, 3)) if np.any(R) else np.eye(3)
-        if rectified and np.any(P):
-            matrix = np.reshape(np.asarray(P, float), (3, 4))[:, :3]
-            model = cls(width, height, matrix)
-        elif rectified:
-            model = cls(width, height, np.reshape(np.asarray(K, float), (3, 3)))
+        if rectified:
+            matrix = np.reshape(P, (3, 4))[:, :3] if np.any(P) else np.reshape(K, (3, 3))
+            model = cls(width, height, matrix.astype(np.float64))
         else:
-            matrix = np.reshape(np.asarray(K, float), (3, 3))
+            rotation = np.reshape(R, (3, 3)) if np.any(R) else np.eye(3)
+            matrix = np.reshape(np.asarray(K, np.float64), (3, 3))
             model = cls(width, height, matrix, np.asarray(D, float), distortion_model, rotation)
         model = model._cropped(roi)._binned(binning_x or 1, binning_y or 1)
         return model if image_size is None else model.resized(*image_size)
@@ -202,25 +208,29 @@ class CameraModel:
         K[:2, 2] -= (x, y)
         return replace(self, width=width or self.width, height=height or self.height, K=K)
 
-    def _binned(self, bx: int, by: int) -> CameraModel:
-        if bx == by == 1:
+    def _binned(self, x: int, y: int) -> CameraModel:
+        if x == y == 1:
             return self
-        K = self.K.copy()
-        K[0] /= bx
-        K[1] /= by
-        return replace(self, width=self.width // bx, height=self.height // by, K=K)
+        return self._scaled(self.width // x, self.height // y, 1 / x, 1 / y)
 
 
 def _checked_distortion(model: str, D: ArrayLike) -> tuple[str, NDArray[np.float64]]:
-    D = np.asarray(D, np.float64).reshape(-1)
-    name = {'': 'plumb_bob', 'fisheye': 'equidistant'}.get(model, model)
+    """The model's own name, and its coefficients at a length that OpenCV takes; empty for none."""
+    D = np.trim_zeros(np.asarray(D, np.float64).reshape(-1), 'b')
     if not np.all(np.isfinite(D)):
-        raise UncalibratedCamera('camera_info has NaN or Inf distortion: calibrate the camera')
-    if not D.any():
-        return ('plumb_bob' if name not in COEFFICIENTS else name), np.zeros(0)
-    if name not in COEFFICIENTS:
+        raise UncalibratedCamera('the distortion is NaN or Inf: calibrate the camera again')
+    name = _ALIASES.get(model, model)
+    if not len(D):
+        return (name if name in _MOST_COEFFICIENTS else 'plumb_bob'), D
+    if name not in _MOST_COEFFICIENTS:
         raise UnsupportedDistortion(
-            f"distortion model '{model}' is not one of {', '.join(COEFFICIENTS)}: "
-            'rectify the image first (image_proc) and ask on the rectified topic'
+            f"distortion model '{model}' is not one of {', '.join(_MOST_COEFFICIENTS)}: rectify "
+            'the image (image_proc) and ask on the rectified topic'
         )
-    return name, D
+    if len(D) > _MOST_COEFFICIENTS[name]:
+        raise UnsupportedDistortion(
+            f"{len(D)} coefficients are too many for distortion model '{name}': correct the "
+            'calibration, or rectify the image (image_proc) and ask on the rectified topic'
+        )
+    length = next(n for n in _OPENCV_LENGTHS if n >= len(D))
+    return name, np.pad(D, (0, length - len(D)))
