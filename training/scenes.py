@@ -93,17 +93,11 @@ def _resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return small[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description='Render training scenes; resumes where it was.')
-    parser.add_argument('folder', type=Path)
-    parser.add_argument('--scenes', type=int, default=10_000)
-    parser.add_argument('--part', default='0/1', help='this process of how many, e.g. 0/2')
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    part, parts = map(int, arguments.part.split('/'))
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    for number in range(part, -(-arguments.scenes // SHARD), parts):
-        path = arguments.folder / f'shard_{number:05d}.npz'
+def render_scenes(folder: Path, scenes: int, part: int = 0, parts: int = 1) -> None:
+    """Render what is missing of the first `scenes` training scenes, every `parts`-th shard."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(part, -(-scenes // SHARD), parts):
+        path = folder / f'shard_{number:05d}.npz'
         if path.exists():
             continue
         arrays = render_shard(FIRST_SEED + number * SHARD)
@@ -112,6 +106,17 @@ def main() -> None:
             np.savez(file, **arrays)
         partial.rename(path)
         print(f'{path.name} written', flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Render training scenes; resumes where it was.')
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--scenes', type=int, default=6000)
+    parser.add_argument('--part', default='0/1', help='this process of how many, e.g. 0/2')
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    part, parts = map(int, arguments.part.split('/'))
+    render_scenes(arguments.folder, arguments.scenes, part, parts)
 
 
 if __name__ == '__main__':

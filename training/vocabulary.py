@@ -20,6 +20,9 @@ IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<|image|>')
 
 def build_tokenizer(folder: Path) -> None:
     """Write tokenizer.json and its config to `folder`; ids of the image tokens follow the rest."""
+    if (folder / 'tokenizer.json').exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
