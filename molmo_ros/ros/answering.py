@@ -1,0 +1,368 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The way of a question, from the frame it is about to points in space; no messages here.
+
+The service and the action are both thin shells around `Answering.answer`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import enum
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.camera.frame import Frame
+from molmo_ros.engine import Answer, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.pointing.points import ImagePoint
+from molmo_ros.pointing.prompts import Mode
+from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
+from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
+from molmo_ros.spatial import (
+    LiftSettings,
+    LiftStatus,
+    SurfacePoint,
+    lift_points,
+    transform_surface_point,
+)
+
+_POLL_S = 0.02
+
+
+class Status(enum.IntEnum):
+    """How a question ended; the numbers of PointQuery.srv."""
+
+    SUCCESS = 0
+    NO_POINTS = 1
+    INVALID_REQUEST = 2
+    NO_FRAME = 3
+    NOT_READY = 4
+    BUSY = 5
+    TIMEOUT = 6
+    CANCELED = 7
+    ENGINE_FAILED = 8
+
+
+class Refused(Exception):
+    """A question ends here, with a status and what to do about it."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked. target_frame: '' is the image's own; max_points: 0 is any; timeout: s."""
+
+    query: str
+    mode: Mode = Mode.POINT
+    target_frame: str = ''
+    max_points: int = 0
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class Capture:
+    """The frame a question is about, and why it has no depth or no camera, by what follows."""
+
+    frame: Frame
+    missing: Mapping[LiftStatus, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GroundedPoint:
+    """A point in the image and on the surface. approach: (3,) unit vector into the surface."""
+
+    image: ImagePoint
+    surface: SurfacePoint
+    approach: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a question ended, and with what. stage_times: seconds, in order. count: -1 is none."""
+
+    status: Status
+    message: str
+    answer: str = ''
+    capture: Capture | None = None
+    frame_id: str = ''
+    points: tuple[GroundedPoint, ...] = ()
+    count: int = -1
+    stage_times: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """transform_timeout: seconds; lift: how points are lifted."""
+
+    transform_timeout: float = 0.5
+    lift: LiftSettings = field(default_factory=LiftSettings)
+
+
+Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
+
+
+class Answering:
+    """Answers questions, one at a time, while a few may wait their turn.
+
+    worker: where the engine is. transforms: where target frames are looked up. max_waiting: how
+    many questions may wait beside the one that runs. log_error: gets what nobody expected.
+    """
+
+    def __init__(
+        self,
+        worker: EngineWorker,
+        transforms: Transforms,
+        max_waiting: int,
+        log_error: Callable[[str], None],
+    ) -> None:
+        self._worker = worker
+        self._transforms = transforms
+        self._room = threading.BoundedSemaphore(max_waiting + 1)
+        self._max_waiting = max_waiting
+        self._log_error = log_error
+
+    def answer(
+        self,
+        request: Request,
+        capture: Callable[[], Capture],
+        settings: Settings,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_progress: Progress = lambda stage, points: None,
+    ) -> Result:
+        """Answer a question; never raises, whatever happens is in the result's status.
+
+        capture: fetches the frame; raises Refused where there is none. on_progress: told each
+        stage as it begins, with the points so far.
+        """
+        run = _Run(request, settings, should_stop, on_progress)
+        try:
+            self._check(request)
+            if not self._room.acquire(blocking=False):
+                raise Refused(
+                    Status.BUSY,
+                    f'a question is running and {self._max_waiting} more wait already '
+                    '(max_waiting): ask again later',
+                )
+            try:
+                return self._answer(run, capture)
+            finally:
+                self._room.release()
+        except Refused as refusal:
+            return run.ended(refusal.status, str(refusal))
+        except Exception as error:
+            self._log_error(f'a question failed: {error!r}')
+            return run.ended(Status.ENGINE_FAILED, f'{type(error).__name__}: {error}')
+
+    def _check(self, request: Request) -> None:
+        if not request.query.strip():
+            raise Refused(Status.INVALID_REQUEST, 'query is empty: say what to point at')
+        if request.timeout <= 0:
+            raise Refused(Status.INVALID_REQUEST, 'timeout is negative: give seconds, or zero')
+
+    def _answer(self, run: _Run, capture: Callable[[], Capture]) -> Result:
+        self._require_engine()
+        with run.stage('frame'):
+            run.capture = capture()
+        with run.stage('transform'):
+            T, why_not = self._pose(run, run.capture)
+        answer = self._ask(run, run.capture)
+        with run.stage('lift'):
+            run.points = _grounded(answer.points, run.capture, run.settings.lift, T, why_not)
+            run.on_progress('lift', run.points)
+        run.answer = answer
+        return run.ended(*_outcome(run, answer))
+
+    def _require_engine(self) -> None:
+        """Say so early, whatever else is missing."""
+        try:
+            self._worker.require_ready()
+        except EngineNotReady as error:
+            raise Refused(Status.NOT_READY, str(error)) from error
+
+    def _pose(self, run: _Run, capture: Capture) -> tuple[NDArray[np.float64] | None, str]:
+        """The pose of the optical frame in the target frame, or None and why."""
+        target = run.frame_id = run.request.target_frame or capture.frame.frame_id
+        if target == capture.frame.frame_id:
+            return np.eye(4), ''
+        timeout = min(run.settings.transform_timeout, run.remaining())
+        frame = capture.frame
+        try:
+            T = wait_for_transform(
+                self._transforms, target, frame.frame_id, frame.stamp, timeout, run.should_stop
+            )
+        except NoTransform as error:
+            return None, str(error)
+        return T, ''
+
+    def _ask(self, run: _Run, capture: Capture) -> Answer:
+        request = run.request
+        question = Question(request.query, request.mode, request.max_points)
+        stop = threading.Event()
+        begun = time.monotonic()
+        run.on_progress('wait', ())
+        try:
+            future = self._worker.submit(capture.frame.color, question, stop.is_set)
+            answer = _await(future, run, stop)
+        except EngineNotReady as error:
+            raise Refused(Status.NOT_READY, str(error)) from error
+        except (InvalidImage, InvalidQuestion) as error:
+            raise Refused(Status.INVALID_REQUEST, str(error)) from error
+        except Stopped as error:
+            raise Refused(Status.CANCELED, 'stopped before the model had finished') from error
+        except Refused:
+            raise
+        except Exception as error:
+            self._log_error(f'the engine failed: {error!r}')
+            raise Refused(
+                Status.ENGINE_FAILED, f'the model failed: {type(error).__name__}: {error}'
+            ) from error
+        spent = sum(answer.timings.values())
+        run.stage_times['wait'] = max(time.monotonic() - begun - spent, 0.0)
+        run.stage_times.update(answer.timings)
+        return answer
+
+
+class _Run:
+    """What has come of a question so far."""
+
+    def __init__(
+        self,
+        request: Request,
+        settings: Settings,
+        should_stop: Callable[[], bool],
+        on_progress: Progress,
+    ) -> None:
+        self.request = request
+        self.settings = settings
+        self.should_stop = should_stop
+        self.on_progress = on_progress
+        self.capture: Capture | None = None
+        self.frame_id = ''
+        self.answer: Answer | None = None
+        self.points: tuple[GroundedPoint, ...] = ()
+        self.stage_times: dict[str, float] = {}
+        self._deadline = time.monotonic() + request.timeout
+
+    def remaining(self) -> float:
+        """Seconds left until the question's time is up, at least 0."""
+        return max(self._deadline - time.monotonic(), 0.0)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Announce and time a stage; a question that was cancelled begins none."""
+        if self.should_stop():
+            raise Refused(Status.CANCELED, 'canceled')
+        self.on_progress(name, self.points)
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stage_times[name] = time.monotonic() - begun
+
+    def ended(self, status: Status, message: str) -> Result:
+        answer, points = self.answer, self.points
+        count = -1
+        if answer is not None:
+            count = answer.count if answer.count is not None else len(points)
+        return Result(
+            status,
+            message,
+            answer=answer.text if answer is not None else '',
+            capture=self.capture,
+            frame_id=self.frame_id,
+            points=points,
+            count=count,
+            stage_times=dict(self.stage_times),
+        )
+
+
+def _await(future: concurrent.futures.Future[Answer], run: _Run, stop: threading.Event) -> Answer:
+    """The answer; or, when the time is up or nobody wants it any more, Refused at once.
+
+    The engine sees `stop` before its next pass; nobody waits for that here.
+    """
+    announced = False
+    while not concurrent.futures.wait([future], min(_POLL_S, run.remaining())).done:
+        if run.should_stop():
+            stop.set()
+            future.cancel()
+            raise Refused(Status.CANCELED, 'canceled')
+        if run.remaining() <= 0:
+            stop.set()
+            raise Refused(*_too_late(future.cancel(), run.request.timeout))
+        if future.running() and not announced:
+            announced = True
+            run.on_progress('engine', ())
+    return future.result()
+
+
+def _too_late(never_began: bool, timeout: float) -> tuple[Status, str]:
+    if never_began:
+        return Status.BUSY, f'other questions took all of the {timeout:g} s: ask again, or longer'
+    return Status.TIMEOUT, (
+        f'no answer within {timeout:g} s: give a longer timeout, or set max_crops or max_points '
+        'lower'
+    )
+
+
+def _grounded(
+    points: Sequence[ImagePoint],
+    capture: Capture,
+    settings: LiftSettings,
+    T: NDArray[np.float64] | None,
+    why_no_transform: str,
+) -> tuple[GroundedPoint, ...]:
+    """The points with the surfaces behind them, by the pose of the optical frame if there is one.
+
+    Molmo measures from the corner of the first pixel, camera models from its centre.
+    """
+    frame = capture.frame
+    height, width = frame.color.shape[:2]
+    pixels = np.array([(point.u, point.v) for point in points]).reshape(-1, 2) - 0.5
+    inside = np.clip(pixels, 0.0, (width - 1.0, height - 1.0))
+    surfaces = lift_points(inside, frame.depth, frame.camera, settings)
+    return tuple(
+        _in_target(point, surface, capture, T, why_no_transform)
+        for point, surface in zip(points, surfaces, strict=True)
+    )
+
+
+def _in_target(
+    point: ImagePoint,
+    surface: SurfacePoint,
+    capture: Capture,
+    T: NDArray[np.float64] | None,
+    why_no_transform: str,
+) -> GroundedPoint:
+    nowhere = np.full(3, np.nan)
+    if surface.status is not LiftStatus.OK:
+        reason = capture.missing.get(surface.status, surface.reason)
+        return GroundedPoint(point, replace(surface, reason=reason), nowhere)
+    if T is None:
+        lost = SurfacePoint(LiftStatus.NO_TRANSFORM, reason=why_no_transform)
+        return GroundedPoint(point, lost, nowhere)
+    along_ray = surface.position / np.linalg.norm(surface.position)
+    approach = -surface.normal if np.all(np.isfinite(surface.normal)) else along_ray
+    return GroundedPoint(point, transform_surface_point(surface, T), T[:3, :3] @ approach)
+
+
+def _outcome(run: _Run, answer: Answer) -> tuple[Status, str]:
+    points = run.points
+    if not points and (run.request.mode is not Mode.ASK or not answer.text.strip()):
+        said = f": it wrote '{answer.text.strip()}'" if answer.text.strip() else ''
+        return Status.NO_POINTS, f'the model pointed at nothing{said}'
+    lost = [point.surface for point in points if point.surface.status is not LiftStatus.OK]
+    if not lost:
+        return Status.SUCCESS, ''
+    reasons = dict.fromkeys(f'{s.status.name}: {s.reason}' for s in lost)
+    return Status.SUCCESS, f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}'

@@ -1,0 +1,307 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Asking from Python, without a node, an executor or a spin of one's own.
+
+with PointQueryClient() as client:
+    client.wait_until_ready(60)
+    answered = client.ask('the red mug', target_frame='base_link')
+    print(answered.points[0].surface.position)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Event
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Duration
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Header
+
+from molmo_ros.action import PointQuery as PointQueryAction
+from molmo_ros.camera.frame import Frame
+from molmo_ros.pointing.points import ImagePoint
+from molmo_ros.pointing.prompts import Mode
+from molmo_ros.ros.answering import Status
+from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
+from molmo_ros.ros.frames import stamp_ns
+from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.running import Spinner
+from molmo_ros.spatial import LiftStatus, SurfacePoint
+from molmo_ros.srv import PointQuery
+
+# How much longer than the question's own timeout a response may be on its way.
+_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class AnsweredPoint:
+    """A point in the image, and on the surface in the frame of the answer."""
+
+    image: ImagePoint
+    surface: SurfacePoint
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A response of point_query. stamp_ns: of the image; frame_id: of the 3D; count: -1 is none."""
+
+    status: Status
+    message: str
+    answer: str
+    stamp_ns: int
+    frame_id: str
+    points: tuple[AnsweredPoint, ...]
+    count: int
+    waypoints: PoseArray
+    stage_times: Mapping[str, float]
+
+
+OnFeedback = Callable[[str, tuple[AnsweredPoint, ...]], None]
+
+
+class ServiceUnavailable(Exception):
+    """Nobody answers; the text says what to look at."""
+
+
+class Asked:
+    """A question on its way through the action."""
+
+    def __init__(self, sent: Any) -> None:
+        self._answered: Future[Answered] = Future()
+        self._accepted = Event()
+        self._cancelled = False
+        self._goal: Any = None
+        sent.add_done_callback(self._on_accepted)
+
+    def cancel(self) -> None:
+        """Ask the node to stop; the result then has the status CANCELED, or came before."""
+        self._cancelled = True
+        if self._accepted.is_set() and self._goal is not None:
+            self._goal.cancel_goal_async()
+
+    def done(self) -> bool:
+        """Whether there is a result."""
+        return self._answered.done()
+
+    def result(self, timeout: float | None = None) -> Answered:
+        """Wait for it. Raises TimeoutError, ServiceUnavailable."""
+        return self._answered.result(timeout)
+
+    def _on_accepted(self, sent: Any) -> None:
+        self._goal = sent.result()
+        if not self._goal.accepted:
+            self._answered.set_exception(ServiceUnavailable('the node refused the goal'))
+            return
+        self._accepted.set()
+        if self._cancelled:
+            self._goal.cancel_goal_async()
+        self._goal.get_result_async().add_done_callback(self._on_result)
+
+    def _on_result(self, result: Any) -> None:
+        self._answered.set_result(read_answered(result.result().result))
+
+
+class PointQueryClient:
+    """Asks the node of one namespace, from any thread; it spins in a thread of its own.
+
+    namespace: of the node to ask, '' at the root. node_name: of the node it is made of.
+    """
+
+    def __init__(self, namespace: str = '', node_name: str = 'point_query_client') -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = Node(node_name, namespace=namespace, context=self._context)
+        self._client = self._node.create_client(PointQuery, 'point_query')
+        self._action = ActionClient(self._node, PointQueryAction, 'point_query')
+        self._name = self._node.resolve_service_name('point_query')
+        self._engine: tuple[str, float] = ('', 0.0)
+        self._ready = Event()
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(self._node)
+        self._spinner = Spinner(executor)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._spinner.close()
+        self._action.destroy()
+        self._node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def __enter__(self) -> PointQueryClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def wait_until_ready(
+        self, timeout: float, on_progress: Callable[[str, float], None] | None = None
+    ) -> bool:
+        """Whether the node is there and its model loaded within `timeout` seconds.
+
+        on_progress: told now and then what the node is doing, and how far it is (0 to 1).
+        It listens to /diagnostics; a model that failed to load counts as not ready, at once.
+        """
+        clock = self._node.get_clock()
+        deadline = clock.now().nanoseconds + int(timeout * 1e9)
+        while clock.now().nanoseconds < deadline:
+            if self._ready.wait(0.1) and self._client.service_is_ready():
+                return True
+            what, share = self._engine
+            if what.startswith('failed'):
+                return False
+            if on_progress is not None and what:
+                on_progress(what, share)
+        return False
+
+    @property
+    def engine_state(self) -> str:
+        """What the node last said of its model; '' before it said anything."""
+        return self._engine[0]
+
+    def ask(
+        self,
+        query: str,
+        *,
+        mode: Mode = Mode.POINT,
+        frame: Frame | None = None,
+        target_frame: str = '',
+        max_points: int = 0,
+        timeout: float = 60.0,
+    ) -> Answered:
+        """Ask through the service and wait.
+
+        frame: what to ask about; None is the node's newest. target_frame: of the 3D; '' is the
+        image's. timeout: seconds to wait for a node, and that it may take. Raises
+        ServiceUnavailable.
+        """
+        if not self._client.wait_for_service(timeout_sec=timeout):
+            raise ServiceUnavailable(
+                f'no node offers {self._name}: start molmo_point_query, and look at namespace and '
+                'ROS_DOMAIN_ID'
+            )
+        request = _fill(PointQuery.Request(), query, mode, frame, target_frame, max_points, timeout)
+        done = Event()
+        future = self._client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(timeout + _GRACE_S):
+            self._client.remove_pending_request(future)
+            raise ServiceUnavailable(f'{self._name} did not respond within its timeout')
+        return read_answered(future.result())
+
+    def start(
+        self,
+        query: str,
+        *,
+        mode: Mode = Mode.POINT,
+        frame: Frame | None = None,
+        target_frame: str = '',
+        max_points: int = 0,
+        timeout: float = 60.0,
+        on_feedback: OnFeedback | None = None,
+    ) -> Asked:
+        """Ask through the action and go on; arguments as of `ask`.
+
+        on_feedback: told the stage that begins and the points so far, in this client's thread.
+        Raises ServiceUnavailable.
+        """
+        if not self._action.wait_for_server(timeout_sec=timeout):
+            raise ServiceUnavailable(f'no node offers the action {self._name}')
+        goal = _fill(PointQueryAction.Goal(), query, mode, frame, target_frame, max_points, timeout)
+
+        def told(message: Any) -> None:
+            if on_feedback is not None:
+                feedback = message.feedback
+                on_feedback(feedback.stage, _read_points(feedback.points))
+
+        return Asked(self._action.send_goal_async(goal, feedback_callback=told))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        namespace = self._node.get_namespace().strip('/')
+        wanted = f'{namespace}/' if namespace else ''
+        for status in message.status:
+            if status.name == f'{wanted}molmo_point_query: engine':
+                values = {pair.key: pair.value for pair in status.values}
+                self._engine = (status.message, float(values.get('progress', 'nan')))
+                if values.get('phase') == 'ready':
+                    self._ready.set()
+                else:
+                    self._ready.clear()
+
+
+def read_answered(message: Any) -> Answered:
+    """The plain data of a PointQuery response or result."""
+    return Answered(
+        status=Status(message.status),
+        message=message.message,
+        answer=message.answer,
+        stamp_ns=stamp_ns(message),
+        frame_id=message.header.frame_id,
+        points=_read_points(message.points),
+        count=message.count,
+        waypoints=message.waypoints,
+        stage_times={stage.stage: stage.seconds for stage in message.stage_times},
+    )
+
+
+def _read_points(messages: Any) -> tuple[AnsweredPoint, ...]:
+    return tuple(_read_point(message) for message in messages)
+
+
+def _read_point(message: Any) -> AnsweredPoint:
+    p, n = message.position, message.normal
+    return AnsweredPoint(
+        ImagePoint(message.u, message.v, message.label, message.confidence),
+        SurfacePoint(
+            LiftStatus(message.status_3d),
+            position=np.array([p.x, p.y, p.z]),
+            normal=np.array([n.x, n.y, n.z]),
+            covariance=np.asarray(message.position_covariance, float).reshape(3, 3),
+            valid_pixels=message.depth_valid_pixels,
+            spread=message.depth_spread,
+            bridged=message.bridged,
+            reason=message.reason,
+        ),
+    )
+
+
+def _fill(
+    message: Any,
+    query: str,
+    mode: Mode,
+    frame: Frame | None,
+    target_frame: str,
+    max_points: int,
+    timeout: float,
+) -> Any:
+    message.query = query
+    message.mode = mode.value
+    message.target_frame = target_frame
+    message.max_points = max_points
+    whole = int(timeout)
+    message.timeout = Duration(sec=whole, nanosec=int((timeout - whole) * 1e9))
+    if frame is not None:
+        header = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
+        message.image = color_message(frame.color, header)
+        if frame.depth is not None:
+            message.depth = depth_message(frame.depth, '32FC1', header)
+        if frame.camera is not None:
+            message.camera_info = camera_info_message(frame.camera, header)
+    return message

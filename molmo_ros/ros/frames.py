@@ -1,0 +1,174 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The newest few messages of each stream, and which of them belong together.
+
+Nothing here knows rclpy: a message is anything with `header.stamp`. Stamps are nanoseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+IMAGE, DEPTH, CAMERA_INFO = STREAMS = ('image', 'depth', 'camera_info')
+
+# Messages that arrive this much older than the newest of their stream mean that time went back.
+_JUMP_NS = 1_000_000_000
+
+
+class NoFrame(Exception):
+    """There is no frame to answer about; `stream` names the one that is missing or too old."""
+
+    def __init__(self, stream: str, reason: str) -> None:
+        super().__init__(reason)
+        self.stream = stream
+
+
+@dataclass(frozen=True)
+class Match:
+    """An image and what belongs to it; `missing` says, per stream, why there is none.
+
+    image, depth, camera_info: messages as they came.
+    """
+
+    image: Any
+    depth: Any | None
+    camera_info: Any | None
+    missing: dict[str, str]
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What diagnostics say of a stream. stamp_ns: of the newest message; rate: Hz, NaN unknown."""
+
+    received: int
+    stamp_ns: int | None
+    rate: float
+
+
+def stamp_ns(message: Any) -> int:
+    """The stamp of a message in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+class FrameStore:
+    """Keeps the newest `keep` messages of each stream, undecoded. Safe to use from any thread."""
+
+    def __init__(self, keep: int = 10) -> None:
+        self._messages: dict[str, deque[Any]] = {name: deque(maxlen=keep) for name in STREAMS}
+        self._arrivals: dict[str, deque[float]] = {name: deque(maxlen=30) for name in STREAMS}
+        self._received = dict.fromkeys(STREAMS, 0)
+        self._changed = threading.Condition()
+
+    def add(self, stream: str, message: Any) -> None:
+        """Take a message; one that is far older than its stream's newest forgets all the others."""
+        with self._changed:
+            kept = self._messages[stream]
+            if kept and stamp_ns(message) < max(map(stamp_ns, kept)) - _JUMP_NS:
+                self._forget()
+            kept.append(message)
+            self._arrivals[stream].append(time.monotonic())
+            self._received[stream] += 1
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget every message, as when time jumps back."""
+        with self._changed:
+            self._forget()
+
+    def _forget(self) -> None:
+        for name in STREAMS:
+            self._messages[name].clear()
+            self._arrivals[name].clear()
+
+    def state(self, stream: str) -> StreamState:
+        """How many messages came, when, and how often."""
+        with self._changed:
+            kept, arrivals = self._messages[stream], self._arrivals[stream]
+            span = arrivals[-1] - arrivals[0] if len(arrivals) > 1 else 0.0
+            rate = (len(arrivals) - 1) / span if span > 0 else float('nan')
+            newest = max(map(stamp_ns, kept)) if kept else None
+            return StreamState(self._received[stream], newest, rate)
+
+    def newest(
+        self,
+        now_ns: Callable[[], int],
+        *,
+        slop: float,
+        max_age: float,
+        expected: Collection[str],
+        wait: float,
+    ) -> Match:
+        """The newest image with the depth and camera_info that belong to it.
+
+        slop: seconds by which stamps that belong together may differ. max_age: seconds between
+        the image's stamp and now_ns(), 0 for any. expected: streams worth waiting for, because
+        somebody publishes them. wait: seconds to wait for a frame that has all of these; then
+        the newest image does with what there is. Raises NoFrame.
+        """
+        deadline = time.monotonic() + wait
+        slop_ns, max_age_ns = int(slop * 1e9), int(max_age * 1e9)
+        with self._changed:
+            while True:
+                match, problem = self._best(now_ns(), slop_ns, max_age_ns)
+                if match is not None and not set(expected) & set(match.missing):
+                    return match
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._changed.wait(remaining):
+                    break
+            if match is None:
+                raise NoFrame(IMAGE, problem)
+            return match
+
+    def _best(self, now_ns: int, slop_ns: int, max_age_ns: int) -> tuple[Match | None, str]:
+        """The fresh image with most companions, the newest of those; or what is wrong."""
+        images = sorted(self._messages[IMAGE], key=stamp_ns, reverse=True)
+        if not images:
+            return None, 'no image has arrived'
+        age_ns = now_ns - stamp_ns(images[0])
+        if max_age_ns and abs(age_ns) > max_age_ns:
+            return None, _stale(age_ns * 1e-9, max_age_ns * 1e-9)
+        fresh = [m for m in images if not max_age_ns or now_ns - stamp_ns(m) <= max_age_ns]
+        matches = [self._match(image, slop_ns) for image in fresh]
+        return min(matches, key=lambda match: len(match.missing)), ''
+
+    def _match(self, image: Any, slop_ns: int) -> Match:
+        missing: dict[str, str] = {}
+        found: dict[str, Any | None] = {}
+        for stream in (DEPTH, CAMERA_INFO):
+            found[stream] = self._nearest(stream, stamp_ns(image), slop_ns, missing)
+        return Match(image, found[DEPTH], found[CAMERA_INFO], missing)
+
+    def _nearest(
+        self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]
+    ) -> Any | None:
+        kept = self._messages[stream]
+        if not kept:
+            missing[stream] = f'no {stream} has arrived'
+            return None
+        nearest = min(kept, key=lambda message: abs(stamp_ns(message) - stamp))
+        offset_ns = stamp_ns(nearest) - stamp
+        if abs(offset_ns) <= slop_ns:
+            return nearest
+        missing[stream] = (
+            f"the nearest {stream} is {offset_ns * 1e-9:+.3f} s off the image's stamp, more than "
+            f'sync_slop ({slop_ns * 1e-9:.3f} s)'
+        )
+        return None
+
+
+def _stale(age: float, max_age: float) -> str:
+    if age < 0:
+        return (
+            f'the newest image is stamped {-age:.3f} s in the future: set use_sim_time alike for '
+            "the camera and this node, or synchronise the machines' clocks"
+        )
+    return (
+        f'the newest image is {age:.3f} s old, more than max_frame_age ({max_age:.3f} s): look '
+        'whether the camera still publishes and whether use_sim_time is set alike everywhere'
+    )

@@ -1,0 +1,159 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""PointQuery's requests and responses, to and from the plain data of `answering`.
+
+The service's Request and the action's Goal have the same fields, and so have their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Vector3
+from numpy.typing import NDArray
+from std_msgs.msg import Header
+
+from molmo_ros.camera.frame import Frame
+from molmo_ros.msg import GroundedPoint as GroundedPointMessage
+from molmo_ros.msg import StageTime
+from molmo_ros.pointing.prompts import Mode
+from molmo_ros.ros import conversions
+from molmo_ros.ros.answering import Capture, GroundedPoint, Refused, Request, Result, Status
+from molmo_ros.ros.frames import stamp_ns
+from molmo_ros.ros.waypoints import waypoints
+from molmo_ros.spatial import CameraModel, LiftStatus
+
+
+def read_request(message: Any, default_timeout: float) -> Request:
+    """What a PointQuery request or goal asks. Raises Refused."""
+    try:
+        mode = Mode(message.mode)
+    except ValueError:
+        modes = ', '.join(f'{mode.value} ({mode.name})' for mode in Mode)
+        raise Refused(
+            Status.INVALID_REQUEST, f'mode {message.mode} is not one of {modes}'
+        ) from None
+    timeout = message.timeout.sec + message.timeout.nanosec * 1e-9
+    return Request(
+        query=message.query,
+        mode=mode,
+        target_frame=message.target_frame.lstrip('/'),
+        max_points=message.max_points,
+        timeout=timeout or default_timeout,
+    )
+
+
+def brings_image(message: Any) -> bool:
+    """Whether a request has an image of its own. Raises Refused for half a frame."""
+    if not conversions.is_empty(message.image):
+        return True
+    for name in ('depth', 'camera_info'):
+        if not conversions.is_empty(getattr(message, name)):
+            raise Refused(
+                Status.INVALID_REQUEST,
+                f'{name} came without an image: send the image it belongs to, or neither',
+            )
+    return False
+
+
+def read_capture(message: Any, rectified: bool) -> Capture:
+    """The frame that came with a request. Raises Refused where it cannot be read."""
+    try:
+        color = conversions.color_array(message.image)
+    except conversions.ConversionError as error:
+        raise Refused(Status.INVALID_REQUEST, f'image: {error}') from error
+    depth, missing = None, {LiftStatus.NO_DEPTH: 'the request came with an image but no depth'}
+    if not conversions.is_empty(message.depth):
+        try:
+            depth, missing = conversions.depth_array(message.depth), {}
+        except conversions.ConversionError as error:
+            raise Refused(Status.INVALID_REQUEST, f'depth: {error}') from error
+    header = message.image.header
+    if depth is not None and depth.shape != color.shape[:2]:
+        raise Refused(Status.INVALID_REQUEST, f'depth: {unregistered(depth, color)}')
+    camera, why = read_camera(message.camera_info, color, rectified)
+    missing[LiftStatus.NO_CAMERA_INFO] = why
+    return Capture(Frame(color, depth, camera, stamp_ns(message.image), header.frame_id), missing)
+
+
+def read_camera(
+    message: Any, color: NDArray[np.uint8], rectified: bool
+) -> tuple[CameraModel | None, str]:
+    """The model of an image's camera, or None and why there is none."""
+    if conversions.is_empty(message):
+        return None, 'camera_info is all zeros: publish or send the calibration of the camera'
+    height, width = color.shape[:2]
+    try:
+        return conversions.camera_model(message, (width, height), rectified=rectified), ''
+    except ValueError as error:
+        return None, str(error)
+
+
+def unregistered(depth: NDArray[np.float32], color: NDArray[np.uint8]) -> str:
+    """What to do about depth of another size than its image."""
+    return (
+        f'it is {depth.shape[1]}x{depth.shape[0]} and the image {color.shape[1]}x{color.shape[0]}: '
+        'use depth that is aligned to the color image'
+    )
+
+
+def write_result(result: Result, message: Any, standoff: float) -> Any:
+    """Fill in a PointQuery response or result, and return it."""
+    header = result_header(result)
+    message.status = int(result.status)
+    message.message = _encodable(result.message)
+    message.answer = _encodable(result.answer)
+    message.header = header
+    message.points = write_points(result.points)
+    message.count = result.count
+    message.waypoints = waypoints(result.points, header, standoff)
+    message.stage_times = [
+        StageTime(stage=stage, seconds=float(seconds))
+        for stage, seconds in result.stage_times.items()
+    ]
+    return message
+
+
+def result_header(result: Result) -> Header:
+    """Stamp of the image, frame of the 3D; empty where there was no frame."""
+    if result.capture is None:
+        return Header()
+    return Header(stamp=stamp_message(result.capture.frame.stamp), frame_id=result.frame_id)
+
+
+def stamp_message(nanoseconds: int) -> Time:
+    """A stamp as a message."""
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def write_points(points: Iterable[GroundedPoint]) -> list[GroundedPointMessage]:
+    """GroundedPoint messages."""
+    return [_write_point(point) for point in points]
+
+
+def _write_point(point: GroundedPoint) -> GroundedPointMessage:
+    image, surface = point.image, point.surface
+    x, y, z = (float(c) for c in surface.position)
+    nx, ny, nz = (float(c) for c in surface.normal)
+    return GroundedPointMessage(
+        u=float(image.u),
+        v=float(image.v),
+        label=_encodable(image.label),
+        confidence=float(image.confidence),
+        status_3d=int(surface.status),
+        reason=_encodable(surface.reason),
+        position=Point(x=x, y=y, z=z),
+        normal=Vector3(x=nx, y=ny, z=nz),
+        position_covariance=surface.covariance.ravel(),
+        depth_valid_pixels=surface.valid_pixels,
+        depth_spread=float(surface.spread),
+        bridged=surface.bridged,
+    )
+
+
+def _encodable(text: str) -> str:
+    """Half a character, as a model may write, is none that a message can carry."""
+    return text.encode('utf-8', 'replace').decode()

@@ -1,0 +1,393 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every parameter of the nodes, once: name, default, range and what it is for.
+
+config/perception.yaml and the tables of docs/parameters.md are written from here:
+
+    python -m molmo_ros.ros.parameters yaml > config/perception.yaml
+    python -m molmo_ros.ros.parameters markdown > docs/parameters.md
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A ROS parameter. range: inclusive bounds of a number; choices: all that a text may be.
+
+    fixed: it takes effect when the node starts, and is read-only after that.
+    """
+
+    name: str
+    default: Value
+    description: str
+    range: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    fixed: bool = False
+
+
+_QOS = ('sensor_data', 'reliable', 'latched', 'system_default')
+
+POINT_QUERY = (
+    Parameter(
+        'checkpoint',
+        '',
+        'Molmo checkpoint: a local folder, or a Hugging Face id to be downloaded; empty: the demo '
+        'checkpoint that comes with the package.',
+        fixed=True,
+    ),
+    Parameter(
+        'device',
+        'auto',
+        "Where the model runs: 'auto', 'cpu', 'cuda' or 'cuda:N'.",
+        fixed=True,
+    ),
+    Parameter(
+        'dtype',
+        'auto',
+        "Number format of the weights; 'auto' takes bfloat16 on a GPU and float32 on a CPU.",
+        choices=('auto', 'float32', 'bfloat16', 'float16'),
+        fixed=True,
+    ),
+    Parameter(
+        'max_crops',
+        0,
+        'High-resolution crops an image is cut into at most; fewer are faster and see less; 0: as '
+        'the checkpoint says.',
+        range=(0, 64),
+        fixed=True,
+    ),
+    Parameter(
+        'timeout',
+        60.0,
+        'Seconds a question may take when its request says none.',
+        range=(0.1, 3600.0),
+    ),
+    Parameter(
+        'max_waiting',
+        3,
+        'Questions that may wait while one is being answered; more are told BUSY at once.',
+        range=(0, 32),
+        fixed=True,
+    ),
+    Parameter(
+        'image_transport',
+        'raw',
+        "How the color image comes: 'raw' on `image`, or 'compressed' on `image/compressed`.",
+        choices=('raw', 'compressed'),
+        fixed=True,
+    ),
+    Parameter(
+        'rectified',
+        False,
+        'Whether the image is rectified: camera_info then counts with P, otherwise with K and D.',
+    ),
+    Parameter(
+        'sync_slop',
+        0.02,
+        'Seconds by which the stamps of an image, its depth and its camera_info may differ.',
+        range=(0.0, 10.0),
+    ),
+    Parameter(
+        'max_frame_age',
+        1.0,
+        'Seconds that the newest image may be old when a question comes; 0: any age.',
+        range=(0.0, 3600.0),
+    ),
+    Parameter(
+        'frame_wait',
+        1.0,
+        'Seconds a question waits for a frame with all streams that are being published.',
+        range=(0.0, 60.0),
+    ),
+    Parameter(
+        'transform_timeout',
+        0.5,
+        "Seconds to wait for the transform to the target frame at the image's stamp.",
+        range=(0.0, 60.0),
+    ),
+    Parameter(
+        'transform_cache',
+        30.0,
+        'Seconds of /tf that are kept.',
+        range=(1.0, 3600.0),
+        fixed=True,
+    ),
+    Parameter(
+        'qos.image',
+        'sensor_data',
+        'Quality of service of the image subscription.',
+        choices=_QOS,
+        fixed=True,
+    ),
+    Parameter(
+        'qos.depth',
+        'sensor_data',
+        'Quality of service of the depth subscription.',
+        choices=_QOS,
+        fixed=True,
+    ),
+    Parameter(
+        'qos.camera_info',
+        'sensor_data',
+        'Quality of service of the camera_info subscription.',
+        choices=_QOS,
+        fixed=True,
+    ),
+    Parameter(
+        'lift.min_range',
+        0.1,
+        'Metres along the optical axis; nearer depth is OUT_OF_RANGE.',
+        range=(0.0, 100.0),
+    ),
+    Parameter(
+        'lift.max_range',
+        10.0,
+        'Metres along the optical axis; farther depth is OUT_OF_RANGE.',
+        range=(0.0, 1000.0),
+    ),
+    Parameter(
+        'lift.radius',
+        7,
+        'Pixels; half the window around a point in which its surface is looked for.',
+        range=(1, 50),
+    ),
+    Parameter(
+        'lift.hole_radius',
+        5,
+        'Pixels that the nearest depth of the surface may be away from the point.',
+        range=(0, 50),
+    ),
+    Parameter(
+        'lift.pixel_sigma',
+        0.5,
+        'Pixels; how surely a point is known in the image, for the covariance of its position.',
+        range=(0.0, 20.0),
+    ),
+    Parameter(
+        'noise.kind',
+        'stereo',
+        'Which noise the depth camera has: that of stereo matching, or of time of flight.',
+        choices=('stereo', 'tof'),
+    ),
+    Parameter(
+        'noise.stereo.baseline',
+        0.05,
+        'Metres between the two imagers of a stereo camera.',
+        range=(0.001, 2.0),
+    ),
+    Parameter(
+        'noise.stereo.disparity_sigma',
+        0.08,
+        'Pixels; standard deviation of the disparity.',
+        range=(0.0, 5.0),
+    ),
+    Parameter(
+        'noise.stereo.disparity_step',
+        0.03125,
+        'Pixels; quantum of the disparity.',
+        range=(0.0, 5.0),
+    ),
+    Parameter(
+        'noise.tof.constant',
+        0.0015,
+        'Metres; standard deviation of time of flight at close range.',
+        range=(0.0, 1.0),
+    ),
+    Parameter(
+        'noise.tof.quadratic',
+        0.001,
+        'Metres at one metre; the part of the standard deviation that grows with distance squared.',
+        range=(0.0, 1.0),
+    ),
+    Parameter(
+        'waypoint_standoff',
+        0.0,
+        'Metres that a waypoint keeps back from the surface along its approach; 0: on it.',
+        range=(0.0, 2.0),
+    ),
+    Parameter(
+        'marker_diameter',
+        0.02,
+        'Metres; diameter of the spheres in ~/markers.',
+        range=(0.001, 1.0),
+    ),
+    Parameter(
+        'diagnostics_period',
+        1.0,
+        'Seconds between messages on /diagnostics.',
+        range=(0.1, 60.0),
+        fixed=True,
+    ),
+)
+
+TABLETOP_CAMERA = (
+    Parameter('seed', 5000, 'Which rendered table is shown.', range=(0, 2**31 - 1)),
+    Parameter('rate', 10.0, 'Frames a second.', range=(0.1, 60.0), fixed=True),
+    Parameter('width', 640, 'Pixels.', range=(64, 4096), fixed=True),
+    Parameter('height', 480, 'Pixels.', range=(64, 4096), fixed=True),
+    Parameter(
+        'depth_encoding',
+        '16UC1',
+        'Depth in millimetres (16UC1) or in metres (32FC1).',
+        choices=('16UC1', '32FC1'),
+    ),
+    Parameter(
+        'frame_id',
+        'camera_color_optical_frame',
+        'Optical frame of color and depth.',
+        fixed=True,
+    ),
+    Parameter(
+        'parent_frame',
+        'table',
+        'Frame of the table, in which the camera stands (on /tf_static).',
+        fixed=True,
+    ),
+    Parameter(
+        'qos',
+        'sensor_data',
+        'Quality of service of the images and camera_info.',
+        choices=_QOS,
+        fixed=True,
+    ),
+)
+
+NODES: Mapping[str, Sequence[Parameter]] = {
+    'molmo_point_query': POINT_QUERY,
+    'tabletop_camera': TABLETOP_CAMERA,
+}
+
+
+def declare(node: Node, parameters: Sequence[Parameter]) -> None:
+    """Declare them with descriptions and ranges; a text outside its choices is refused.
+
+    Raises rclpy's InvalidParameterValueException where the node was started with a wrong value.
+    """
+    from rcl_interfaces.msg import SetParametersResult
+
+    choices = {parameter.name: parameter.choices for parameter in parameters if parameter.choices}
+
+    def check(changed: list[Any]) -> SetParametersResult:
+        for parameter in changed:
+            allowed = choices.get(parameter.name)
+            if allowed and parameter.value not in allowed:
+                reason = f"{parameter.name} is '{parameter.value}', not one of {', '.join(allowed)}"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(check)
+    for parameter in parameters:
+        node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+
+
+def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """What they are now, by name."""
+    return {p.name: node.get_parameter(p.name).value for p in parameters}
+
+
+def _descriptor(parameter: Parameter) -> Any:
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    descriptor = ParameterDescriptor(
+        description=parameter.description,
+        read_only=parameter.fixed,
+        additional_constraints=f'one of {", ".join(parameter.choices)}'
+        if parameter.choices
+        else '',
+    )
+    if parameter.range is None:
+        return descriptor
+    low, high = parameter.range
+    if isinstance(parameter.default, float):
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    else:
+        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    return descriptor
+
+
+def yaml_text() -> str:
+    """config/perception.yaml: every parameter with its default, under any namespace."""
+    lines = [
+        '# Copyright 2026 The molmo_ros authors',
+        '# SPDX-License-Identifier: Apache-2.0',
+        '# Every parameter with its default. Written by `python -m molmo_ros.ros.parameters yaml`;',
+        '# copy it, keep what you change, and launch with params_file:=<your file>.',
+    ]
+    for node, parameters in NODES.items():
+        lines += [f'/**/{node}:', '  ros__parameters:']
+        groups: list[str] = []
+        for parameter in parameters:
+            *path, name = parameter.name.split('.')
+            for depth, group in enumerate(path):
+                if groups[: depth + 1] != path[: depth + 1]:
+                    lines.append(f'{"  " * (depth + 2)}{group}:')
+            groups = path
+            indent = '  ' * (len(path) + 2)
+            note = f'{parameter.description}{_allowed(parameter)}'
+            lines += textwrap.wrap(
+                note, 98, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# '
+            )
+            lines.append(f'{indent}{name}: {_yaml_value(parameter.default)}')
+    return '\n'.join(lines) + '\n'
+
+
+def markdown_text() -> str:
+    """docs/parameters.md."""
+    lines = [
+        '# Parameters',
+        '',
+        'All are declared with description and range (`ros2 param describe` shows them) and stand',
+        'in [config/perception.yaml](../config/perception.yaml). *fixed* ones take effect when the',
+        'node starts; the others may be changed at any time (`ros2 param set`) and count from the',
+        'next question on. `use_sim_time` works as everywhere in ROS 2.',
+        'This page is written by `python -m molmo_ros.ros.parameters markdown`.',
+    ]
+    for node, parameters in NODES.items():
+        lines += [
+            '',
+            f'## `{node}`',
+            '',
+            '| name | default | range | meaning |',
+            '|---|---|---|---|',
+        ]
+        for p in parameters:
+            fixed = ' *fixed*' if p.fixed else ''
+            default = _yaml_value(p.default)
+            lines.append(f'| `{p.name}` | `{default}` | {_range(p)} | {p.description}{fixed} |')
+    return '\n'.join(lines) + '\n'
+
+
+def _yaml_value(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.choices:
+        return ', '.join(f'`{choice}`' for choice in parameter.choices)
+    if parameter.range is None:
+        return ''
+    low, high = parameter.range
+    return f'{low:.10g} to {high:.10g}'
+
+
+def _allowed(parameter: Parameter) -> str:
+    allowed = _range(parameter).replace('`', '')
+    return f' [{allowed}]' if allowed else ''
+
+
+if __name__ == '__main__':
+    sys.stdout.write({'yaml': yaml_text, 'markdown': markdown_text}[sys.argv[1]]())

@@ -1,0 +1,99 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Spinning a node in the background, and ending a process without leaving anything behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+import rclpy
+from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+N = TypeVar('N', bound=Node)
+_LAST_CALLBACKS_S = 0.2
+
+
+class Spinner:
+    """Spins an executor in a thread of its own until closed.
+
+    rclpy stops spinning at an exception out of any callback; here it is logged and spinning
+    goes on. An executor that still spins when Python ends aborts the process: close it.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name='executor', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop taking callbacks and wait until the thread has ended."""
+        self._closing.set()
+        self._executor.shutdown()
+        self._thread.join()
+
+    def _spin(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._executor.spin_once()
+            except ExternalShutdownException:
+                return
+            except Exception as error:
+                if not self._closing.is_set():
+                    get_logger('molmo_ros').error(f'a callback failed: {error!r}')
+
+
+def run_node(
+    make_node: Callable[[], N],
+    make_executor: Callable[[N], Executor],
+    close: Callable[[N], bool],
+    args: list[str] | None = None,
+) -> int:
+    """Run a node until SIGINT or SIGTERM; returns the exit status.
+
+    Signals are taken here rather than by rclpy, so that the context outlives the node and whoever
+    waits for a response still gets one. close: ends the node's own work; False if some of it
+    cannot be waited for.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    try:
+        node = make_node()
+    except Exception as error:
+        print(f'cannot start: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    executor = make_executor(node)
+    executor.add_node(node)
+    spinner = Spinner(executor)
+    stop.wait()
+    finished = close(node)
+    # The results of an action leave in callbacks of their own.
+    time.sleep(_LAST_CALLBACKS_S)
+    spinner.close()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    if not finished:
+        # A pass of the model cannot be interrupted, and Python would wait for it here.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0

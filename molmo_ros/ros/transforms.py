@@ -1,0 +1,299 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where one frame stands in another at a stamp: tf2_ros where there is one, /tf itself elsewhere.
+
+Both give the same answers: linear interpolation of the position and slerp of the rotation between
+the two samples around the stamp, no extrapolation, stamp 0 for the latest common time.
+"""
+
+from __future__ import annotations
+
+import bisect
+import importlib.util
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+_POLL_S = 0.01
+
+
+class NoTransform(Exception):
+    """The transform is not to be had; the text says which, and why."""
+
+
+class Transforms(Protocol):
+    """A source of transforms."""
+
+    def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
+        """The (4, 4) pose of frame `source` in frame `target`, at once or not at all.
+
+        stamp_ns: nanoseconds of ROS time; 0: the latest for which all of it is known.
+        Raises NoTransform.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Forget what moves, as when time jumps back."""
+        ...
+
+
+def wait_for_transform(
+    transforms: Transforms,
+    target: str,
+    source: str,
+    stamp_ns: int,
+    timeout: float,
+    should_stop: Callable[[], bool],
+) -> NDArray[np.float64]:
+    """`look_up`, tried again for `timeout` seconds of wall time (a paused /clock cannot hold it).
+
+    Blocks the calling thread; another one has to be serving /tf. Raises NoTransform.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return transforms.look_up(target, source, stamp_ns)
+        except NoTransform:
+            if time.monotonic() >= deadline or should_stop():
+                raise
+        time.sleep(_POLL_S)
+
+
+def make_transforms(node: Node, cache_time: float) -> Transforms:
+    """The distribution's tf2_ros if it is installed, otherwise our own reading of /tf."""
+    if importlib.util.find_spec('tf2_ros') is not None:
+        return Tf2Transforms(node, cache_time)
+    return TopicTransforms(node, cache_time)
+
+
+class Tf2Transforms:
+    """tf2_ros: its Buffer, filled by its TransformListener on the node's executor."""
+
+    def __init__(self, node: Node, cache_time: float) -> None:
+        import tf2_ros
+        from rclpy.duration import Duration
+
+        self._buffer = tf2_ros.Buffer(cache_time=Duration(nanoseconds=int(cache_time * 1e9)))
+        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+        self._error = tf2_ros.TransformException
+
+    def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
+        """See Transforms."""
+        from rclpy.time import Time
+
+        try:
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+        except self._error as error:
+            raise NoTransform(str(error)) from error
+        return pose_matrix(found.transform)
+
+    def clear(self) -> None:
+        """See Transforms; tf2's buffer keeps the static ones."""
+        self._buffer.clear()
+
+
+class TopicTransforms:
+    """/tf and /tf_static through pytransform3d's time-aware graph, with tf2's rules."""
+
+    def __init__(self, node: Node, cache_time: float) -> None:
+        from tf2_msgs.msg import TFMessage
+
+        self.tree = TransformTree(cache_time)
+        group = ReentrantCallbackGroup()
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._subscriptions = [
+            node.create_subscription(
+                TFMessage, '/tf', self._on_tf, QoSProfile(depth=100), callback_group=group
+            ),
+            node.create_subscription(
+                TFMessage, '/tf_static', self._on_tf_static, latched, callback_group=group
+            ),
+        ]
+        self.look_up = self.tree.look_up
+        self.clear = self.tree.clear
+
+    def _on_tf(self, message: Any) -> None:
+        self._add(message, static=False)
+
+    def _on_tf_static(self, message: Any) -> None:
+        self._add(message, static=True)
+
+    def _add(self, message: Any, static: bool) -> None:
+        for stamped in message.transforms:
+            stamp = stamped.header.stamp
+            self.tree.add(
+                stamped.header.frame_id,
+                stamped.child_frame_id,
+                stamp.sec * 1_000_000_000 + stamp.nanosec,
+                stamped.transform,
+                static=static,
+            )
+
+
+class TransformTree:
+    """Frames over time. Thread-safe; no ROS in it but the fields of a geometry_msgs/Transform."""
+
+    def __init__(self, cache_time: float) -> None:
+        from pytransform3d.transform_manager import TemporalTransformManager
+
+        self._cache_ns = int(cache_time * 1e9)
+        self._lock = threading.Lock()
+        self._graph = TemporalTransformManager()
+        self._edges: dict[str, tuple[str, _Series]] = {}  # child: (parent, its samples)
+
+    def add(self, parent: str, child: str, stamp_ns: int, transform: Any, *, static: bool) -> None:
+        """Take a sample; one that is no rotation, or hangs a frame on itself, is left out."""
+        translation, rotation = transform.translation, transform.rotation
+        t = np.array([translation.x, translation.y, translation.z])
+        q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
+        if parent == child or not np.all(np.isfinite(t)) or abs(q @ q - 1) > 0.01:
+            return
+        with self._lock:
+            known = self._edges.get(child)
+            if known is None or known[0] != parent:
+                if known is not None:
+                    self._graph.remove_transform(child, known[0])
+                self._edges[child] = known = (parent, _Series(self._cache_ns))
+                self._graph.add_transform(child, parent, _time_varying(known[1]))
+            known[1].add(stamp_ns, t, q / np.linalg.norm(q), static)
+
+    def clear(self) -> None:
+        """Forget what moves."""
+        with self._lock:
+            for _, series in self._edges.values():
+                series.clear()
+
+    def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
+        """See Transforms."""
+        with self._lock:
+            path = self._path(target, source)
+            if stamp_ns == 0:
+                moving = [edge.newest for edge in path if not edge.static]
+                if None in moving:
+                    raise NoTransform(
+                        f"no transform from '{source}' to '{target}' since time began"
+                    )
+                stamp_ns = min((stamp for stamp in moving if stamp is not None), default=0)
+            try:
+                pose = self._graph.get_transform_at_time(source, target, stamp_ns)
+            except KeyError as error:
+                raise NoTransform(f"'{source}' and '{target}' are not connected") from error
+            except ValueError as error:
+                raise NoTransform(f"from '{source}' to '{target}': {error}") from error
+            return np.asarray(pose, np.float64)
+
+    def _path(self, target: str, source: str) -> list[_Series]:
+        for frame in (target, source):
+            if frame not in self._graph.nodes:
+                known = ', '.join(sorted(map(str, self._graph.nodes))) or 'none'
+                raise NoTransform(f"frame '{frame}' is not on /tf (frames there: {known})")
+        up, down = self._ancestry(source), self._ancestry(target)
+        return [self._edges[child][1] for child in {*up} ^ {*down}]
+
+    def _ancestry(self, frame: str) -> list[str]:
+        """The frames from `frame` up that have a parent."""
+        frames: list[str] = []
+        while frame in self._edges and frame not in frames:
+            frames.append(frame)
+            frame = self._edges[frame][0]
+        return frames
+
+
+class _Series:
+    """The samples of one edge of the tree, by stamp."""
+
+    def __init__(self, cache_ns: int) -> None:
+        self.static = False
+        self._cache_ns = cache_ns
+        self._stamps: list[int] = []
+        self._poses: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+
+    @property
+    def newest(self) -> int | None:
+        return self._stamps[-1] if self._stamps else None
+
+    def add(self, stamp: int, t: NDArray[np.float64], q: NDArray[np.float64], static: bool) -> None:
+        self.static = static
+        if static:
+            self._stamps, self._poses = [stamp], [(t, q)]
+            return
+        at = bisect.bisect_left(self._stamps, stamp)
+        if at < len(self._stamps) and self._stamps[at] == stamp:
+            return
+        self._stamps.insert(at, stamp)
+        self._poses.insert(at, (t, q))
+        expired = bisect.bisect_left(self._stamps, self._stamps[-1] - self._cache_ns)
+        del self._stamps[:expired], self._poses[:expired]
+
+    def clear(self) -> None:
+        if not self.static:
+            self._stamps, self._poses = [], []
+
+    def at(self, stamp: int) -> NDArray[np.float64]:
+        """The (4, 4) pose at a stamp. Raises ValueError outside of the samples."""
+        stamps = self._stamps
+        if not stamps:
+            raise ValueError('nothing is known since time jumped back')
+        if self.static:
+            return _matrix(*self._poses[0])
+        if stamp > stamps[-1]:
+            late = (stamp - stamps[-1]) * 1e-9
+            raise ValueError(f'the newest sample on /tf is {late:.3f} s before the stamp asked for')
+        if stamp < stamps[0]:
+            early = (stamps[0] - stamp) * 1e-9
+            raise ValueError(f'the oldest sample kept is {early:.3f} s after the stamp asked for')
+        after = bisect.bisect_left(stamps, stamp)
+        if stamps[after] == stamp:
+            return _matrix(*self._poses[after])
+        (t0, q0), (t1, q1) = self._poses[after - 1], self._poses[after]
+        share = (stamp - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
+        return _matrix(t0 + share * (t1 - t0), _slerp(q0, q1, share))
+
+
+def _time_varying(series: _Series) -> Any:
+    from pytransform3d.transform_manager import TimeVaryingTransform
+
+    class Samples(TimeVaryingTransform):
+        def as_matrix(self, query_time: Any) -> NDArray[np.float64]:
+            return series.at(query_time)
+
+        def check_transforms(self) -> Samples:
+            return self
+
+    return Samples()
+
+
+def _slerp(q0: NDArray[np.float64], q1: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    cosine = float(q0 @ q1)
+    if cosine < 0:
+        q1, cosine = -q1, -cosine
+    angle = float(np.arccos(min(cosine, 1.0)))
+    if angle < 1e-9:
+        return q0
+    q = np.sin((1 - share) * angle) * q0 + np.sin(share * angle) * q1
+    return np.asarray(q / np.linalg.norm(q))
+
+
+def pose_matrix(transform: Any) -> NDArray[np.float64]:
+    """The (4, 4) matrix of a geometry_msgs/Transform."""
+    t, q = transform.translation, transform.rotation
+    return _matrix(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))
+
+
+def _matrix(t: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    x, y, z, w = q
+    T = np.eye(4)
+    T[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    T[:3, 3] = t
+    return T

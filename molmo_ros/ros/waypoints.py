@@ -1,0 +1,59 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Poses a planner can take, one for each point that has a position in space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
+from numpy.typing import NDArray
+from std_msgs.msg import Header
+
+from molmo_ros.ros.answering import GroundedPoint
+from molmo_ros.spatial import LiftStatus
+
+
+def waypoints(points: Iterable[GroundedPoint], header: Header, standoff: float = 0.0) -> PoseArray:
+    """A pose on each point, `standoff` metres back along its approach, in the points' order."""
+    found = [point for point in points if point.surface.status is LiftStatus.OK]
+    return PoseArray(header=header, poses=[_pose(point, standoff) for point in found])
+
+
+def _pose(point: GroundedPoint, standoff: float) -> Pose:
+    x, y, z = (float(c) for c in point.surface.position - standoff * point.approach)
+    qx, qy, qz, qw = approach_quaternion(point.approach)
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def approach_quaternion(approach: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """The unit quaternion (x, y, z, w) of an orientation whose z axis is `approach`, a unit vector.
+
+    Its x axis is the frame's x axis made perpendicular to z, or the frame's y axis where the
+    approach is within about 8 degrees of the x axis.
+    """
+    z = approach / np.linalg.norm(approach)
+    along = np.array([1.0, 0, 0]) if abs(z[0]) < 0.99 else np.array([0, 1.0, 0])
+    x = along - (along @ z) * z
+    x /= np.linalg.norm(x)
+    return rotation_quaternion(np.column_stack([x, np.cross(z, x), z]))
+
+
+def rotation_quaternion(R: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """The unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation matrix.
+
+    The eigenvector to the largest eigenvalue of Bar-Itzhack's matrix.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = R
+    K = np.array(
+        [
+            [xx - yy - zz, yx + xy, zx + xz, zy - yz],
+            [yx + xy, yy - xx - zz, zy + yz, xz - zx],
+            [zx + xz, zy + yz, zz - xx - yy, yx - xy],
+            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
+        ]
+    )
+    q = np.linalg.eigh(K)[1][:, -1]
+    q = -q if q[3] < 0 else q
+    return float(q[0]), float(q[1]), float(q[2]), float(q[3])

@@ -1,0 +1,264 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes in processes of their own, a camera, and somebody to ask: all over DDS."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+# Before rclpy starts: runs side by side must not hear each other, nor anything off this machine.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+
+import numpy as np
+import pytest
+import rclpy
+from geometry_msgs.msg import TransformStamped
+from molmo_ros.srv import PointQuery
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+from molmo_ros.camera.frame import Frame
+from molmo_ros.ros.client import PointQueryClient
+from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
+from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.running import Spinner
+from molmo_ros.spatial import CameraModel
+
+WIDTH, HEIGHT, FOCAL, DISTANCE = 160, 120, 100.0, 1.25
+OPTICAL = 'wrist_optical_frame'
+HERE = Path(__file__).parent
+
+
+def camera_model():
+    return CameraModel(WIDTH, HEIGHT, np.array([[FOCAL, 0, 79.5], [0, FOCAL, 59.5], [0, 0, 1.0]]))
+
+
+@pytest.fixture(scope='session')
+def frame():
+    """A frame of the wall."""
+    color = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    depth = np.full((HEIGHT, WIDTH), DISTANCE, np.float32)
+    return Frame(color, depth, camera_model(), 5_000_000_123, OPTICAL)
+
+
+class WallCamera:
+    """Publishes a wall at 20 Hz, and where the camera stands on /tf_static."""
+
+    def __init__(
+        self, frame, namespace='', streams=('image', 'depth', 'camera_info'), depth_as='16UC1'
+    ):
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = Node('camera', namespace=namespace, context=self._context)
+        header = Header(frame_id=OPTICAL)
+        self.messages = {
+            'image': color_message(frame.color, header),
+            'depth': depth_message(frame.depth, '16UC1', header),
+            'camera_info': camera_info_message(frame.camera, header),
+        }
+        kinds = {'image': Image, 'depth': Image, 'camera_info': CameraInfo}
+        self._publishers = {
+            name: self.node.create_publisher(kinds[name], name, qos_profile_sensor_data)
+            for name in streams
+        }
+        self.stamps = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def publish(self, stamp_ns=None):
+        stamp = self.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
+        self.stamps.add(stamp)
+        for name, publisher in self._publishers.items():
+            self.messages[name].header.stamp = stamp_message(stamp)
+            publisher.publish(self.messages[name])
+
+    def stand(self, parent, xyz, quaternion):
+        """Say on /tf_static where the camera stands."""
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        publisher = self.node.create_publisher(TFMessage, '/tf_static', latched)
+        pose = TransformStamped(child_frame_id=OPTICAL)
+        pose.header.frame_id = parent
+        pose.transform.translation.x, pose.transform.translation.y, pose.transform.translation.z = (
+            xyz
+        )
+        rotation = pose.transform.rotation
+        rotation.x, rotation.y, rotation.z, rotation.w = quaternion
+        publisher.publish(TFMessage(transforms=[pose]))
+
+    def _run(self):
+        while not self._stop.wait(0.05):
+            self.publish()
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._stop.set()
+        self._thread.join()
+        self.close()
+
+    def close(self):
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+
+@pytest.fixture(scope='session')
+def wall_camera(frame):
+    """Makes a camera before the wall; publishes while it is entered."""
+    return lambda *args, **kwargs: WallCamera(frame, *args, **kwargs)
+
+
+@contextmanager
+def running(*command):
+    """A process that must end cleanly when it is interrupted."""
+    process = subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert process.returncode == 0, errors
+    assert 'Traceback' not in errors and 'terminate called' not in errors, errors
+
+
+@pytest.fixture(scope='session')
+def run():
+    """Runs a Python command as a process of its own."""
+    return running
+
+
+@pytest.fixture(scope='session')
+def node():
+    """Runs the node with the scripted engine: node(*ros_arguments, options=())."""
+
+    def start(*ros_arguments, options=()):
+        script = str(HERE / 'scripted_node.py')
+        return running(script, *options, '--ros-args', *ros_arguments)
+
+    return start
+
+
+SPECIAL = {
+    'lonely': [],
+    'deaf': ['-p', 'qos.image:=reliable'],
+    'single': ['-p', 'max_waiting:=0'],
+    'small': ['-p', 'image_transport:=compressed'],
+    'sim': ['-p', 'use_sim_time:=true'],
+    'broken': [],
+    'slow': [],
+}
+
+
+@pytest.fixture(scope='session')
+def special_nodes(tmp_path_factory):
+    """Nodes, each in a namespace of its name, with what SPECIAL says; 'broken' cannot load its
+    model, and 'slow' loads until the file is there that this fixture is."""
+    loaded = tmp_path_factory.mktemp('slow') / 'loaded'
+    options = {'broken': ['--broken'], 'slow': ['--after', str(loaded)]}
+    several = [
+        (options.get(name, []), ['-r', f'__ns:=/{name}', '-p', 'frame_wait:=0.3', *arguments])
+        for name, arguments in SPECIAL.items()
+    ]
+    with running(str(HERE / 'scripted_node.py'), '--several', json.dumps(several)):
+        yield loaded
+
+
+@pytest.fixture
+def client_of(special_nodes):
+    """Makes clients of special nodes, once these are ready."""
+    with ExitStack() as stack:
+
+        def make(namespace):
+            client = stack.enter_context(PointQueryClient(namespace))
+            assert client.wait_until_ready(30) or namespace == 'broken'
+            return client
+
+        yield make
+
+
+@pytest.fixture(scope='session')
+def asking(node, wall_camera):
+    """A client of a node that sees the wall. The camera stands at (1, 2, 3) in 'base', turned
+    half a turn about its x axis."""
+    with node(), wall_camera() as camera, PointQueryClient() as client:
+        camera.stand('base', (1.0, 2.0, 3.0), (1.0, 0.0, 0.0, 0.0))
+        client.camera = camera
+        assert client.wait_until_ready(30), 'the node did not come up'
+        assert client.ask('at 80 60').points, 'the node does not see the camera'
+        yield client
+
+
+class Caller:
+    """Sends PointQuery requests as they are."""
+
+    def __init__(self):
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = Node('caller', context=self._context)
+        self._client = self.node.create_client(PointQuery, 'point_query')
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(self.node)
+        self._spinner = Spinner(executor)
+
+    def send(self, request):
+        return self._client.call_async(request)
+
+    def call(self, request):
+        assert self._client.wait_for_service(10)
+        future = self.send(request)
+        self.wait_for(future.done)
+        return future.result()
+
+    @staticmethod
+    def wait_for(condition, seconds=20.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, 'it never happened'
+            time.sleep(0.005)
+
+    def close(self):
+        self._spinner.close()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+
+@pytest.fixture(scope='session')
+def caller(asking):
+    caller = Caller()
+    yield caller
+    caller.close()
+
+
+@pytest.fixture
+def request_about(frame):
+    """A request that brings its own frame."""
+
+    def make(query='at 80 60', depth_as='32FC1'):
+        header = Header(stamp=stamp_message(frame.stamp), frame_id=OPTICAL)
+        return PointQuery.Request(
+            query=query,
+            image=color_message(frame.color, header),
+            depth=depth_message(frame.depth, depth_as, header),
+            camera_info=camera_info_message(frame.camera, header),
+        )
+
+    return make

@@ -1,0 +1,196 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node at its start, and where streams are late, missing, or not what they should be."""
+
+import subprocess
+import sys
+import threading
+import time
+from array import array
+
+import cv2
+import pytest
+from molmo_ros.srv import PointQuery
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+from molmo_ros.ros.answering import Status
+from molmo_ros.ros.client import PointQueryClient, ServiceUnavailable
+from molmo_ros.ros.messages import stamp_message
+from molmo_ros.spatial import LiftStatus
+
+
+def ask_until(client, query, accept, **kwargs):
+    """Ask again while discovery and the first messages take their time."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        answered = client.ask(query, **kwargs)
+        if accept(answered):
+            return answered
+        time.sleep(0.05)
+    pytest.fail(f'last: {answered.status.name}, {answered.message}')
+
+
+def start_running(client, query):
+    """Start a question and wait until the engine is at it."""
+    running = threading.Event()
+    asked = client.start(
+        query, on_feedback=lambda stage, _: running.set() if stage == 'engine' else None
+    )
+    assert running.wait(20)
+    return asked
+
+
+def test_starting_the_node_imports_no_torch():
+    code = 'import sys, molmo_ros.ros.point_query_node; sys.exit("torch" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+def test_streams_that_are_missing_are_named(client_of, wall_camera):
+    client = client_of('lonely')
+    answered = client.ask('at 80 60')
+    assert answered.status is Status.NO_FRAME
+    assert 'nobody publishes /lonely/image' in answered.message
+    with wall_camera('lonely', ['image']):
+        answered = ask_until(client, 'at 80 60', lambda a: a.status is not Status.NO_FRAME)
+        assert answered.points[0].surface.status is LiftStatus.NO_CAMERA_INFO
+        assert 'nobody publishes /lonely/camera_info' in answered.message
+    with wall_camera('lonely', ['image', 'camera_info']):
+        answered = ask_until(client, 'at 80 60', lambda a: 'NO_DEPTH' in a.message)
+        assert answered.points[0].image.u == 80
+        assert answered.points[0].surface.status is LiftStatus.NO_DEPTH
+        assert 'nobody publishes /lonely/depth' in answered.message
+    answered = ask_until(client, 'at 80 60', lambda a: a.status is Status.NO_FRAME)
+    assert 's old' in answered.message
+
+
+def test_unreadable_images_and_unaligned_depth_are_told_apart(client_of, wall_camera):
+    client = client_of('lonely')
+    with wall_camera('lonely') as camera:
+        ask_until(client, 'at 80 60', lambda a: a.points and a.message == '')
+        camera.messages['depth'].header = Header(frame_id='depth_optical_frame')
+        answered = ask_until(client, 'at 80 60', lambda a: 'depth_optical_frame' in a.message)
+        assert answered.points[0].surface.status is LiftStatus.NO_DEPTH
+        camera.messages['image'].encoding = 'infrared'
+        answered = ask_until(client, 'at 80 60', lambda a: a.status is not Status.SUCCESS)
+        assert answered.status is Status.NO_FRAME and "'infrared'" in answered.message
+        camera.messages['image'].encoding = 'rgb8'
+        ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
+
+
+def test_a_publisher_whose_qos_does_not_fit_is_named(client_of, wall_camera):
+    client = client_of('deaf')
+    with wall_camera('deaf'):
+        answered = ask_until(client, 'at 80 60', lambda a: 'quality of service' in a.message)
+        assert answered.status is Status.NO_FRAME
+        assert 'camera on /deaf/image' in answered.message and 'qos.image' in answered.message
+
+
+def test_a_model_that_loads_says_so_and_then_answers(special_nodes, wall_camera):
+    told = []
+
+    def on_progress(what, share):
+        told.append((what, share))
+        special_nodes.touch()
+
+    with wall_camera('slow'), PointQueryClient('slow') as client:
+        answered = client.ask('at 80 60', timeout=20)
+        assert answered.status is Status.NOT_READY
+        assert 'reading the weights, 40%' in answered.message
+        assert client.wait_until_ready(30, on_progress)
+        assert told[0] == ('loading: reading the weights', 0.4)
+        ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
+
+
+def test_a_model_that_cannot_be_loaded_says_why(client_of):
+    client = client_of('broken')
+    assert client.engine_state == 'failed: no such checkpoint: set the parameter checkpoint'
+    answered = client.ask('at 80 60')
+    assert answered.status is Status.NOT_READY and 'no such checkpoint' in answered.message
+
+
+def test_a_node_without_room_says_busy_to_the_second(client_of, wall_camera):
+    client = client_of('single')
+    with wall_camera('single'):
+        ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
+        asked = start_running(client, 'slow 30')
+        answered = client.ask('at 80 60')
+        assert answered.status is Status.BUSY and 'max_waiting' in answered.message
+        asked.cancel()
+        assert asked.result(20).status is Status.CANCELED
+
+
+def test_compressed_images_are_read(client_of, wall_camera, frame):
+    client = client_of('small')
+    camera = wall_camera('small', ['depth', 'camera_info'])
+    publisher = camera.node.create_publisher(CompressedImage, 'image/compressed', 10)
+    _, png = cv2.imencode('.png', frame.color)
+    data = array('B', png.tobytes())
+
+    def publish_and_see(answered):
+        stamp = camera.node.get_clock().now().nanoseconds
+        camera.publish(stamp)
+        header = Header(stamp=stamp_message(stamp), frame_id='wrist_optical_frame')
+        publisher.publish(CompressedImage(header=header, format='png', data=data))
+        return answered.points and answered.points[0].surface.status is LiftStatus.OK
+
+    ask_until(client, 'at 80 60', publish_and_see)
+    camera.close()
+
+
+def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):
+    client = client_of('sim')
+    camera = wall_camera('sim')
+    clock = camera.node.create_publisher(Clock, '/clock', 10)
+
+    def seen_at(seconds):
+        def accept(answered):
+            clock.publish(Clock(clock=stamp_message(int(seconds * 1e9))))
+            camera.publish(int(seconds * 1e9))
+            return answered.message == '' and answered.stamp_ns == seconds * 1e9
+
+        return ask_until(client, 'at 80 60', accept)
+
+    seen_at(1000.0)
+    # The recording starts again: what was kept lies in the future now, and is forgotten.
+    seen_at(10.0)
+    clock.publish(Clock(clock=stamp_message(int(15e9))))
+    answered = ask_until(client, 'at 80 60', lambda a: a.status is Status.NO_FRAME)
+    assert '5.000 s old' in answered.message
+    camera.close()
+
+
+def test_whoever_waits_at_shutdown_is_answered(node, wall_camera):
+    with PointQueryClient('ending') as client, wall_camera('ending'):
+        with node('-r', '__ns:=/ending'):
+            assert client.wait_until_ready(30)
+            ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
+            asked = start_running(client, 'slow 30')
+        assert asked.result(5).status is Status.CANCELED
+
+
+def test_a_parameter_out_of_range_is_refused_at_the_start():
+    for override in ('timeout:=-1.0', 'image_transport:=pigeon'):
+        ended = subprocess.run(
+            [sys.executable, '-m', 'molmo_ros.ros.point_query_node', '--ros-args', '-p', override],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert 'cannot start' in ended.stderr and override.split(':')[0] in ended.stderr
+
+
+def test_a_client_without_a_node_says_where_to_look():
+    with (
+        PointQueryClient('nobody_here') as client,
+        pytest.raises(ServiceUnavailable, match='/nobody_here/point_query'),
+    ):
+        client.ask('at 80 60', timeout=0.2)
+
+
+def test_the_statuses_are_those_of_the_interface():
+    for status in Status:
+        assert getattr(PointQuery.Response, status.name) == status

@@ -1,0 +1,260 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What somebody gets who asks the node, which runs in a process of its own."""
+
+import time
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Duration
+from molmo_ros.srv import PointQuery
+from sensor_msgs.msg import CameraInfo, Image
+
+from molmo_ros.pointing.prompts import Mode
+from molmo_ros.ros.answering import Status
+from molmo_ros.spatial import LiftStatus
+
+DISTANCE, OPTICAL = 1.25, 'wrist_optical_frame'
+
+
+def on_the_wall(u, v):
+    return DISTANCE * np.array([(u - 80) / 100, (v - 60) / 100, 1.0])
+
+
+def assert_still_answers(asking):
+    assert asking.ask('at 80 60').status is Status.SUCCESS
+
+
+def test_a_point_is_in_metres_where_the_camera_saw_it(asking):
+    answered = asking.ask('at 100 30')
+    assert answered.status is Status.SUCCESS and answered.message == ''
+    assert answered.frame_id == OPTICAL and answered.stamp_ns in asking.camera.stamps
+    (point,) = answered.points
+    assert (point.image.u, point.image.v, point.image.label) == (100, 30, 'thing at 100')
+    assert point.image.confidence == 0.5
+    assert point.surface.status is LiftStatus.OK
+    np.testing.assert_allclose(point.surface.position, on_the_wall(100, 30), atol=2e-3)
+    np.testing.assert_allclose(point.surface.normal, [0, 0, -1], atol=0.05)
+    assert np.all(np.linalg.eigvalsh(point.surface.covariance) > 0)
+    assert point.surface.valid_pixels > 0
+    assert answered.count == 1 and answered.answer == 'said so'
+    assert {'frame', 'transform', 'vision', 'decode', 'lift'} <= set(answered.stage_times)
+
+
+def test_the_target_frame_is_reached_through_tf_static(asking):
+    answered = asking.ask('at 100 30', target_frame='base')
+    assert answered.frame_id == 'base' and answered.stamp_ns in asking.camera.stamps
+    x, y, z = on_the_wall(100, 30)
+    (point,) = answered.points
+    np.testing.assert_allclose(point.surface.position, [1 + x, 2 - y, 3 - z], atol=2e-3)
+    np.testing.assert_allclose(point.surface.normal, [0, 0, 1], atol=0.05)
+    (pose,) = answered.waypoints.poses
+    assert answered.waypoints.header.frame_id == 'base'
+    q = np.array([getattr(pose.orientation, axis) for axis in 'xyzw'])
+    assert np.linalg.norm(q) == pytest.approx(1)
+    # Its z axis goes into the wall, which is down in 'base'.
+    assert 1 - 2 * (q[0] ** 2 + q[1] ** 2) == pytest.approx(-1, abs=0.01)
+
+
+def test_an_unknown_target_frame_costs_the_3d_and_not_the_pixel(asking):
+    answered = asking.ask('at 100 30', target_frame='nowhere')
+    assert answered.status is Status.SUCCESS and answered.frame_id == 'nowhere'
+    (point,) = answered.points
+    assert (point.image.u, point.image.v) == (100, 30)
+    assert point.surface.status is LiftStatus.NO_TRANSFORM
+    assert "'nowhere'" in point.surface.reason and 'base' in point.surface.reason
+    assert np.all(np.isnan(point.surface.position)) and not answered.waypoints.poses
+
+
+def test_points_come_in_order_and_no_more_than_asked_for(asking):
+    answered = asking.ask('at 10 20 at 30 40 at 50 60', max_points=2)
+    assert [point.image.u for point in answered.points] == [10, 30]
+    assert len(answered.waypoints.poses) == 2
+
+
+def test_nothing_to_point_at_is_an_answer(asking):
+    answered = asking.ask('absent')
+    assert answered.status is Status.NO_POINTS and 'said so' in answered.message
+    assert answered.count == 0 and not answered.points
+
+
+def test_a_question_in_words_is_answered_in_words(asking):
+    answered = asking.ask('says the left one', mode=Mode.ASK)
+    assert answered.status is Status.SUCCESS and answered.answer == 'the left one'
+
+
+def test_text_that_is_no_unicode_does_not_cost_the_answer(asking):
+    answered = asking.ask('garbles', mode=Mode.ASK)
+    assert answered.status is Status.SUCCESS and answered.answer == 'half a ?'
+
+
+@pytest.mark.parametrize('depth_as', ['16UC1', '32FC1'])
+def test_a_request_may_bring_its_own_frame(caller, request_about, depth_as):
+    response = caller.call(request_about('at 100 30', depth_as))
+    assert response.status == PointQuery.Response.SUCCESS
+    assert (response.header.stamp.sec, response.header.stamp.nanosec) == (5, 123)
+    position = response.points[0].position
+    np.testing.assert_allclose(
+        [position.x, position.y, position.z], on_the_wall(100, 30), atol=2e-3
+    )
+
+
+def test_depth_in_the_other_byte_order_is_the_same_depth(caller, request_about):
+    request = request_about('at 100 30', '16UC1')
+    swapped = np.frombuffer(request.depth.data, '<u2').astype('>u2').tobytes()
+    request.depth.data, request.depth.is_bigendian = swapped, 1
+    assert caller.call(request).points[0].position.z == pytest.approx(DISTANCE, abs=2e-3)
+
+
+def test_a_request_without_depth_keeps_its_pixels(caller, request_about):
+    request = request_about('at 100 30')
+    request.depth = Image()
+    response = caller.call(request)
+    assert response.status == PointQuery.Response.SUCCESS and 'NO_DEPTH' in response.message
+    assert response.points[0].u == 100 and response.points[0].status_3d == LiftStatus.NO_DEPTH
+
+
+def test_a_camera_info_of_zeros_keeps_the_pixels(caller, request_about):
+    request = request_about('at 100 30')
+    request.camera_info = CameraInfo()
+    response = caller.call(request)
+    assert response.status == PointQuery.Response.SUCCESS
+    assert response.points[0].status_3d == LiftStatus.NO_CAMERA_INFO
+    assert 'all zeros' in response.points[0].reason and 'calibration' in response.message
+
+
+def test_a_camera_that_was_never_calibrated_keeps_the_pixels(caller, request_about):
+    request = request_about('at 100 30')
+    request.camera_info.k = np.zeros(9)
+    response = caller.call(request)
+    assert response.points[0].status_3d == LiftStatus.NO_CAMERA_INFO
+    assert 'calibrate' in response.message
+
+
+def _empty_query(request):
+    request.query = '  '
+
+
+def _unknown_mode(request):
+    request.mode = 7
+
+
+def _unknown_encoding(request):
+    request.image.encoding = 'hsv9'
+
+
+def _depth_as_color(request):
+    request.image = request.depth
+
+
+def _truncated(request):
+    request.image.data = request.image.data[:-5]
+
+
+def _only_a_header(request):
+    request.image.data = []
+
+
+def _short_step(request):
+    request.image.step = 3
+
+
+def _no_pixels(request):
+    request.image.width = 0
+
+
+def _unknown_depth(request):
+    request.depth.encoding = 'rgb8'
+
+
+def _truncated_depth(request):
+    request.depth.data = request.depth.data[:100]
+
+
+def _unaligned_depth(request):
+    request.depth.height -= 2
+
+
+def _depth_alone(request):
+    request.image = Image()
+
+
+def _past_timeout(request):
+    request.timeout = Duration(sec=-1)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'says'),
+    [
+        (_empty_query, 'query is empty'),
+        (_unknown_mode, '0 (POINT)'),
+        (_unknown_encoding, "'hsv9'"),
+        (_depth_as_color, "'32FC1'"),
+        (_truncated, 'truncated'),
+        (_only_a_header, 'truncated'),
+        (_short_step, 'step is 3'),
+        (_no_pixels, 'no pixels'),
+        (_unknown_depth, '16UC1'),
+        (_truncated_depth, 'truncated'),
+        (_unaligned_depth, 'aligned'),
+        (_depth_alone, 'without an image'),
+        (_past_timeout, 'negative'),
+    ],
+)
+def test_a_bad_request_is_told_what_is_wrong_and_the_next_is_answered(
+    asking, caller, request_about, spoil, says
+):
+    request = request_about()
+    spoil(request)
+    response = caller.call(request)
+    assert response.status == PointQuery.Response.INVALID_REQUEST
+    assert says in response.message
+    assert not response.points
+    assert_still_answers(asking)
+
+
+def test_a_question_that_the_engine_refuses_is_an_invalid_request(asking):
+    answered = asking.ask('forbidden')
+    assert answered.status is Status.INVALID_REQUEST and 'no question' in answered.message
+
+
+def test_a_failing_engine_leaves_a_node_that_answers(asking):
+    for _ in range(2):
+        answered = asking.ask('fail')
+        assert answered.status is Status.ENGINE_FAILED and 'out of memory' in answered.message
+    assert_still_answers(asking)
+
+
+def test_an_engine_that_takes_too_long_is_stopped(asking):
+    answered = asking.ask('slow 30', timeout=0.2)
+    assert answered.status is Status.TIMEOUT and '0.2 s' in answered.message
+    assert_still_answers(asking)
+
+
+def test_nobody_waits_for_a_pass_that_cannot_be_stopped(asking):
+    begun = time.monotonic()
+    assert asking.ask('stuck 2', timeout=0.1).status is Status.TIMEOUT
+    # The pass still runs, and whoever asks meanwhile waits for it as long as there is time.
+    assert asking.ask('at 80 60', timeout=0.1).status is Status.BUSY
+    assert asking.ask('at 80 60', timeout=30).status is Status.SUCCESS
+    assert time.monotonic() - begun >= 2
+
+
+def test_questions_wait_their_turn_until_too_many_do(caller, asking):
+    def send(query):
+        return caller.send(PointQuery.Request(query=query, timeout=Duration(sec=20)))
+
+    running = [send('slow 0.8') for _ in range(4)]
+    caller.wait_for(lambda: asking.ask('at 80 60', timeout=0.5).status is Status.BUSY)
+    refused = asking.ask('at 80 60', timeout=20)
+    assert refused.status is Status.BUSY and 'max_waiting' in refused.message
+    caller.wait_for(lambda: all(future.done() for future in running))
+    assert [future.result().status for future in running] == [Status.NO_POINTS] * 4
+    assert_still_answers(asking)
+
+
+def test_images_arrive_while_a_question_is_being_answered(asking):
+    before = time.time_ns()
+    asking.ask('slow 1')
+    answered = asking.ask('at 80 60')
+    assert answered.stamp_ns - before > 0.7e9
