@@ -15,18 +15,26 @@ from .depth import (
     depth_to_metres,
     depth_warning,
 )
+from .extent import Extent, transform_extent, visible_extent
+from .grasp import Approach, ApproachPose, GraspSettings, approach_pose
 from .lift import lift, lift_points
 from .noise import DepthNoise, StereoNoise, TofNoise
 from .registration import Registration
 from .settings import LiftSettings
+from .support import Plane
 from .surface_point import LiftStatus, SurfacePoint, transform_surface_point
 
 __all__ = [
+    'Approach',
+    'ApproachPose',
     'CameraModel',
     'CameraSizeMismatch',
     'DepthNoise',
+    'Extent',
+    'GraspSettings',
     'LiftSettings',
     'LiftStatus',
+    'Plane',
     'Registration',
     'StereoNoise',
     'SurfacePoint',
@@ -34,11 +42,14 @@ __all__ = [
     'UncalibratedCamera',
     'UnsupportedDepth',
     'UnsupportedDistortion',
+    'approach_pose',
     'depth_from_bytes',
     'depth_from_compressed',
     'depth_to_metres',
     'depth_warning',
     'lift',
     'lift_points',
+    'transform_extent',
     'transform_surface_point',
+    'visible_extent',
 ]

@@ -19,7 +19,7 @@ from .camera_model import CameraModel
 from .seeds import STEEPEST
 from .settings import LiftSettings
 from .surface_point import LiftStatus
-from .windows import Floats
+from .windows import Bools, Floats
 
 HIDDEN = 'hidden from the depth camera by something nearer'
 BEYOND = 'nothing within max_range along the ray'
@@ -77,7 +77,7 @@ def find_hits(
     steps = _steps(directions, origin, camera, settings)
     points = origin + directions[:, None] / steps[:, None]
     pixels = camera.project(points)
-    seen = _readings(depth, pixels)
+    seen = _readings(depth, pixels, camera)
     behind = points[..., 2] - seen
     chosen = [
         _first_hit(p, d, b, 1 / steps, camera, settings)
@@ -105,11 +105,9 @@ def _steps(
     return np.linspace(near, far, min(count, _MOST_STEPS))
 
 
-def _readings(depth: NDArray[np.float32], pixels: Floats) -> Floats:
+def _readings(depth: NDArray[np.float32], pixels: Floats, camera: CameraModel) -> Floats:
     """Readings (N, K) at the nearest pixels, NaN where there is none or the image ends."""
-    height, width = depth.shape
-    with np.errstate(invalid='ignore'):
-        inside = np.asarray(((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(-1))
+    inside = _inside(pixels, camera)
     nearest = np.rint(np.where(inside[..., None], pixels, 0)).astype(np.intp)
     seen = depth[nearest[..., 1], nearest[..., 0]].astype(np.float64)
     return np.where(inside & (seen != 0), seen, np.nan)
@@ -140,6 +138,8 @@ def _first_hit(
     if hit.any():
         k = int(np.argmax(hit))
         return LiftStatus.OK, '', _crossing(behind, seen, z, now[k], then[k])
+    if known[-1] < len(behind) - 1 and not _inside(pixels[-1:], camera).any():
+        return LiftStatus.OUTSIDE_DEPTH, UNSEEN, np.nan
     if behind[known[-1]] < 0:
         return LiftStatus.OUT_OF_RANGE, BEYOND, np.nan
     return LiftStatus.DEPTH_INVALID, HIDDEN, np.nan
@@ -156,8 +156,12 @@ def _crossing(behind: Floats, seen: Floats, z: Floats, now: np.intp, then: np.in
 
 
 def _nothing(pixels: Floats, camera: CameraModel) -> tuple[LiftStatus, str, float]:
-    with np.errstate(invalid='ignore'):
-        inside = ((pixels >= -0.5) & (pixels < (camera.width - 0.5, camera.height - 0.5))).all(1)
-    if inside.any():
+    if _inside(pixels, camera).any():
         return LiftStatus.DEPTH_INVALID, NO_READING, np.nan
     return LiftStatus.OUTSIDE_DEPTH, UNSEEN, np.nan
+
+
+def _inside(pixels: Floats, camera: CameraModel) -> Bools:
+    with np.errstate(invalid='ignore'):
+        low, high = pixels >= -0.5, pixels < (camera.width - 0.5, camera.height - 0.5)
+    return np.asarray((low & high).all(-1))

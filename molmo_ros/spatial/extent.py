@@ -1,0 +1,300 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The thing that a point is on: its visible extent, grown over the depth image.
+
+The supporting plane is found around the point and taken away; of what stands above it, the pixels
+connected to the point without a jump in depth are the thing.
+
+One picture shows the near side only. Seen from above, the far side of a box still shows where its
+top ends; that of a ball does not. So a thing whose outline on the near side is an arc of a circle
+is taken to be round, and its far side to be the rest of that circle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .camera_model import CameraModel
+from .settings import DEFAULT_SETTINGS, LiftSettings
+from .support import Plane, supporting_plane
+from .surface_point import LiftStatus, SurfacePoint
+from .windows import Bools, Floats
+
+_ACROSS = 160
+_LEAST_PIXELS = 20
+_SIGMAS = 3.0
+_ROUGHNESS = 0.003
+_JUMP = 0.012
+_MOST_POINTS = 4000
+_ROUND = 0.03
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What is seen of a thing, in the frame of its surface point.
+
+    centroid: (3,) metres, mean of its visible points, each weighed by the surface it stands for.
+    axes: (3, 3) rows: right-handed unit vectors, along its length, its width, and away from what it
+    stands on (without a supporting plane: the principal axes of its visible points).
+    size: (3,) metres along the axes. centre: (3,) of the box with these axes and this size.
+    plane: what it stands on, None if none was found. round: seen along the plane's normal it is
+    round, and its hidden side was completed so; its length then lies across the line of sight.
+    cut: it reaches the border of the image, or max_size, and may be larger.
+    points: (M, 3) visible points, at most 4000.
+    """
+
+    centroid: Floats
+    axes: Floats
+    size: Floats
+    centre: Floats
+    plane: Plane | None
+    round: bool
+    cut: bool
+    points: Floats
+
+
+def visible_extent(
+    point: SurfacePoint,
+    depth: NDArray[np.float32],
+    camera: CameraModel,
+    settings: LiftSettings = DEFAULT_SETTINGS,
+    *,
+    max_size: float = 0.4,
+    up: Floats | None = None,
+) -> Extent | None:
+    """The extent of the thing that a lifted point is on; None where the depth shows none.
+
+    point: in the frame of the camera that saw the depth image (H, W), metres. max_size: metres, how
+    far from the point to look. up: (3,) unit vector against gravity in the same frame, if known.
+    """
+    if point.status != LiftStatus.OK:
+        return None
+    patch = _patch(point.position, depth, camera, settings, max_size)
+    points = patch.points[patch.valid]
+    tolerance = _SIGMAS * patch.sigma[patch.valid] + _ROUGHNESS
+    plane = supporting_plane(points, tolerance, point.position, up)
+    mask = _grown(patch, plane)
+    if mask is None or mask.sum() < _LEAST_PIXELS:
+        return None
+    if plane is None and mask.sum() > 0.5 * patch.valid.sum():
+        # All there is: the point is on a table or a wall, not on a thing.
+        return None
+    return _measured(patch, mask, plane)
+
+
+def transform_extent(extent: Extent, T_target_source: Floats) -> Extent:
+    """The same extent in another frame, by the (4, 4) pose of its frame in the target's."""
+    R, t = T_target_source[:3, :3], T_target_source[:3, 3]
+    plane = extent.plane
+    if plane is not None:
+        normal = R @ plane.normal
+        plane = Plane(normal, plane.offset + float(normal @ t))
+    return replace(
+        extent,
+        centroid=R @ extent.centroid + t,
+        axes=extent.axes @ R.T,
+        centre=R @ extent.centre + t,
+        plane=plane,
+        points=extent.points @ R.T + t,
+    )
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """A square of the image around a point, thinned to at most 160 pixels across.
+
+    points: (h, w, 3). valid, sigma: (h, w), noise in metres. seed: column and row of the point.
+    pixel: metres that a pixel is wide at the point. open: sides where the image goes on.
+    """
+
+    points: Floats
+    valid: Bools
+    sigma: Floats
+    seed: tuple[int, int]
+    pixel: float
+
+
+def _patch(
+    position: Floats,
+    depth: NDArray[np.float32],
+    camera: CameraModel,
+    settings: LiftSettings,
+    max_size: float,
+) -> _Patch:
+    focal = float(camera.K[0, 0])
+    u, v = camera.project(position)
+    height, width = depth.shape
+    column, row = int(np.clip(round(u), 0, width - 1)), int(np.clip(round(v), 0, height - 1))
+    reach = int(np.clip(max_size * focal / position[2], 8, max(width, height)))
+    stride = max(1, (2 * reach) // _ACROSS)
+    columns = np.arange(column % stride, width, stride)
+    rows = np.arange(row % stride, height, stride)
+    columns = columns[np.abs(columns - column) <= reach]
+    rows = rows[np.abs(rows - row) <= reach]
+    z = depth[np.ix_(rows, columns)].astype(np.float64)
+    _, valid = settings.inverse(z)
+    rays = camera.ray(columns[None, :], rows[:, None])
+    near = np.where(valid, z, 1.0)
+    sigma = settings.noise.sigma(near, focal)
+    points = rays * near[..., None]
+    valid &= np.linalg.norm(points - position, axis=2) < max_size
+    seed = int(np.searchsorted(columns, column)), int(np.searchsorted(rows, row))
+    return _Patch(points, valid, sigma, seed, stride * float(position[2]) / focal)
+
+
+def _grown(patch: _Patch, plane: Plane | None) -> Bools | None:
+    """The pixels connected to the seed, on a surface and above the plane."""
+    z = patch.points[..., 2]
+    jump = _JUMP + 4 * patch.sigma + 2 * patch.pixel
+    thing = patch.valid & _borne_out(z, patch.valid, jump)
+    if plane is not None:
+        thing &= plane.height(patch.points) > _SIGMAS * patch.sigma + _ROUGHNESS
+    column, row = _nearest(thing, patch.seed)
+    if not thing[row, column]:
+        return None
+    image = np.where(thing, z, -1e3).astype(np.float32)
+    mask = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
+    step = float(jump[row, column])
+    flags = 8 | cv2.FLOODFILL_MASK_ONLY | (255 << 8)
+    cv2.floodFill(image, mask, (column, row), 0, step, step, flags)
+    return np.asarray(mask[1:-1, 1:-1] > 0)
+
+
+def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:
+    """Pixels that at least four of their eight neighbours agree with: no flying pixels."""
+    padded = np.pad(np.where(valid, z, np.nan), 1, constant_values=np.nan)
+    height, width = z.shape
+    count = np.zeros(z.shape, np.int8)
+    for row in range(3):
+        for column in range(3):
+            other = padded[row : row + height, column : column + width]
+            with np.errstate(invalid='ignore'):
+                count += np.abs(other - z) < jump
+    return count > 4
+
+
+def _nearest(thing: Bools, seed: tuple[int, int]) -> tuple[int, int]:
+    """The pixel of the thing nearest to the seed, within 3 pixels of it."""
+    column, row = seed
+    rows, columns = np.nonzero(
+        thing[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4],
+    )
+    if not len(rows):
+        return seed
+    rows, columns = rows + max(row - 3, 0), columns + max(column - 3, 0)
+    best = np.argmin((rows - row) ** 2 + (columns - column) ** 2)
+    return int(columns[best]), int(rows[best])
+
+
+def _measured(patch: _Patch, mask: Bools, plane: Plane | None) -> Extent:
+    points = patch.points[mask]
+    weights = points[:, 2] ** 2
+    centroid = (points * weights[:, None]).sum(0) / weights.sum()
+    circle = _circle(points, plane, patch.pixel) if plane is not None else None
+    if plane is None:
+        axes = _principal(points)
+    elif circle is None:
+        axes = _standing(points, plane)
+    else:
+        axes = _across_sight(plane, centroid)
+    along = points @ axes.T
+    low, high = _reach(along, patch.pixel)
+    if circle is not None:
+        middle = axes @ circle.centre
+        low[:2], high[:2] = middle[:2] - circle.radius, middle[:2] + circle.radius
+    if plane is not None:
+        low[2] = plane.offset
+        high[2] = np.percentile(along[:, 2], 99)
+    border = mask.copy()
+    border[1:-1, 1:-1] = False
+    thinned = points[:: max(1, -(-len(points) // _MOST_POINTS))]
+    return Extent(
+        centroid,
+        axes,
+        high - low,
+        axes.T @ ((low + high) / 2),
+        plane,
+        circle is not None,
+        bool(border.any()),
+        thinned,
+    )
+
+
+@dataclass(frozen=True)
+class _Circle:
+    """centre: (3,) somewhere on the circle's axis, metres. radius: metres."""
+
+    centre: Floats
+    radius: float
+
+
+def _circle(points: Floats, plane: Plane, pixel: float) -> _Circle | None:
+    """The circle that the near side of the points' shadow on the plane is an arc of.
+
+    The farthest reach of a circle's shadow in the direction d is centre . d + radius: linear.
+    """
+    centroid = points.mean(0)
+    across, _, _ = axes = _across_sight(plane, centroid)
+    turns = np.radians(np.arange(-90, 91, 6))
+    # The second axis points away from the camera.
+    ways = np.sin(turns)[:, None] * across - np.cos(turns)[:, None] * axes[1]
+    reach = np.percentile((points - centroid) @ ways.T, 99, axis=0) + pixel / 2
+    terms = np.column_stack([np.sin(turns), -np.cos(turns), np.ones_like(turns)])
+    (x, y, radius), *_ = np.linalg.lstsq(terms, reach, rcond=None)
+    off = reach - terms @ (x, y, radius)
+    if radius <= 0 or np.sqrt(np.mean(off**2)) > _ROUND * radius:
+        return None
+    return _Circle(centroid + x * across + y * axes[1], float(radius))
+
+
+def _across_sight(plane: Plane, position: Floats) -> Floats:
+    """Rows: across the line of sight, along it over the plane, away from the plane."""
+    away = position - (position @ plane.normal) * plane.normal
+    length = float(np.linalg.norm(away))
+    if length < 0.1 * np.linalg.norm(position):
+        # Looking straight down: any turn will do.
+        away, _ = basis_across(plane.normal)
+        length = 1.0
+    away = away / length
+    return np.stack([np.cross(away, plane.normal), away, plane.normal])
+
+
+def _reach(along: Floats, pixel: float) -> tuple[Floats, Floats]:
+    """Lowest and highest coordinates: of pixels that each reach half a pixel on, less noise."""
+    low, high = np.percentile(along, [0.5, 99.5], axis=0)
+    return low - pixel / 2, high + pixel / 2
+
+
+def _principal(points: Floats) -> Floats:
+    axes = np.linalg.eigh(np.cov((points - points.mean(0)).T))[1][:, ::-1].T
+    axes[2] *= -np.sign(axes[2] @ points.mean(0)) or 1.0
+    axes[1] = np.cross(axes[2], axes[0])
+    return np.asarray(axes)
+
+
+def _standing(points: Floats, plane: Plane) -> Floats:
+    """Axes of the smallest rectangle around the shadow of the points on the plane."""
+    first, second = basis_across(plane.normal)
+    shadow = np.stack([points @ first, points @ second], 1)
+    middle = shadow.mean(0)
+    far = np.linalg.norm(shadow - middle, axis=1)
+    kept = shadow[far <= np.percentile(far, 99.5)]
+    (_, _), (width, height), angle = cv2.minAreaRect((kept - middle).astype(np.float32))
+    turn = np.radians(angle if width >= height else angle + 90)
+    long = np.cos(turn) * first + np.sin(turn) * second
+    return np.stack([long, np.cross(plane.normal, long), plane.normal])
+
+
+def basis_across(direction: Floats) -> tuple[Floats, Floats]:
+    """Two unit vectors that make a right-handed frame with a unit vector as the third.
+
+    The first lies as near as can be to the camera's x, so that it does not jump about.
+    """
+    helper = np.eye(3)[0] if abs(direction[0]) < 0.9 else np.eye(3)[1]
+    first = helper - (helper @ direction) * direction
+    first /= np.linalg.norm(first)
+    return first, np.cross(direction, first)

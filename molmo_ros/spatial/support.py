@@ -1,0 +1,81 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The plane that a thing stands on: what its surroundings have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .windows import Bools, Floats
+
+_TRIES = 300
+_SAMPLE = 1500
+_LEAST_SHARE = 0.1
+_UPRIGHT = float(np.cos(np.radians(20)))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """All X with normal . X = offset; the normal (3,) is a unit vector towards the camera."""
+
+    normal: Floats
+    offset: float
+
+    def height(self, points: Floats) -> Floats:
+        """Heights (...) in metres of points (..., 3) over the plane, on the camera's side."""
+        return np.asarray(points @ self.normal - self.offset)
+
+
+def supporting_plane(
+    points: Floats, tolerance: Floats, position: Floats, up: Floats | None = None
+) -> Plane | None:
+    """The plane under a position (3,) that most of the points (M, 3) around it lie on.
+
+    tolerance: (M,) metres, how far off the plane a point may be by noise. up: (3,) unit vector, if
+    known, that the normal must agree with within 20 degrees. None if no plane has the position
+    above it, a tenth of the points on it and hardly any behind it.
+    """
+    if len(points) < 50:
+        return None
+    rng = np.random.default_rng(0)
+    some = rng.choice(len(points), min(_SAMPLE, len(points)), replace=False)
+    planes = _through_triples(points[rng.integers(len(points), size=(_TRIES, 3))])
+    heights = planes[:, :3] @ points[some].T - planes[:, 3:]
+    on = np.abs(heights) < tolerance[some]
+    behind = heights < -3 * tolerance[some]
+    score = on.sum(1) - 2.0 * behind.sum(1)
+    score[planes[:, :3] @ position - planes[:, 3] < 2 * tolerance.max()] = -np.inf
+    if up is not None:
+        score[planes[:, :3] @ up < _UPRIGHT] = -np.inf
+    best = int(score.argmax())
+    if score[best] < _LEAST_SHARE * len(some):
+        return None
+    plane = Plane(planes[best, :3], float(planes[best, 3]))
+    for _ in range(3):
+        plane = _fitted(points, np.abs(plane.height(points)) < tolerance, plane)
+    return plane if plane.height(position) > tolerance.max() else None
+
+
+def _through_triples(triples: Floats) -> Floats:
+    """Planes (N, 4), normal and offset, through (N, 3, 3); those through no triangle are left."""
+    a, b, c = triples[:, 0], triples[:, 1], triples[:, 2]
+    normals = np.cross(b - a, c - a)
+    length = np.linalg.norm(normals, axis=1)
+    good = length > 1e-6
+    normals = normals[good] / length[good, None]
+    offsets = (normals * a[good]).sum(1)
+    # The camera, at the origin, is on the side that the normal points to.
+    sign = np.where(offsets > 0, -1.0, 1.0)
+    return np.column_stack([normals * sign[:, None], offsets * sign])
+
+
+def _fitted(points: Floats, on: Bools, plane: Plane) -> Plane:
+    if on.sum() < 3:
+        return plane
+    middle = points[on].mean(0)
+    normal = np.linalg.eigh(np.cov((points[on] - middle).T))[1][:, 0]
+    if normal @ plane.normal < 0:
+        normal = -normal
+    return Plane(normal, float(normal @ middle))
