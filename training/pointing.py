@@ -198,8 +198,8 @@ def train(
     encoder: Path,
     tokenizer: Path,
     steps: int,
-    images: int = 12,
-    per_scene: int = 4,
+    images: int = 8,
+    per_scene: int = 8,
     lr: float = 1.5e-3,
 ) -> None:
     scenes = load_scenes(data)
