@@ -27,6 +27,7 @@ from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import (
     LiftSettings,
     LiftStatus,
+    Registration,
     SurfacePoint,
     lift_points,
     transform_surface_point,
@@ -70,10 +71,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Capture:
-    """The frame a question is about, and why it has no depth or no camera, by what follows."""
+    """The frame a question is about.
+
+    registration: of depth that another camera saw. missing: why there is no depth or no camera, by
+    the status that follows from it. warning: what is implausible about the depth.
+    """
 
     frame: Frame
+    registration: Registration | None = None
     missing: Mapping[LiftStatus, str] = field(default_factory=dict)
+    warning: str = ''
 
 
 @dataclass(frozen=True)
@@ -330,7 +337,7 @@ def _grounded(
     height, width = frame.color.shape[:2]
     pixels = np.array([(point.u, point.v) for point in points]).reshape(-1, 2) - 0.5
     inside = np.clip(pixels, 0.0, (width - 1.0, height - 1.0))
-    surfaces = lift_points(inside, frame.depth, frame.camera, settings)
+    surfaces = lift_points(inside, frame.depth, frame.camera, settings, capture.registration)
     return tuple(
         _in_target(point, surface, capture, T, why_no_transform)
         for point, surface in zip(points, surfaces, strict=True)
@@ -346,7 +353,7 @@ def _in_target(
 ) -> GroundedPoint:
     nowhere = np.full(3, np.nan)
     if surface.status is not LiftStatus.OK:
-        reason = capture.missing.get(surface.status, surface.reason)
+        reason = capture.missing.get(surface.status) or surface.reason
         return GroundedPoint(point, replace(surface, reason=reason), nowhere)
     if T is None:
         lost = SurfacePoint(LiftStatus.NO_TRANSFORM, reason=why_no_transform)
@@ -362,7 +369,8 @@ def _outcome(run: _Run, answer: Answer) -> tuple[Status, str]:
         said = f": it wrote '{answer.text.strip()}'" if answer.text.strip() else ''
         return Status.NO_POINTS, f'the model pointed at nothing{said}'
     lost = [point.surface for point in points if point.surface.status is not LiftStatus.OK]
-    if not lost:
-        return Status.SUCCESS, ''
-    reasons = dict.fromkeys(f'{s.status.name}: {s.reason}' for s in lost)
-    return Status.SUCCESS, f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}'
+    notes = [f'depth: {run.capture.warning}'] if run.capture and run.capture.warning else []
+    if lost:
+        reasons = dict.fromkeys(f'{s.status.name}: {s.reason}' for s in lost)
+        notes.append(f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}')
+    return Status.SUCCESS, '; '.join(notes)

@@ -76,20 +76,24 @@ class ServiceUnavailable(Exception):
 
 
 class Asked:
-    """A question on its way through the action."""
+    """A question on its way through the action.
 
-    def __init__(self, sent: Any) -> None:
+    rclpy's action client may miss a response that comes while a request is still being noted down:
+    whatever sends one has to run in the thread that receives. run: has a function run there.
+    """
+
+    def __init__(
+        self, run: Callable[[Callable[[], object]], object], send: Callable[[], Any]
+    ) -> None:
+        self._run = run
         self._answered: Future[Answered] = Future()
-        self._accepted = Event()
-        self._cancelled = False
         self._goal: Any = None
-        sent.add_done_callback(self._on_accepted)
+        self._cancelled = False
+        run(lambda: send().add_done_callback(self._on_accepted))
 
     def cancel(self) -> None:
         """Ask the node to stop; the result then has the status CANCELED, or came before."""
-        self._cancelled = True
-        if self._accepted.is_set() and self._goal is not None:
-            self._goal.cancel_goal_async()
+        self._run(self._cancel)
 
     def done(self) -> bool:
         """Whether there is a result."""
@@ -99,12 +103,16 @@ class Asked:
         """Wait for it. Raises TimeoutError, ServiceUnavailable."""
         return self._answered.result(timeout)
 
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._goal is not None and self._goal.accepted:
+            self._goal.cancel_goal_async()
+
     def _on_accepted(self, sent: Any) -> None:
         self._goal = sent.result()
         if not self._goal.accepted:
             self._answered.set_exception(ServiceUnavailable('the node refused the goal'))
             return
-        self._accepted.set()
         if self._cancelled:
             self._goal.cancel_goal_async()
         self._goal.get_result_async().add_done_callback(self._on_result)
@@ -129,9 +137,9 @@ class PointQueryClient:
         self._engine: tuple[str, float] = ('', 0.0)
         self._ready = Event()
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
-        executor = SingleThreadedExecutor(context=self._context)
-        executor.add_node(self._node)
-        self._spinner = Spinner(executor)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._spinner = Spinner(self._executor)
 
     def close(self) -> None:
         """Leave the graph."""
@@ -231,7 +239,10 @@ class PointQueryClient:
                 feedback = message.feedback
                 on_feedback(feedback.stage, _read_points(feedback.points))
 
-        return Asked(self._action.send_goal_async(goal, feedback_callback=told))
+        return Asked(
+            self._executor.create_task,
+            lambda: self._action.send_goal_async(goal, feedback_callback=told),
+        )
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         namespace = self._node.get_namespace().strip('/')

@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from molmo_ros.spatial import CameraModel, depth_to_metres
+from molmo_ros.spatial import (
+    CameraModel,
+    UnsupportedDepth,
+    depth_from_bytes,
+    depth_from_compressed,
+)
 
 
 class ConversionError(ValueError):
@@ -55,12 +60,6 @@ _COLOR = {
     'bayer_gbrg8': _Layout('u1', 1, cv2.COLOR_BayerGR2RGB),
     'bayer_grbg8': _Layout('u1', 1, cv2.COLOR_BayerGB2RGB),
 }
-_DEPTH = {
-    '16UC1': _Layout('u2', 1),
-    'mono16': _Layout('u2', 1),
-    '32FC1': _Layout('f4', 1),
-    '64FC1': _Layout('f8', 1),
-}
 
 
 def is_empty(message: Image | CameraInfo) -> bool:
@@ -94,15 +93,21 @@ def color_array(message: Image | CompressedImage) -> NDArray[np.uint8]:
     return np.asarray(rgb, np.uint8)
 
 
-def depth_array(message: Image) -> NDArray[np.float32]:
+def depth_array(message: Image | CompressedImage) -> NDArray[np.float32]:
     """Metres (H, W) float32 along the optical axis, NaN where invalid. Raises ConversionError."""
-    layout = _DEPTH.get(message.encoding)
-    if layout is None:
-        raise ConversionError(
-            f"depth encoding '{message.encoding}' is not one this node reads: "
-            'publish 16UC1 (millimetres) or 32FC1 (metres)'
+    try:
+        if isinstance(message, CompressedImage):
+            return depth_from_compressed(np.frombuffer(message.data, np.uint8), message.format)
+        return depth_from_bytes(
+            memoryview(message.data),
+            message.height,
+            message.width,
+            message.step,
+            message.encoding,
+            bool(message.is_bigendian),
         )
-    return depth_to_metres(_pixels(message, layout), message.encoding)
+    except UnsupportedDepth as error:
+        raise ConversionError(str(error)) from error
 
 
 def camera_model(

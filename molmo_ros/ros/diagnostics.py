@@ -16,7 +16,7 @@ from rclpy.node import Node
 
 from molmo_ros.ros.answering import Result, Status
 from molmo_ros.ros.engine_worker import EnginePhase, EngineState
-from molmo_ros.ros.frames import IMAGE, STREAMS
+from molmo_ros.ros.frames import CAMERA_INFO, DEPTH, DEPTH_CAMERA_INFO, IMAGE, STREAMS
 from molmo_ros.ros.streams import CameraStreams
 
 _LEVELS = {
@@ -24,6 +24,13 @@ _LEVELS = {
     EnginePhase.LOADING: DiagnosticStatus.WARN,
     EnginePhase.FAILED: DiagnosticStatus.ERROR,
     EnginePhase.CLOSED: DiagnosticStatus.STALE,
+}
+# What it means if a stream brings nothing; only depth that is not aligned needs its own camera.
+_SILENT = {
+    IMAGE: DiagnosticStatus.ERROR,
+    DEPTH: DiagnosticStatus.WARN,
+    CAMERA_INFO: DiagnosticStatus.WARN,
+    DEPTH_CAMERA_INFO: DiagnosticStatus.OK,
 }
 
 
@@ -100,8 +107,7 @@ class Diagnostics:
         }
         if state.stamp_ns is None:
             hint = self._streams.hint(stream) or 'published, but nothing has arrived'
-            level = DiagnosticStatus.WARN if stream != IMAGE else DiagnosticStatus.ERROR
-            return self._status(stream, level, hint, values)
+            return self._status(stream, _SILENT[stream], hint, values)
         now_ns = self._node.get_clock().now().nanoseconds
         values['age (s)'] = f'{(now_ns - state.stamp_ns) * 1e-9:.3f}'
         image_ns = self._streams.state(IMAGE).stamp_ns

@@ -14,7 +14,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-IMAGE, DEPTH, CAMERA_INFO = STREAMS = ('image', 'depth', 'camera_info')
+IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
+    'image',
+    'depth',
+    'camera_info',
+    'depth_camera_info',
+)
 
 # Messages that arrive this much older than the newest of their stream mean that time went back.
 _JUMP_NS = 1_000_000_000
@@ -32,12 +37,13 @@ class NoFrame(Exception):
 class Match:
     """An image and what belongs to it; `missing` says, per stream, why there is none.
 
-    image, depth, camera_info: messages as they came.
+    All are messages as they came; depth_camera_info is only needed where depth is not aligned.
     """
 
     image: Any
     depth: Any | None
     camera_info: Any | None
+    depth_camera_info: Any | None
     missing: dict[str, str]
 
 
@@ -140,9 +146,9 @@ class FrameStore:
     def _match(self, image: Any, slop_ns: int) -> Match:
         missing: dict[str, str] = {}
         found: dict[str, Any | None] = {}
-        for stream in (DEPTH, CAMERA_INFO):
+        for stream in (DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO):
             found[stream] = self._nearest(stream, stamp_ns(image), slop_ns, missing)
-        return Match(image, found[DEPTH], found[CAMERA_INFO], missing)
+        return Match(image, missing=missing, **found)
 
     def _nearest(
         self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]

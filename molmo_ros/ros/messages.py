@@ -24,7 +24,7 @@ from molmo_ros.ros import conversions
 from molmo_ros.ros.answering import Capture, GroundedPoint, Refused, Request, Result, Status
 from molmo_ros.ros.frames import stamp_ns
 from molmo_ros.ros.waypoints import waypoints
-from molmo_ros.spatial import CameraModel, LiftStatus
+from molmo_ros.spatial import CameraModel, LiftStatus, depth_warning
 
 
 def read_request(message: Any, default_timeout: float) -> Request:
@@ -65,18 +65,23 @@ def read_capture(message: Any, rectified: bool) -> Capture:
         color = conversions.color_array(message.image)
     except conversions.ConversionError as error:
         raise Refused(Status.INVALID_REQUEST, f'image: {error}') from error
-    depth, missing = None, {LiftStatus.NO_DEPTH: 'the request came with an image but no depth'}
-    if not conversions.is_empty(message.depth):
+    camera, why_no_camera = read_camera(message.camera_info, color, rectified)
+    missing = {LiftStatus.NO_CAMERA_INFO: why_no_camera}
+    depth = None
+    if conversions.is_empty(message.depth):
+        missing[LiftStatus.NO_DEPTH] = 'the request came with an image but no depth'
+    else:
         try:
-            depth, missing = conversions.depth_array(message.depth), {}
+            depth = conversions.depth_array(message.depth)
         except conversions.ConversionError as error:
             raise Refused(Status.INVALID_REQUEST, f'depth: {error}') from error
-    header = message.image.header
-    if depth is not None and depth.shape != color.shape[:2]:
-        raise Refused(Status.INVALID_REQUEST, f'depth: {unregistered(depth, color)}')
-    camera, why = read_camera(message.camera_info, color, rectified)
-    missing[LiftStatus.NO_CAMERA_INFO] = why
-    return Capture(Frame(color, depth, camera, stamp_ns(message.image), header.frame_id), missing)
+        if not same_view(message.image, message.depth):
+            raise Refused(Status.INVALID_REQUEST, f'depth: {unaligned(message)}')
+    return Capture(
+        Frame(color, depth, camera, stamp_ns(message.image), message.image.header.frame_id),
+        missing=missing,
+        warning=(depth_warning(depth) or '') if depth is not None else '',
+    )
 
 
 def read_camera(
@@ -92,11 +97,17 @@ def read_camera(
         return None, str(error)
 
 
-def unregistered(depth: NDArray[np.float32], color: NDArray[np.uint8]) -> str:
-    """What to do about depth of another size than its image."""
+def same_view(image: Any, depth: Any) -> bool:
+    """Whether depth is of the image's own optical frame, as far as their headers say."""
+    frames = {image.header.frame_id, depth.header.frame_id}
+    return len(frames) == 1 or '' in frames
+
+
+def unaligned(match: Any) -> str:
+    """What to do about depth of another optical frame than its image."""
     return (
-        f'it is {depth.shape[1]}x{depth.shape[0]} and the image {color.shape[1]}x{color.shape[0]}: '
-        'use depth that is aligned to the color image'
+        f"it is of frame '{match.depth.header.frame_id}' and the image of "
+        f"'{match.image.header.frame_id}': use depth that is aligned to the color image"
     )
 
 

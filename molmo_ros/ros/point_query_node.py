@@ -14,16 +14,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.engine import Engine, load_engine
+from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.annotate import annotated
 from molmo_ros.ros.answering import (
@@ -77,11 +80,14 @@ class PointQueryNode(Node):
         self._idle = threading.Condition()
         self._running = 0
         self._log = QuestionLog()
-        self._streams = CameraStreams(self, settings)
+        lift_settings(settings)
+        self.add_on_set_parameters_callback(self._check)
+        transforms = make_transforms(self, settings['transform_cache'])
+        self._streams = CameraStreams(self, settings, transforms)
         self._worker = EngineWorker(self._announced(engine_loader or self._load))
         self._answering = Answering(
             self._worker,
-            make_transforms(self, settings['transform_cache']),
+            transforms,
             settings['max_waiting'],
             self.get_logger().error,
         )
@@ -129,10 +135,18 @@ class PointQueryNode(Node):
     def _settings(self) -> dict[str, Any]:
         return parameters.values(self, parameters.POINT_QUERY)
 
+    def _check(self, changed: list[Parameter]) -> SetParametersResult:
+        """Whether lifting could do with these, together with all the others."""
+        try:
+            lift_settings(self._settings() | {p.name: p.value for p in changed})
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
     def _load(self, on_progress: Progress) -> Engine:
         settings = self._settings()
         return load_engine(
-            settings['checkpoint'],
+            settings['checkpoint'] or default_checkpoint(),
             device=settings['device'],
             dtype=settings['dtype'],
             max_crops=settings['max_crops'] or None,

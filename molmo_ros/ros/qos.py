@@ -42,5 +42,9 @@ def mismatches(node: Node, topic: str, profile: QoSProfile) -> list[str]:
     for publisher in node.get_publishers_info_by_topic(topic):
         compatibility, reason = qos_check_compatible(publisher.qos_profile, profile)
         if compatibility == QoSCompatibility.ERROR:
-            reasons.append(f'{publisher.node_name} on {topic}: {reason.strip()}')
+            reasons.append(f'{publisher.node_name} on {topic}: {_readable(reason)}')
     return reasons
+
+
+def _readable(reason: str) -> str:
+    return reason.replace('ERROR: ', '').strip(' ;').lower()

@@ -22,6 +22,7 @@ from molmo_ros.ros.answering import Capture, Refused, Status
 from molmo_ros.ros.frames import (
     CAMERA_INFO,
     DEPTH,
+    DEPTH_CAMERA_INFO,
     IMAGE,
     STREAMS,
     FrameStore,
@@ -30,26 +31,31 @@ from molmo_ros.ros.frames import (
     StreamState,
     stamp_ns,
 )
-from molmo_ros.ros.messages import read_camera, unregistered
-from molmo_ros.spatial import LiftStatus
+from molmo_ros.ros.messages import read_camera, same_view, unaligned
+from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
+from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
 
 
 class CameraStreams:
-    """Subscriptions to `image`, `depth` and `camera_info`, and the newest frame they make.
+    """Subscriptions to `image`, `depth` and their camera_infos, and the newest frame they make.
 
     settings: the node's parameters by name; those of the subscriptions are read here, once.
+    transforms: where the cameras stand to each other, if depth is of a camera of its own.
     """
 
-    def __init__(self, node: Node, settings: Mapping[str, Any]) -> None:
+    def __init__(self, node: Node, settings: Mapping[str, Any], transforms: Transforms) -> None:
         self._node = node
+        self._transforms = transforms
         self._store = FrameStore()
-        compressed = settings['image_transport'] == 'compressed'
         kinds: dict[str, tuple[type, str]] = {
-            IMAGE: (CompressedImage, 'image/compressed') if compressed else (Image, 'image'),
-            DEPTH: (Image, 'depth'),
-            CAMERA_INFO: (CameraInfo, 'camera_info'),
+            IMAGE: _kind(IMAGE, settings['image_transport']),
+            DEPTH: _kind(DEPTH, settings['depth_transport']),
+            CAMERA_INFO: (CameraInfo, CAMERA_INFO),
+            DEPTH_CAMERA_INFO: (CameraInfo, DEPTH_CAMERA_INFO),
         }
-        self._profiles = {name: qos.PROFILES[settings[f'qos.{name}']] for name in STREAMS}
+        self._profiles = {
+            name: qos.PROFILES[settings[f'qos.{name.removeprefix("depth_")}']] for name in STREAMS
+        }
         # Apart from the questions' group: images go on arriving while one is being answered.
         group = MutuallyExclusiveCallbackGroup()
         self._subscriptions = {
@@ -105,46 +111,86 @@ class CameraStreams:
         except NoFrame as error:
             reason = f'no {error.stream} from {self.topic(error.stream)}: {error}'
             raise Refused(Status.NO_FRAME, self._with_hint(reason, error.stream)) from error
-        return self._decoded(match, settings['rectified'])
+        return self._decoded(match, settings)
 
     def _with_hint(self, reason: str, stream: str) -> str:
         hint = self.hint(stream)
         return f'{reason}; {hint}' if hint else reason
 
-    def _decoded(self, match: Match, rectified: bool) -> Capture:
+    def _decoded(self, match: Match, settings: Mapping[str, Any]) -> Capture:
         try:
             color = conversions.color_array(match.image)
         except conversions.ConversionError as error:
             raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
-        depth, why_no_depth = self._depth(match, color)
-        if match.camera_info is None:
-            reason = f'{self.topic(CAMERA_INFO)}: {match.missing[CAMERA_INFO]}'
-            camera, why_no_camera = None, self._with_hint(reason, CAMERA_INFO)
-        else:
-            camera, why_no_camera = read_camera(match.camera_info, color, rectified)
-        header = match.image.header
+        missing = {}
+        depth = registration = camera = None
+        try:
+            depth = self._depth(match)
+            registration = self._registration(match, depth, settings)
+        except _Unusable as error:
+            depth, missing[LiftStatus.NO_DEPTH] = None, str(error)
+        try:
+            camera = self._camera(CAMERA_INFO, match, color, settings['rectified'])
+        except _Unusable as error:
+            missing[LiftStatus.NO_CAMERA_INFO] = str(error)
         return Capture(
-            Frame(color, depth, camera, stamp_ns(match.image), header.frame_id),
-            {LiftStatus.NO_DEPTH: why_no_depth, LiftStatus.NO_CAMERA_INFO: why_no_camera},
+            Frame(color, depth, camera, stamp_ns(match.image), match.image.header.frame_id),
+            registration,
+            missing,
+            (depth_warning(depth) or '') if depth is not None else '',
         )
 
-    def _depth(
-        self, match: Match, color: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32] | None, str]:
-        """Metres registered to the color image, or None and why."""
-        topic = self.topic(DEPTH)
+    def _depth(self, match: Match) -> NDArray[np.float32]:
         if match.depth is None:
-            return None, self._with_hint(f'{topic}: {match.missing[DEPTH]}', DEPTH)
+            raise self._unusable(DEPTH, match.missing[DEPTH])
         try:
-            depth = conversions.depth_array(match.depth)
+            return conversions.depth_array(match.depth)
         except conversions.ConversionError as error:
-            return None, f'{topic}: {error}'
-        frames = match.depth.header.frame_id, match.image.header.frame_id
-        if all(frames) and frames[0] != frames[1]:
-            return None, (
-                f"{topic}: it is in frame '{frames[0]}' and the image in '{frames[1]}': "
-                'use depth that is aligned to the color image'
+            raise self._unusable(DEPTH, str(error)) from error
+
+    def _camera(
+        self, stream: str, match: Match, image: NDArray[Any], rectified: bool
+    ) -> CameraModel:
+        message = getattr(match, stream)
+        if message is None:
+            raise self._unusable(stream, match.missing[stream])
+        camera, why_not = read_camera(message, image, rectified)
+        if camera is None:
+            raise _Unusable(f'{self.topic(stream)}: {why_not}')
+        return camera
+
+    def _registration(
+        self, match: Match, depth: NDArray[np.float32], settings: Mapping[str, Any]
+    ) -> Registration | None:
+        """Where the depth camera stands to the color camera, if it is another."""
+        if match.depth is None or same_view(match.image, match.depth):
+            return None
+        if match.depth_camera_info is None:
+            topic = self.topic(DEPTH_CAMERA_INFO)
+            raise _Unusable(
+                f'{self.topic(DEPTH)}: {unaligned(match)}, or publish its camera_info on {topic}'
             )
-        if depth.shape != color.shape[:2]:
-            return None, f'{topic}: {unregistered(depth, color)}'
-        return depth, ''
+        camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings['rectified'])
+        try:
+            T_color_depth = wait_for_transform(
+                self._transforms,
+                match.image.header.frame_id,
+                match.depth.header.frame_id,
+                stamp_ns(match.depth),
+                settings['transform_timeout'],
+            )
+        except NoTransform as error:
+            raise _Unusable(f'{self.topic(DEPTH)} cannot be registered: {error}') from error
+        return Registration(camera, T_color_depth)
+
+    def _unusable(self, stream: str, reason: str) -> _Unusable:
+        return _Unusable(self._with_hint(f'{self.topic(stream)}: {reason}', stream))
+
+
+class _Unusable(Exception):
+    """A stream brings nothing that 3D could be had from; the text says why."""
+
+
+def _kind(stream: str, transport: str) -> tuple[type, str]:
+    """Type and name of an image's topic."""
+    return (Image, stream) if transport == 'raw' else (CompressedImage, f'{stream}/{transport}')

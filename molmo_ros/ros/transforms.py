@@ -50,7 +50,7 @@ def wait_for_transform(
     source: str,
     stamp_ns: int,
     timeout: float,
-    should_stop: Callable[[], bool],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> NDArray[np.float64]:
     """`look_up`, tried again for `timeout` seconds of wall time (a paused /clock cannot hold it).
 

@@ -67,10 +67,13 @@ class WallCamera:
             'image': color_message(frame.color, header),
             'depth': depth_message(frame.depth, '16UC1', header),
             'camera_info': camera_info_message(frame.camera, header),
+            'depth_camera_info': camera_info_message(frame.camera, Header(frame_id=OPTICAL)),
         }
-        kinds = {'image': Image, 'depth': Image, 'camera_info': CameraInfo}
+        kinds = {'image': Image, 'depth': Image}
         self._publishers = {
-            name: self.node.create_publisher(kinds[name], name, qos_profile_sensor_data)
+            name: self.node.create_publisher(
+                kinds.get(name, CameraInfo), name, qos_profile_sensor_data
+            )
             for name in streams
         }
         self.stamps = set()
@@ -84,11 +87,11 @@ class WallCamera:
             self.messages[name].header.stamp = stamp_message(stamp)
             publisher.publish(self.messages[name])
 
-    def stand(self, parent, xyz, quaternion):
+    def stand(self, parent, xyz, quaternion, child=OPTICAL):
         """Say on /tf_static where the camera stands."""
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         publisher = self.node.create_publisher(TFMessage, '/tf_static', latched)
-        pose = TransformStamped(child_frame_id=OPTICAL)
+        pose = TransformStamped(child_frame_id=child)
         pose.header.frame_id = parent
         pose.transform.translation.x, pose.transform.translation.y, pose.transform.translation.z = (
             xyz

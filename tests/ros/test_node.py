@@ -9,6 +9,7 @@ import time
 from array import array
 
 import cv2
+import numpy as np
 import pytest
 from molmo_ros.srv import PointQuery
 from rosgraph_msgs.msg import Clock
@@ -17,6 +18,7 @@ from std_msgs.msg import Header
 
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient, ServiceUnavailable
+from molmo_ros.ros.conversions import depth_message
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.spatial import LiftStatus
 
@@ -79,12 +81,28 @@ def test_unreadable_images_and_unaligned_depth_are_told_apart(client_of, wall_ca
         ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
 
 
+def test_depth_of_another_camera_is_registered_through_tf(client_of, wall_camera):
+    client = client_of('lonely')
+    streams = ['image', 'depth', 'camera_info', 'depth_camera_info']
+    with wall_camera('lonely', streams) as camera:
+        camera.stand('wrist_optical_frame', (0.05, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), 'left_imager')
+        camera.messages['depth'].header = Header(frame_id='left_imager')
+        # A slanted wall, z = 1.25 + 0.2 x for the imager: an unregistered one would be 1 cm off.
+        z = 1.25 / (1 - 0.2 * (np.arange(160) - 79.5) / 100)
+        depth = np.tile(z.astype(np.float32), (120, 1))
+        camera.messages['depth'].data = depth_message(depth, '16UC1', Header()).data
+        answered = ask_until(client, 'at 80 60', lambda a: a.points and a.message == '')
+        x, _, z = answered.points[0].surface.position
+        assert z == pytest.approx(1.25 + 0.2 * (x - 0.05), abs=2e-3)
+        assert x == pytest.approx(0.0, abs=2e-3)
+
+
 def test_a_publisher_whose_qos_does_not_fit_is_named(client_of, wall_camera):
     client = client_of('deaf')
     with wall_camera('deaf'):
-        answered = ask_until(client, 'at 80 60', lambda a: 'quality of service' in a.message)
+        answered = ask_until(client, 'at 80 60', lambda a: 'camera on /deaf/image' in a.message)
         assert answered.status is Status.NO_FRAME
-        assert 'camera on /deaf/image' in answered.message and 'qos.image' in answered.message
+        assert 'best effort publisher' in answered.message and 'qos.image' in answered.message
 
 
 def test_a_model_that_loads_says_so_and_then_answers(special_nodes, wall_camera):

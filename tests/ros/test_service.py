@@ -9,6 +9,7 @@ import pytest
 from builtin_interfaces.msg import Duration
 from molmo_ros.srv import PointQuery
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Status
@@ -172,7 +173,7 @@ def _truncated_depth(request):
 
 
 def _unaligned_depth(request):
-    request.depth.height -= 2
+    request.depth.header = Header(frame_id='infrared_optical_frame')
 
 
 def _depth_alone(request):
@@ -195,7 +196,7 @@ def _past_timeout(request):
         (_short_step, 'step is 3'),
         (_no_pixels, 'no pixels'),
         (_unknown_depth, '16UC1'),
-        (_truncated_depth, 'truncated'),
+        (_truncated_depth, '100 bytes'),
         (_unaligned_depth, 'aligned'),
         (_depth_alone, 'without an image'),
         (_past_timeout, 'negative'),
