@@ -98,46 +98,53 @@ class CameraModel:
         return self._distorted(points).reshape((*xyz.shape[:-1], 2))
 
     def _distorted(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not len(points):
-            return np.zeros((0, 2))
+        return self._projected(points)[0] if len(points) else np.zeros((0, 2))
+
+    def _projected(
+        self, points: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pixels (N, 2) of points (N, 3), and how they move with x and y: (N, 2, 2)."""
         zero = np.zeros(3)
+        D = self.D if len(self.D) else np.zeros(4)
         if self.distortion_model == 'equidistant':
-            pixels, _ = cv2.fisheye.projectPoints(points[None], zero, zero, self.K, self._four())
+            pixels, jacobian = cv2.fisheye.projectPoints(points[None], zero, zero, self.K, D)
+            by_translation = jacobian[:, 11:13]
         else:
-            D = self.D if len(self.D) else np.zeros(4)
-            pixels, _ = cv2.projectPoints(points[None], zero, zero, self.K, D)
-        return np.asarray(pixels, np.float64).reshape(-1, 2)
+            pixels, jacobian = cv2.projectPoints(points[None], zero, zero, self.K, D)
+            by_translation = jacobian[:, 3:5]
+        return (
+            np.asarray(pixels, np.float64).reshape(-1, 2),
+            np.asarray(by_translation, np.float64).reshape(-1, 2, 2),
+        )
 
     def _undistorted(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where the rays of pixels (N, 2) meet z = 1: (N, 2), NaN where they do not.
+
+        Newton's iteration on OpenCV's projection, from OpenCV's own inverse, which stops after a
+        few fixed-point steps.
+        """
         if self.distortion_model == 'equidistant':
-            start = cv2.fisheye.undistortPoints(pixels[:, None], self.K, self._four())
+            start = cv2.fisheye.undistortPoints(pixels[:, None], self.K, self.D)
         else:
             start = cv2.undistortPoints(pixels[:, None], self.K, self.D)
-        return self._converged(np.asarray(start, np.float64).reshape(-1, 2), pixels)
-
-    def _converged(
-        self, xy: NDArray[np.float64], pixels: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Newton's iteration on the projection: OpenCV stops after a few fixed-point steps."""
-        step = 1e-6
-        for _ in range(12):
-            shifted = np.concatenate([xy, np.add(xy, (step, 0)), np.add(xy, (0, step))])
-            projected = self._distorted(np.column_stack([shifted, np.ones(len(shifted))]))
-            at, right, down = np.split(projected, 3)
-            (a, c), (b, d) = ((right - at) / step).T, ((down - at) / step).T
-            off_u, off_v = (pixels - at).T
+        xy = np.asarray(start, np.float64).reshape(-1, 2)
+        left = np.arange(len(xy))
+        for _ in range(15):
+            at, jacobian = self._projected(np.column_stack([xy[left], np.ones(len(left))]))
+            off_u, off_v = (pixels[left] - at).T
+            (a, b), (c, d) = jacobian.transpose(1, 2, 0)
             determinant = a * d - b * c
             # Where the mapping turns over, the lens model does not hold any more.
             good = (determinant > 0) & (np.abs(off_u) + np.abs(off_v) < _CONVERGED)
-            if good.all():
-                break
+            bad = ~good
+            if not bad.any():
+                return xy
             with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-                moved = np.stack([d * off_u - b * off_v, a * off_v - c * off_u], 1)
-                xy = np.where(good[:, None], xy, xy + moved / determinant[:, None])
-        return np.where(good[:, None], xy, np.nan)
-
-    def _four(self) -> NDArray[np.float64]:
-        return self.D if len(self.D) else np.zeros(4)
+                step = np.stack([d * off_u - b * off_v, a * off_v - c * off_u], 1)
+                xy[left[bad]] += step[bad] / determinant[bad, None]
+            left = left[bad]
+        xy[left] = np.nan
+        return xy
 
     def resized(self, width: int, height: int) -> CameraModel:
         """The model of the same view in an image of another size.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .camera_model import CameraModel
 from .seeds import STEEPEST
 from .settings import LiftSettings
-from .surface_point import LiftStatus
+from .surface_point import LiftStatus, is_rotation
 from .windows import Bools, Floats
 
 HIDDEN = 'hidden from the depth camera by something nearer'
@@ -43,7 +43,7 @@ class Registration:
 
     def __post_init__(self) -> None:
         T = np.asarray(self.T_color_depth, np.float64)
-        if T.shape != (4, 4) or not np.allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-4):
+        if T.shape != (4, 4) or not is_rotation(T[:3, :3]):
             raise ValueError('T_color_depth must be a (4, 4) rigid transform in metres')
         object.__setattr__(self, 'T_color_depth', T)
 

@@ -49,7 +49,7 @@ def find_seeds(
     depth: NDArray[np.float32], pixels: Integers, focal: float, settings: LiftSettings
 ) -> Seeds:
     """Seeds for pixels (N, 2) of a depth image (H, W) in metres."""
-    around = gather(depth, pixels, square(1))
+    around = gather(depth, pixels, square(1), repeat=True)
     outside = settings.out_of_range(around[:, 4])
     status = np.where(outside, LiftStatus.OUT_OF_RANGE, LiftStatus.OK)
     reasons = np.where(outside, RANGE, '').astype('U80')

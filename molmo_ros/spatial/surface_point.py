@@ -62,7 +62,7 @@ def transform_surface_point(
     """
     T = np.asarray(T_target_optical, np.float64)
     rotation = T[:3, :3]
-    if T.shape != (4, 4) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6):
+    if T.shape != (4, 4) or not is_rotation(rotation):
         raise ValueError('T_target_optical must be a (4, 4) rigid transform')
     return replace(
         point,
@@ -70,3 +70,8 @@ def transform_surface_point(
         normal=rotation @ point.normal,
         covariance=rotation @ point.covariance @ rotation.T,
     )
+
+
+def is_rotation(matrix: NDArray[np.float64]) -> bool:
+    """Whether a matrix (3, 3) turns without stretching or mirroring."""
+    return bool(np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-4) and np.linalg.det(matrix) > 0)

@@ -33,14 +33,20 @@ def square(radius: int) -> Integers:
     return np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
 
 
-def gather(depth: NDArray[np.float32], centres: Integers, offsets: Integers) -> Floats:
-    """Depths (N, M) at M offsets from N centres (N, 2); NaN beyond the border of the image."""
+def gather(
+    depth: NDArray[np.float32], centres: Integers, offsets: Integers, *, repeat: bool = False
+) -> Floats:
+    """Depths (N, M) at M offsets from N centres (N, 2).
+
+    Beyond the border of the image: NaN, or with repeat the pixels of the border once more.
+    """
     height, width = depth.shape
     columns = centres[:, :1] + offsets[:, 0]
     rows = centres[:, 1:] + offsets[:, 1]
     reach = np.abs(offsets).max()
     index = rows.clip(0, height - 1) * width + columns.clip(0, width - 1)
     z = depth.reshape(-1).take(index).astype(np.float64)
-    if (centres < reach).any() or (centres >= np.subtract((width, height), reach)).any():
+    near_border = (centres < reach) | (centres >= np.subtract((width, height), reach))
+    if not repeat and near_border.any():
         z[(columns < 0) | (columns >= width) | (rows < 0) | (rows >= height)] = np.nan
     return z
