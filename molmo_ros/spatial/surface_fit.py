@@ -8,10 +8,11 @@ is a quadric in inverse depth over pixel offsets (x, y) from the seed:
     w(x, y) = t0 + t1 x + t2 y + t3 x^2 / 2 + t4 x y + t5 y^2 / 2
 
 It is fitted by least squares with Gaussian priors: slopes of a surface at 60 degrees to the image,
-curvature of a radius of 15 mm. So few pixels make a flat patch and many a curved one. It is grown:
-each round takes in a larger disc, and of it the readings within three standard deviations of the
-surface so far. What is behind, in front or in between (flying pixels) stays out. A round that
-leaves the seed's own reading behind has slid on to another surface; the round before it holds.
+curvatures of a radius of 15 mm, or of half its width for a thin thing. So few pixels make a flat
+patch and many a curved one. It is grown: each round takes in a larger disc, and of it the readings
+within three standard deviations of the surface so far. What is behind, in front or in between
+(flying pixels) stays out. A round that leaves the seed's own reading behind has slid on to another
+surface; the round before it holds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from .windows import Bools, Floats, Integers, disc, gather
 
 _LIKELY_SLOPE = float(np.tan(np.radians(60)))
 _LIKELY_CURVE = 1 / 0.015
+_THIN = 4.0
 _SIGMAS = 3.0
 _RADII = (2.3, 2.3, 4.5)
 
@@ -103,6 +105,7 @@ def fit_surfaces(
         w = inverse[:, :m]
         on = valid[:, :m] & (np.abs(w - t @ basis.terms[:m].T) < tolerance)
         fit = _least_squares(on, w, basis, prior)
+        prior[:, 3:] = shared * _curve_prior(level, sigma, focal, fit.normal)[:, None]
         t = fit.t
         kept = np.abs(t[:, 0] - level) < _SIGMAS * sigma
         fitted = fit if fitted is None else fitted.replaced_by(fit, kept)
@@ -137,10 +140,30 @@ class _Fit:
 
 def _prior(level: Floats, sigma: Floats, focal: float) -> Floats:
     """(N, 6) precision of each coefficient in units of a reading's."""
-    slope = level * (_LIKELY_SLOPE / focal)
-    curve = np.full_like(level, _LIKELY_CURVE / focal**2)
-    deviations = np.stack([np.full_like(level, 1e3), slope, slope, curve, curve, curve], 1)
-    return (sigma[:, None] / deviations) ** 2
+    slope = (sigma * focal / (level * _LIKELY_SLOPE)) ** 2
+    curve = _curve_prior(level, sigma, focal, None)
+    return np.stack([1e-6 * sigma**2, slope, slope, curve, curve, curve], 1)
+
+
+def _curve_prior(level: Floats, sigma: Floats, focal: float, normal: Floats | None) -> Floats:
+    """(N,) precision of the curvatures; with a fit's normal matrix, from how narrow it is.
+
+    A thing much narrower than the disc is likely round, with half its width for a radius.
+    """
+    curve = np.full_like(level, _LIKELY_CURVE)
+    if normal is not None:
+        half = _half_width(normal)
+        thin = half < _THIN
+        curve[thin] = np.maximum(_LIKELY_CURVE, level[thin] * focal / half[thin])
+    return np.asarray((sigma * focal**2 / curve) ** 2)
+
+
+def _half_width(normal: Floats) -> Floats:
+    """Half the width (N,) in pixels of the narrow way across the readings that were fitted."""
+    mean = normal[:, 0, 1:3] / normal[:, :1, 0]
+    scatter = normal[:, 1:3, 1:3] / normal[:, :1, :1] - mean[:, :, None] * mean[:, None, :]
+    least = np.linalg.eigvalsh(scatter)[:, 0]
+    return np.asarray(np.sqrt(3 * np.maximum(least, 0.1)))
 
 
 def _least_squares(on: Bools, w: Floats, basis: _Basis, prior: Floats) -> _Fit:
