@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well a thing's extent and an approach pose are told from one picture.
 
-    python benchmarks/grasping.py [--scenes 40] [--first-seed 8000]
+    python benchmarks/grasping.py [--scenes 60] [--first-seed 9500]
 
 Boxes, cans, balls and bottles on rendered tables, pointed at where Molmo would (the middle of what
 is seen), on perfect depth and as the simulated stereo camera sees it. The true width is the least
@@ -127,8 +127,8 @@ def report(rows: list[Measured]) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--scenes', type=int, default=40)
-    parser.add_argument('--first-seed', type=int, default=8000)
+    parser.add_argument('--scenes', type=int, default=60)
+    parser.add_argument('--first-seed', type=int, default=9500)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.scenes)

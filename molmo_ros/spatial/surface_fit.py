@@ -8,7 +8,7 @@ is a quadric in inverse depth over pixel offsets (x, y) from the seed:
     w(x, y) = t0 + t1 x + t2 y + t3 x^2 / 2 + t4 x y + t5 y^2 / 2
 
 It is fitted by least squares with Gaussian priors: slopes of a surface at 60 degrees to the image,
-curvatures of a radius of 15 mm, or of half its width for a thin thing. So few pixels make a flat
+curvatures of a radius of 25 mm, or of half its width for a thin thing. So few pixels make a flat
 patch and many a curved one. It is grown: each round takes in a larger disc, and of it the readings
 within three standard deviations of the surface so far. What is behind, in front or in between
 (flying pixels) stays out. A round that leaves the seed's own reading behind has slid on to another
@@ -28,7 +28,7 @@ from .settings import LiftSettings
 from .windows import Bools, Floats, Integers, disc, gather
 
 _LIKELY_SLOPE = float(np.tan(np.radians(60)))
-_LIKELY_CURVE = 1 / 0.015
+_LIKELY_CURVE = 1 / 0.025
 _THIN = 4.0
 _SIGMAS = 3.0
 _RADII = (2.3, 2.3, 4.5)

@@ -39,16 +39,24 @@ def test_a_plane_without_noise_is_met_exactly(camera, bodies) -> None:
     """Between pixels, too: the point is where the pixel's ray meets the plane."""
     world, normal = slope(camera, bodies)
     depth = world.depth(camera)
-    pixels = ((320.0, 240.0), (100.3, 400.7), (600.4, 35.5), (0.0, 0.0), (639.4, 479.4))
-    for (u, v), rtol in zip(pixels, (1e-5, 1e-5, 1e-5, 1e-3, 1e-3), strict=True):
+    for u, v in ((320.0, 240.0), (100.3, 400.7), (600.4, 35.5)):
         point = lift(u, v, depth, camera)
         exact, _ = world.trace(np.zeros(3), camera.ray(u, v)[None])
-        np.testing.assert_allclose(point.position, camera.ray(u, v) * exact[0], rtol=rtol)
+        np.testing.assert_allclose(point.position, camera.ray(u, v) * exact[0], rtol=1e-5)
         assert point.status == LiftStatus.OK
-        if rtol < 1e-4:
-            assert angle(point.normal, normal) < 0.3
+        assert angle(point.normal, normal) < 0.3
         assert not point.bridged
         assert point.reason == ''
+
+
+@pytest.mark.parametrize('pixel', [(0.0, 0.0), (639.4, 479.4), (-0.4, 240.0), (320.0, 0.0)])
+def test_at_the_border_the_error_is_within_what_it_says(camera, bodies, pixel) -> None:
+    """A quarter of a disc tells less, and the covariance says so."""
+    world, _ = slope(camera, bodies)
+    point = lift(*pixel, world.depth(camera), camera, LiftSettings(pixel_sigma=0.0))
+    exact, _ = world.trace(np.zeros(3), camera.ray(*pixel)[None])
+    error = point.position - camera.ray(*pixel) * exact[0]
+    assert np.linalg.norm(error) < np.sqrt(np.trace(point.covariance))
 
 
 def test_through_a_lens_with_distortion(bodies) -> None:
@@ -92,7 +100,8 @@ class TestEdges:
         """No mixture of near and far, whatever the flying pixels say."""
         point = lift(u, v, depth, camera)
         assert point.position[2] == pytest.approx(z, abs=0.002)
-        assert angle(point.normal, np.array([0.0, 0, -1])) < 3
+        # One side of an edge may be too little to tell a normal by, but then none is told.
+        assert not angle(point.normal, np.array([0.0, 0, -1])) > 3
 
     @pytest.mark.parametrize('v', range(100, 400, 37))
     @pytest.mark.parametrize('u', [299, 300])

@@ -228,9 +228,10 @@ def test_stereo_noise_leaves_normals_and_planes_usable(camera, bodies, stereo_no
     """Normals within 15 degrees under noise, the table within one."""
     body, _ = box_on_table(bodies, (0.12, 0.09, 0.06), 30)
     world = bodies.World((table(bodies), body))
+    exact = world.depth(camera)
     angles = []
     for seed in range(20):
-        depth = stereo_noise(world.depth(camera), 30.0, seed)
+        depth = stereo_noise(exact, 30.0, seed)
         u, v = camera.project(FOOT + UP * 0.06)
         point = lift(u, v, depth, camera, LiftSettings())
         angles.append(np.degrees(np.arccos(np.clip(point.normal @ UP, -1, 1))))

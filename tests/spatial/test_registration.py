@@ -57,19 +57,20 @@ def test_things_are_told_from_what_is_behind_them(bodies) -> None:
         )
     )
     depth, seen_by_depth = world.see(DEPTH, T)
-    z, seen = world.see(COLOR)
+    color = COLOR.resized(640, 360)
+    z, seen = world.see(color)
     rng = np.random.default_rng(1)
     checked = 0
     for body in range(4):
-        inside = cv2.erode((seen == body).astype(np.uint8), np.ones((7, 7)), borderValue=0)
+        inside = cv2.erode((seen == body).astype(np.uint8), np.ones((5, 5)), borderValue=0)
         rows, columns = np.nonzero(inside)
         chosen = rng.choice(len(rows), 60, replace=False)
         pixels = np.column_stack([columns[chosen], rows[chosen]]).astype(float)
         points = lift_points(
-            pixels, depth.astype(np.float32), COLOR, registration=Registration(DEPTH, T)
+            pixels, depth.astype(np.float32), color, registration=Registration(DEPTH, T)
         )
         for (u, v), point in zip(pixels.astype(int), points, strict=True):
-            position = COLOR.ray(u, v) * z[v, u]
+            position = color.ray(u, v) * z[v, u]
             there = DEPTH.project((position - T[:3, 3]) @ T[:3, :3])
             if not ((there > 8) & (there < (631, 471))).all():
                 continue
