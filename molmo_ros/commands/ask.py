@@ -1,0 +1,170 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`molmo-ros ask IMAGE QUERY`: a question about a file, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from molmo_ros.commands import UserError
+from molmo_ros.commands.engines import add_engine_arguments, opened_engine
+from molmo_ros.commands.files import read_camera, read_color, read_depth, write_color
+from molmo_ros.commands.output import as_json, seconds, xyz
+from molmo_ros.engine import Answer, Question
+from molmo_ros.pointing import ImagePoint, Mode, prompt_for
+from molmo_ros.ros.annotate import annotated
+from molmo_ros.spatial import SurfacePoint, lift_points
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit status. Raises UserError."""
+    arguments = _parser().parse_args(argv)
+    question = _question(arguments)
+    # Files first: a wrong one is told before the model is waited for.
+    image = read_color(arguments.image)
+    size = image.shape[1], image.shape[0]
+    depth = read_depth(arguments.depth) if arguments.depth else None
+    camera = read_camera(arguments.camera, size) if arguments.camera else None
+    with opened_engine(arguments) as engine:
+        answer = engine.answer(image, question)
+    pixels = np.array([(point.u, point.v) for point in answer.points]).reshape(-1, 2) - 0.5
+    # Molmo measures from the corner of the first pixel, camera models from its centre.
+    inside = np.clip(pixels, 0.0, (size[0] - 1.0, size[1] - 1.0))
+    surfaces = lift_points(inside, depth, camera)
+    if arguments.out:
+        write_color(arguments.out, annotated(image, answer.points))
+    if arguments.json:
+        print(as_json(_report(question, size, answer, surfaces)))
+    else:
+        _show(answer, surfaces, arguments.out)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='molmo-ros ask',
+        description='Ask about an image. With --depth and --camera the points come in metres, in '
+        'the optical frame: x right, y down, z forward.',
+    )
+    parser.add_argument('image', type=Path, metavar='IMAGE', help='PNG, JPEG, ...')
+    parser.add_argument('query', metavar='QUERY', help='what to point at: "the red mug"')
+    parser.add_argument(
+        '--mode',
+        choices=[mode.name.lower() for mode in Mode],
+        default='point',
+        help='point at it, count it, or ask the query as it stands (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--depth',
+        type=Path,
+        metavar='FILE',
+        help='registered to the image: 16-bit PNG in millimetres, or floats in metres (.npy or '
+        '.tiff)',
+    )
+    parser.add_argument(
+        '--camera',
+        type=Path,
+        metavar='FILE',
+        help='camera_info of the image in YAML or JSON: as `ros2 topic echo --once` prints it, or '
+        'as camera_calibration writes it',
+    )
+    parser.add_argument('--out', type=Path, metavar='PNG', help='write the image with the points')
+    parser.add_argument('--json', action='store_true', help='print the answer as JSON')
+    add_engine_arguments(parser)
+    return parser
+
+
+def _question(arguments: argparse.Namespace) -> Question:
+    question = Question(arguments.query, Mode[arguments.mode.upper()])
+    try:
+        prompt_for(question.query, question.mode)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return question
+
+
+def _report(
+    question: Question,
+    size: tuple[int, int],
+    answer: Answer,
+    surfaces: Sequence[SurfacePoint],
+) -> dict[str, Any]:
+    return {
+        'query': question.query,
+        'mode': question.mode.name,
+        'image': {'width': size[0], 'height': size[1]},
+        'answer': answer.text,
+        'count': _count(answer),
+        'absent': answer.absent,
+        'points': [
+            _point_fields(point, surface)
+            for point, surface in zip(answer.points, surfaces, strict=True)
+        ],
+        'passes': answer.passes,
+        'seconds': dict(answer.timings),
+    }
+
+
+def _point_fields(point: ImagePoint, surface: SurfacePoint) -> dict[str, Any]:
+    return {
+        'u': point.u,
+        'v': point.v,
+        'label': point.label,
+        'confidence': point.confidence,
+        'pixel_spread': point.spread,
+        'status_3d': surface.status.name,
+        **{key: value for key, value in asdict(surface).items() if key != 'status'},
+    }
+
+
+def _count(answer: Answer) -> int:
+    return len(answer.points) if answer.count is None else answer.count
+
+
+def _show(answer: Answer, surfaces: Sequence[SurfacePoint], out: Path | None) -> None:
+    console = Console()
+    if answer.points:
+        console.print(_table(answer.points, surfaces))
+    else:
+        console.print(f'no points{": it says that there is none" if answer.absent else ""}')
+    console.print(answer.text.strip(), style='dim', markup=False, highlight=False)
+    stages = ', '.join(f'{stage} {seconds(spent)}' for stage, spent in answer.timings.items())
+    console.print(
+        f'count {_count(answer)}; {answer.passes} passes, '
+        f'{seconds(sum(answer.timings.values()))} ({stages})',
+        highlight=False,
+    )
+    if out:
+        console.print(f'picture: {out}', markup=False)
+
+
+def _table(points: Sequence[ImagePoint], surfaces: Sequence[SurfacePoint]) -> Table:
+    table = Table(box=None)
+    for heading in ('', 'label', 'u, v (pixels)', 'x y z (m)', 'normal', '3D'):
+        table.add_column(heading)
+    for number, (point, surface) in enumerate(zip(points, surfaces, strict=True), 1):
+        table.add_row(
+            str(number),
+            point.label,
+            f'{point.u:.1f}, {point.v:.1f}',
+            xyz(surface.position),
+            xyz(surface.normal),
+            _status(surface),
+        )
+    return table
+
+
+def _status(surface: SurfacePoint) -> str:
+    sigma: NDArray[np.float64] = np.sqrt(np.diag(surface.covariance))
+    if np.isfinite(sigma).all():
+        return f'{surface.status.name} ±{1000 * np.linalg.norm(sigma):.1f} mm'
+    return f'{surface.status.name}: {surface.reason}' if surface.reason else surface.status.name

@@ -1,0 +1,77 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments that name an engine, and opening it with something to look at meanwhile."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from molmo_ros.commands import UserError
+from molmo_ros.engine import Engine, EngineError, load_engine
+from molmo_ros.engine.shipped import default_checkpoint
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """--checkpoint, --device, --dtype, --max-crops."""
+    group = parser.add_argument_group('model')
+    group.add_argument(
+        '--checkpoint',
+        metavar='CHECKPOINT',
+        help='a folder, or a hub id that was fetched (default: the demo checkpoint, which knows '
+        'rendered tables only)',
+    )
+    group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    group.add_argument(
+        '--dtype', default='auto', choices=('auto', 'float32', 'bfloat16', 'float16')
+    )
+    group.add_argument(
+        '--max-crops', type=int, metavar='N', help='fewer crops are faster and coarser'
+    )
+
+
+def checkpoint_of(arguments: argparse.Namespace) -> str:
+    """The checkpoint named, or the one that comes with the package. Raises UserError."""
+    if arguments.checkpoint:
+        return str(arguments.checkpoint)
+    try:
+        return str(default_checkpoint())
+    except FileNotFoundError as error:
+        raise UserError(str(error)) from error
+
+
+@contextmanager
+def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
+    """The engine that the arguments name, closed in the end; EngineError becomes UserError."""
+    try:
+        engine = _load(arguments)
+        try:
+            yield engine
+        finally:
+            engine.close()
+    except EngineError as error:
+        raise UserError(str(error)) from error
+
+
+def _load(arguments: argparse.Namespace) -> Engine:
+    checkpoint = checkpoint_of(arguments)
+    columns = (SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task('importing torch', total=None)
+
+        def told(what: str, share: float) -> None:
+            part = f' {share:.0%}' if math.isfinite(share) and share else ''
+            progress.update(task, description=f'{what}{part}')
+
+        return load_engine(
+            checkpoint,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            max_crops=arguments.max_crops,
+            on_progress=told,
+        )

@@ -1,0 +1,54 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of answers: the point, the thing that was meant, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.pointing import ImagePoint
+from molmo_ros.ros.annotate import annotated
+
+Picture = NDArray[np.uint8]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LINE = 26
+_INK, _PAPER, _OUTLINE = (30, 30, 30), 250, (255, 255, 255)
+
+
+def answer_picture(
+    image: Picture,
+    points: Sequence[ImagePoint],
+    mask: NDArray[np.bool_] | None,
+    lines: Sequence[str],
+) -> Picture:
+    """The image (H, W, 3 RGB) with its points, the thing meant outlined, and lines of text below.
+
+    mask: (H, W) of what was meant; None where there is none.
+    """
+    canvas = image.copy()
+    if mask is not None:
+        contours, _ = cv2.findContours(
+            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(canvas, contours, -1, _OUTLINE, 1, cv2.LINE_AA)
+    text = np.full((_LINE * len(lines) + 10, canvas.shape[1], 3), _PAPER, np.uint8)
+    for number, line in enumerate(lines, 1):
+        ascii_line = line.encode('ascii', 'replace').decode()
+        cv2.putText(text, ascii_line, (10, number * _LINE - 4), _FONT, 0.6, _INK, 1, cv2.LINE_AA)
+    return np.vstack([annotated(canvas, points), text])
+
+
+def contact_sheet(pictures: Sequence[Picture], columns: int = 3, width: int = 420) -> Picture:
+    """Pictures of one size, side by side in rows, each `width` pixels wide."""
+    height = round(pictures[0].shape[0] * width / pictures[0].shape[1])
+    small = [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in pictures]
+    columns = min(columns, len(small))
+    blank = np.full((height, width, 3), _PAPER, np.uint8)
+    small += [blank] * (-len(small) % columns)
+    rows = [np.hstack(small[i : i + columns]) for i in range(0, len(small), columns)]
+    return np.vstack(rows)
