@@ -7,6 +7,7 @@ python -m molmo_ros.ros.tabletop_camera --ros-args -p seed:=5003
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -24,6 +25,7 @@ from molmo_ros.camera.tabletop.camera import TabletopCamera
 from molmo_ros.ros import conversions, parameters, qos
 from molmo_ros.ros.running import run_node
 from molmo_ros.ros.waypoints import rotation_quaternion
+from molmo_ros.share import share_folder
 
 
 class TabletopCameraNode(Node):
@@ -117,8 +119,17 @@ def make_executor(node: TabletopCameraNode) -> Executor:
     return SingleThreadedExecutor(context=node.context)
 
 
+def use_large_shared_memory() -> None:
+    """Give Fast DDS room for whole images, unless somebody configured it; others take no notice."""
+    variables = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+    if not any(variable in os.environ for variable in variables):
+        profiles = str(share_folder() / 'config/fastdds.xml')
+        os.environ.update(dict.fromkeys(variables, profiles))
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
+    use_large_shared_memory()
     return run_node(TabletopCameraNode, make_executor, TabletopCameraNode.close, args)
 
 

@@ -162,6 +162,7 @@ def node():
 
 SPECIAL = {
     'lonely': [],
+    'table': [],
     'deaf': ['-p', 'qos.image:=reliable'],
     'single': ['-p', 'max_waiting:=0'],
     'small': ['-p', 'image_transport:=compressed'],
