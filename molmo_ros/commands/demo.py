@@ -10,6 +10,7 @@ the node sees pictures and depth alone.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import time
@@ -182,7 +183,8 @@ def _camera(seed: int) -> list[str]:
 
 
 def _ros_arguments(parameters: dict[str, object]) -> list[str]:
-    given = [f'{name}:={value}' for name, value in parameters.items()]
+    # As JSON, which is YAML: a folder named 7 stays a text.
+    given = [f'{name}:={json.dumps(value)}' for name, value in parameters.items()]
     return ['--ros-args', *(part for one in given for part in ('-p', one))]
 
 

@@ -1,0 +1,132 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation on rendered tables, with engines whose score is known beforehand."""
+
+import numpy as np
+import pytest
+
+from molmo_ros.camera.tabletop import TabletopCamera
+from molmo_ros.engine import Answer
+from molmo_ros.evaluation.tabletop import evaluate, summary
+from molmo_ros.evaluation.views import (
+    Verdict,
+    absent_query,
+    distance_to_object,
+    object_queries,
+    true_position,
+    understood,
+    verdict_of,
+    view_of,
+)
+from molmo_ros.pointing import ImagePoint
+
+SEEDS = range(5000, 5003)
+
+
+class Knowing:
+    """Answers from the truth, or with one and the same point."""
+
+    def __init__(self, point=None):
+        self.views = {view.picture.color.tobytes(): view for view in map(view_of, SEEDS)}
+        self.point = point
+
+    def answer(self, image, question, should_stop=None):
+        point = self.point or self._true_point(self.views[image.tobytes()], question.query)
+        points = () if point is None else (ImagePoint(*point, question.query),)
+        return Answer('', points, None, not points, passes=3, timings={'decode': 0.5})
+
+    @staticmethod
+    def _true_point(view, text):
+        target = understood(text, view).target
+        if target is None:
+            return None
+        u, v = view.truths[target].target
+        return u + 0.5, v + 0.5
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope='module')
+def view():
+    return view_of(SEEDS[0])
+
+
+def test_one_that_knows_scores_full_marks():
+    report = summary(list(evaluate(Knowing(), SEEDS)))
+    objects = sum(len(view_of(seed).truths) for seed in SEEDS)
+    assert report['scenes'] == len(SEEDS)
+    assert (report['hits']['right'], report['hits']['n']) == (objects, objects)
+    assert (report['absence']['right'], report['absence']['n']) == (len(SEEDS), len(SEEDS))
+    assert sum(rate['n'] for rate in report['hits']['by_kind'].values()) == objects
+    assert report['position_of_hits']['n'] == objects
+    assert report['position_of_hits']['median_error_m'] < 0.001
+    assert report['position_of_hits']['median_distance_to_object_m'] < 0.001
+    assert report['cost']['median_passes'] == 3
+    assert report['cost']['median_s_by_stage'] == {'decode': 0.5}
+    assert report['wrong'] == []
+
+
+def test_one_that_always_points_at_the_corner_scores_nothing():
+    report = summary(list(evaluate(Knowing((2.0, 2.0)), SEEDS)))
+    assert report['hits']['right'] == report['absence']['right'] == 0
+    assert report['position_of_hits']['n'] == 0
+    assert len(report['wrong']) == report['hits']['n'] + report['absence']['n']
+    assert {wrong['verdict'] for wrong in report['wrong']} == {
+        Verdict.MISSED.value,
+        Verdict.INVENTED.value,
+    }
+
+
+def test_nothing_to_measure_is_no_error():
+    assert np.isnan(summary([])['hits']['rate'])
+
+
+def test_the_truth_belongs_to_the_picture_that_the_camera_shows(view):
+    frame = TabletopCamera(SEEDS[0]).read()
+    assert np.array_equal(frame.color, view.picture.color)
+    assert np.array_equal(frame.depth, view.picture.depth, equal_nan=True)
+
+
+def test_what_is_asked_for_is_there_once_or_not_at_all():
+    for seed in SEEDS:
+        view = view_of(seed)
+        names = [f'the {item.colour} {item.kind}' for item in view.scene.objects]
+        assert sorted(query.text for query in object_queries(view)) == sorted(set(names))
+        assert absent_query(view).text not in names
+        assert absent_query(view) == absent_query(view_of(seed))
+
+
+def test_somebodys_own_words_are_judged_where_they_are_plain(view):
+    item = view.scene.objects[0]
+    assert understood(f'a {item.colour} {item.kind}', view).target == 0
+    assert understood(absent_query(view).text, view).target is None
+    assert understood('something to drink from', view) is None
+
+
+def test_an_answer_is_judged_by_its_first_point(view):
+    there, absent = object_queries(view)[0], absent_query(view)
+    u, v = view.truths[0].target
+    on_it, beside = ImagePoint(u + 0.5, v + 0.5, ''), ImagePoint(1, 1, '')
+    assert verdict_of(view, there, [on_it, beside]) is Verdict.HIT
+    assert verdict_of(view, there, [beside, on_it]) is Verdict.MISSED
+    assert verdict_of(view, there, []) is Verdict.NOT_FOUND
+    assert verdict_of(view, absent, []) is Verdict.RIGHTLY_ABSENT
+    assert verdict_of(view, absent, [beside]) is Verdict.INVENTED
+
+
+def test_the_true_position_is_the_depth_at_a_pixels_middle_and_goes_on_between(view):
+    truth = view.truths[0]
+    u, v = truth.target
+    here = true_position(view, ImagePoint(u + 0.5, v + 0.5, ''))
+    next_to_it = true_position(view, ImagePoint(u + 1.0, v + 0.5, ''))
+    assert here == pytest.approx(truth.position, abs=1e-5)
+    assert 1e-4 < np.linalg.norm(next_to_it - here) < 2e-3
+    assert distance_to_object(view, 0, here) < 1e-5
+
+
+def test_the_distance_to_an_object_is_from_its_nearest_side(view):
+    truth = view.truths[0]
+    towards_camera = -truth.position / np.linalg.norm(truth.position)
+    before_it = truth.position + 0.01 * towards_camera
+    assert 0 < distance_to_object(view, 0, before_it) <= 0.01 + 1e-6
