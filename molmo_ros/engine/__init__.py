@@ -18,6 +18,7 @@ from molmo_ros.engine.answers import (
     InvalidQuestion,
     Question,
     Stopped,
+    answer_many,
     never,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     'InvalidQuestion',
     'Question',
     'Stopped',
+    'answer_many',
     'load_engine',
     'never',
 ]

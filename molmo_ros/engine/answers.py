@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,7 +49,12 @@ class Answer:
         count: the number the text states, if it states one.
         absent: whether the text says that there is nothing of the kind.
         passes: forward passes of the decoder that the answer took, prefill included.
-        timings: seconds per stage: preprocess, vision, prefill, decode, parse.
+        timings: seconds per stage: preprocess, vision, prefill, decode, parse; what the cache of
+            frames saved takes 0.
+        tokens: ids of the text as the model wrote it, up to where reading on was needless.
+        work: counts of what went through the model: crops (encoder), image_tokens and text_tokens
+            (decoder, drafts included). For questions answered together, timings and work are those
+            of all of them.
     """
 
     text: str
@@ -58,6 +63,8 @@ class Answer:
     absent: bool
     passes: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
+    tokens: tuple[int, ...] = ()
+    work: Mapping[str, int] = field(default_factory=dict)
 
 
 def never() -> bool:
@@ -82,3 +89,20 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free what the engine holds; it answers no more."""
         ...
+
+
+def answer_many(
+    engine: Engine,
+    image: NDArray[np.uint8],
+    questions: Sequence[Question],
+    should_stop: Callable[[], bool] = never,
+) -> tuple[Answer, ...]:
+    """Answer several questions about one image, in their order; all or none, as `Engine.answer`.
+
+    An engine with a method `answer_many` puts them through its model together.
+    """
+    together = getattr(engine, 'answer_many', None)
+    if together is not None:
+        answers: tuple[Answer, ...] = together(image, questions, should_stop)
+        return answers
+    return tuple(engine.answer(image, question, should_stop) for question in questions)

@@ -1,11 +1,17 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Molmo in this process, decoded greedily."""
+"""A Molmo in this process: greedy decoding, in as few passes as its tokens can be had.
+
+An image is computed once and kept for the questions that follow. What an answer's form suggests is
+drafted and verified (`writing`), several questions share their passes (`decoding`), and a question
+asked before is first tried with its last answer.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -14,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache
 
 from molmo_ros.engine.answers import (
     Answer,
@@ -25,22 +30,41 @@ from molmo_ros.engine.answers import (
     Stopped,
     never,
 )
+from molmo_ros.engine.confidence import NUMBER, with_confidence
+from molmo_ros.engine.decoding import Decoder
+from molmo_ros.engine.frames import FrameCache, FrameKey, frame_key
+from molmo_ros.engine.writing import Writer
 from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.fast_vision import FastVision
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.preprocessing import preprocess
-from molmo_ros.pointing import Mode, complete, finished, label_for, prompt_for, read_points
+from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.pointing import prompt_for, read_points
 
 MIN_SIDE = 16
 MAX_PIXELS = 64_000_000
 MAX_NEW_TOKENS = 1024
+MAX_QUESTIONS = 64  # at a time
+MAX_REMEMBERED = 64  # answers, to draft from
+TURN_CHECK = 0.02  # s between looks at should_stop while others are answered
 
 
 class LocalEngine:
-    """Runs a loaded Molmo; one question at a time, others wait."""
+    """Runs a loaded Molmo; one image at a time, others wait.
 
-    def __init__(self, loaded: LoadedMolmo) -> None:
-        self._loaded: LoadedMolmo | None = loaded
+    max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
+    `Decoder`; by default 8 on a GPU.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedMolmo,
+        max_frames: int = 16,
+        max_bytes: int = 1 << 30,
+        row_step: int | None = None,
+    ) -> None:
         self._lock = Lock()
+        self._state: _State | None = _State(loaded, FrameCache(max_frames, max_bytes), row_step)
 
     def answer(
         self,
@@ -48,16 +72,26 @@ class LocalEngine:
         question: Question,
         should_stop: Callable[[], bool] = never,
     ) -> Answer:
+        return self.answer_many(image, [question], should_stop)[0]
+
+    def answer_many(
+        self,
+        image: NDArray[np.uint8],
+        questions: Sequence[Question],
+        should_stop: Callable[[], bool] = never,
+    ) -> tuple[Answer, ...]:
+        """Answer questions about one image in common passes; see `answers.answer_many`."""
         _check_image(image)
-        try:
-            prompt = prompt_for(question.query, question.mode)
-        except ValueError as error:
-            raise InvalidQuestion(str(error)) from error
-        with self._lock, torch.inference_mode():
-            if self._loaded is None:
+        if not 1 <= len(questions) <= MAX_QUESTIONS:
+            raise InvalidQuestion(
+                f'{len(questions)} questions were asked at once; ask 1 to {MAX_QUESTIONS}'
+            )
+        prompts = [_prompt(question) for question in questions]
+        with self._turn(should_stop), torch.inference_mode():
+            if self._state is None:
                 raise EngineError('the engine is closed')
             try:
-                return _Greedy(self._loaded, should_stop).run(image, prompt, question)
+                return _Run(self._state, should_stop).answers(image, questions, prompts)
             except EngineError:
                 raise
             except torch.OutOfMemoryError as error:
@@ -68,69 +102,173 @@ class LocalEngine:
             except Exception as error:
                 raise EngineError(f'inference failed: {error}') from error
 
+    @property
+    def held_bytes(self) -> int:
+        """What is held beyond the weights: the decoder's cache, and the images kept."""
+        state = self._state
+        return 0 if state is None else state.decoder.nbytes + state.frames.nbytes
+
     def close(self) -> None:
         with self._lock:
-            self._loaded = None
+            self._state = None
+
+    @contextmanager
+    def _turn(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        while not self._lock.acquire(timeout=TURN_CHECK):
+            _continue_or_stop(should_stop)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
-class _Greedy:
-    """One question's way through the model."""
+class _State:
+    """What stays from question to question."""
 
-    def __init__(self, loaded: LoadedMolmo, should_stop: Callable[[], bool]) -> None:
-        self.model, self.tokenizer = loaded.model, loaded.tokenizer
-        self.preprocessor = loaded.preprocessor
-        self.should_stop = should_stop
-        self.cache = DynamicCache(config=self.model.text.config)
-        self.passes = 0
-        self.timings: dict[str, float] = {}
+    def __init__(self, loaded: LoadedMolmo, frames: FrameCache, row_step: int | None) -> None:
+        self.tokenizer, self.preprocessor = loaded.tokenizer, loaded.preprocessor
+        self.device = loaded.model.device
+        self.max_positions = loaded.model.config.text.max_positions
+        number_ids, self.numbers = _number_tokens(loaded.tokenizer)
+        if row_step is None:
+            row_step = 8 if self.device.type == 'cuda' else 1
+        self.vision = FastVision(loaded.model)
+        self.decoder = Decoder(loaded.model, number_ids, row_step)
+        self.frames = frames
+        self.frame: FrameKey | None = None  # whose keys and values the decoder holds
+        self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
 
-    def run(self, image: NDArray[np.uint8], prompt: str, question: Question) -> Answer:
-        suffix = self.tokenizer.encode_question(prompt)
+    def remember(self, question: Question, ids: Sequence[int]) -> None:
+        self.remembered[question] = tuple(ids)
+        self.remembered.move_to_end(question)
+        if len(self.remembered) > MAX_REMEMBERED:
+            self.remembered.popitem(last=False)
+
+
+class _Run:
+    """The way of some questions about one image through the model."""
+
+    def __init__(self, state: _State, should_stop: Callable[[], bool]) -> None:
+        self._state, self._should_stop = state, should_stop
+        self._timings = dict.fromkeys(('preprocess', 'vision', 'prefill', 'decode', 'parse'), 0.0)
+        self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens'), 0)
+
+    def answers(
+        self, image: NDArray[np.uint8], questions: Sequence[Question], prompts: Sequence[str]
+    ) -> tuple[Answer, ...]:
+        suffixes = [self._state.tokenizer.encode_question(prompt) for prompt in prompts]
+        _continue_or_stop(self._should_stop)
+        key = frame_key(image)
+        embeds, image_tokens = self._image(image, key, max(map(len, suffixes)))
+        writers = [
+            self._writer(question, image_tokens + len(suffix))
+            for question, suffix in zip(questions, suffixes, strict=True)
+        ]
+        passes = self._decode(embeds, image_tokens, suffixes, writers, key)
+        for question, writer in zip(questions, writers, strict=True):
+            self._state.remember(question, writer.ids)
+        with self._stage('parse'):
+            read = [
+                self._answer(image, question, writer, count)
+                for question, writer, count in zip(questions, writers, passes, strict=True)
+            ]
+        return tuple(read)
+
+    def _image(
+        self, image: NDArray[np.uint8], key: FrameKey, longest: int
+    ) -> tuple[Tensor | None, int]:
+        """What the decoder has yet to read of the image (None: nothing), and its tokens."""
+        state = self._state
         with self._stage('preprocess'):
-            inputs = preprocess(image, self.preprocessor, self.tokenizer.image, self.model.device)
-        length = 1 + len(inputs.token_ids) + len(suffix)
-        room = self.model.config.text.max_positions - length
-        if room < 1:
+            if key != state.frame and (kept := state.frames.get(key)) is not None:
+                state.frame = None
+                state.decoder.put_image(kept)
+                state.frame = key
+            if key == state.frame:
+                tokens = state.decoder.image_tokens
+                self._check_length(tokens + longest)
+                return None, tokens
+            inputs = preprocess(image, state.preprocessor, state.tokenizer.image, state.device)
+            tokens = 1 + len(inputs.token_ids)
+            self._check_length(tokens + longest)
+        _continue_or_stop(self._should_stop)
+        with self._stage('vision'):
+            embeds = state.vision.embed_image(inputs, state.tokenizer.eos)
+        self._work |= {'crops': len(inputs.crops), 'image_tokens': tokens}
+        return embeds, tokens
+
+    def _check_length(self, length: int) -> None:
+        if length >= self._state.max_positions:
             raise InvalidQuestion(
                 f'the question is too long: with the image it takes {length} tokens of '
-                f'{self.model.config.text.max_positions}; ask a shorter one'
+                f'{self._state.max_positions}; ask a shorter one'
             )
-        self._continue_or_stop()
-        with self._stage('vision'):
-            prefix = self.model.embed_image(inputs, self.tokenizer.eos)
-        with self._stage('prefill'):
-            tail = self.model.embed(torch.tensor(suffix, device=self.model.device))
-            next_id = self._pass(torch.cat([prefix, tail], dim=1))
-        with self._stage('decode'):
-            text = self._decode(next_id, question, min(room, MAX_NEW_TOKENS))
-        with self._stage('parse'):
-            reading = read_points(text, image.shape[1], image.shape[0])
-        points = reading.points[: question.max_points or None]
-        return Answer(text, points, reading.count, reading.absent, self.passes, self.timings)
 
-    def _decode(self, next_id: int, question: Question, limit: int) -> str:
-        """Write until the end of text, or until the last coordinate is known."""
-        ids: list[int] = []
-        text = ''
-        while next_id != self.tokenizer.eos and len(ids) < limit:
-            ids.append(next_id)
-            text = self.tokenizer.decode(ids)
-            if question.mode is not Mode.ASK and finished(text, question.max_points):
-                return complete(text, label_for(question.query))
-            next_id = self._pass(
-                self.model.embed(torch.tensor([next_id], device=self.model.device))
-            )
-        return text
+    def _writer(self, question: Question, length: int) -> Writer:
+        limit = min(self._state.max_positions - length, MAX_NEW_TOKENS)
+        remembered = self._state.remembered.get(question, ())
+        return Writer(self._state.tokenizer, question, limit, remembered)
 
-    def _pass(self, embeds: Tensor) -> int:
-        self._continue_or_stop()
-        hidden = self.model.decode(embeds, past_key_values=self.cache, use_cache=True)
-        self.passes += 1
-        return int(self.model.lm_head(hidden[0, -1]).argmax())
+    def _decode(
+        self,
+        embeds: Tensor | None,
+        image_tokens: int,
+        suffixes: Sequence[Sequence[int]],
+        writers: Sequence[Writer],
+        key: FrameKey,
+    ) -> list[int]:
+        """Write all answers; return how many passes each took part in."""
+        state, decoder = self._state, self._state.decoder
+        if embeds is not None:
+            state.frame = None
+        lines = decoder.begin(suffixes, image_tokens)
+        passes = [0] * len(lines)
+        active = list(range(len(lines)))
+        stage = 'prefill'
+        while active:
+            _continue_or_stop(self._should_stop)
+            with self._stage(stage):
+                for index in active:
+                    lines[index].drafted = writers[index].draft()
+                rows = decoder.rows
+                predictions = decoder.read([lines[index] for index in active], embeds)
+                self._work['text_tokens'] += decoder.rows - rows
+                for index, predicted in zip(active, predictions, strict=True):
+                    line, writer = lines[index], writers[index]
+                    stood = writer.accept(line.drafted, predicted)
+                    decoder.settle(line, stood, predicted[stood].token)
+                    passes[index] += 1
+                if embeds is not None:
+                    self._work['text_tokens'] -= image_tokens
+                    state.frames.put(key, decoder.image())
+                    state.frame, embeds = key, None
+            active = [index for index in active if not writers[index].done]
+            stage = 'decode'
+        return passes
 
-    def _continue_or_stop(self) -> None:
-        if self.should_stop():
-            raise Stopped('stopped before the answer was complete')
+    def _answer(
+        self, image: NDArray[np.uint8], question: Question, writer: Writer, passes: int
+    ) -> Answer:
+        height, width = image.shape[:2]
+        text = writer.answer
+        reading = read_points(text, width, height)
+        points = with_confidence(
+            reading.points[: question.max_points or None],
+            writer,
+            self._state.numbers,
+            width,
+            height,
+        )
+        return Answer(
+            text,
+            points,
+            reading.count,
+            reading.absent,
+            passes,
+            self._timings,
+            tuple(writer.ids),
+            self._work,
+        )
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -138,9 +276,9 @@ class _Greedy:
         try:
             yield
         finally:
-            if self.model.device.type == 'cuda':
+            if self._state.device.type == 'cuda':
                 torch.cuda.synchronize()
-            self.timings[name] = time.perf_counter() - begin
+            self._timings[name] += time.perf_counter() - begin
 
 
 def load_local(
@@ -163,6 +301,28 @@ def load_local(
         raise EngineError(str(error)) from error
     except OSError as error:
         raise EngineError(f'{folder} cannot be read: {error}') from error
+
+
+def _number_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
+    """Ids and texts of the tokens that a coordinate is written with."""
+    written = {
+        token_id: tokenizer.decode([token_id])
+        for token, token_id in tokenizer.backend.get_vocab().items()
+        if NUMBER.fullmatch(token)
+    }
+    return list(written), list(written.values())
+
+
+def _prompt(question: Question) -> str:
+    try:
+        return prompt_for(question.query, question.mode)
+    except ValueError as error:
+        raise InvalidQuestion(str(error)) from error
+
+
+def _continue_or_stop(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise Stopped('stopped before the answer was complete')
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

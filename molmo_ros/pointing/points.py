@@ -15,7 +15,8 @@ class ImagePoint:
     `u` (right) and `v` (down) are pixels of the original image, 0 <= u <= width and
     0 <= v <= height: u = x / 100 * width as in the reference, so 100 % is the image's far edge.
     `confidence` is a probability, NaN where nobody has measured it. `image_index` counts the
-    images of the question from 0.
+    images of the question from 0. `spread` is how far around the point the model's belief reaches,
+    in pixels (root mean square), NaN likewise.
     """
 
     u: float
@@ -23,6 +24,7 @@ class ImagePoint:
     label: str
     confidence: float = nan
     image_index: int = 0
+    spread: float = nan
 
 
 @dataclass(frozen=True)

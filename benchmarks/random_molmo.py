@@ -1,0 +1,229 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Molmos with random weights: any shape, any family, and some that write about points.
+
+A random model's text is noise, and no draft would ever be right. `tilt` makes one write
+given answers, or something between them and noise.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from molmo_ros.model.checkpoint import stored_tensors
+from molmo_ros.model.config import MolmoConfig, TextConfig, TextFamily, VisionConfig
+from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.preprocessing import PreprocessorConfig
+from molmo_ros.pointing import Mode, format_count, format_points, label_for, prompt_for
+
+IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<|image|>')
+END_OF_TEXT = '<|endoftext|>'
+TINY_VOCABULARY = 400
+
+TINY_PREPROCESSOR = PreprocessorConfig(image_size=64, patch_size=8, max_crops=4, margins=(2, 2))
+TINY_VISION = VisionConfig(
+    hidden_size=32,
+    intermediate_size=64,
+    num_heads=2,
+    num_layers=4,
+    image_size=64,
+    patch_size=8,
+    feature_layers=(-2, -3),
+)
+
+QUERIES = ('mug', 'the red mug', 'spoons', 'green object')
+ONE_POINT = ' <point x="61.5" y="61.5'
+POINTS = ' <points x1="61.5" y1="61.5" x1="61.5"'  # and so on, for ever
+
+
+def tiny_config(family: TextFamily) -> MolmoConfig:
+    """The four releases' architectures at a few thousand parameters (72B's is 7B-D's)."""
+    text = TextConfig(
+        family=family,
+        hidden_size=64,
+        intermediate_size=48 if family != 'olmoe' else 32,
+        num_layers=3,
+        num_heads=4,
+        num_kv_heads=2 if family == 'qwen2' else 4,
+        rope_theta=10_000.0,
+        norm_eps=1e-6,
+        embedding_size=TINY_VOCABULARY + 16,
+        additional_vocab_size=16,
+        qkv_bias=family == 'qwen2',
+        max_positions=192,
+        num_experts=8 if family == 'olmoe' else 0,
+        experts_per_token=2 if family == 'olmoe' else 0,
+    )
+    return MolmoConfig(TINY_VISION, text, projector_size=text.intermediate_size)
+
+
+@torch.no_grad()
+def random_molmo(
+    config: MolmoConfig,
+    seed: int,
+    device: torch.device | str = 'cpu',
+    dtype: torch.dtype = torch.float32,
+) -> Molmo:
+    """A model on `device`; weights have the spread that keeps activations near one."""
+    with torch.device('meta'):
+        model = Molmo(config)
+    rotary = model.text.rotary_emb
+    model.to(dtype).to_empty(device=device)
+    with torch.device(device):
+        model.text.rotary_emb = type(rotary)(model.text.config)
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, weight in model.named_parameters():
+        if 'norm' in name or 'pre_ln' in name:
+            weight.fill_(0.0 if name.endswith('bias') else 1.0)
+        else:
+            spread = 1.0 if 'embed' in name else weight.shape[-1] ** -0.5
+            weight.normal_(std=spread, generator=generator)
+    return model.eval().requires_grad_(False)
+
+
+def random_exchange(rng: random.Random) -> tuple[str, str]:
+    """A question as the model reads it, and an answer with random points."""
+    query = rng.choice(QUERIES)
+    mode = rng.choice([Mode.POINT, Mode.COUNT])
+    points = [
+        (rng.uniform(0, 100), rng.uniform(0, 100)) for _ in range(rng.choice((0, 1, 1, 1, 3)))
+    ]
+    write = format_points if mode is Mode.POINT else format_count
+    return f' User: {prompt_for(query, mode)} Assistant:', write(points, label_for(query))
+
+
+@torch.no_grad()
+def tilt(
+    model: Molmo, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], noise: float = 0.02
+) -> None:
+    """Make each token of `texts` likely after the one before it; no training, any size.
+
+    The blocks' share in the last hidden state is scaled by `noise`: near 0 the next token hangs on
+    the last one alone, near 1 on the image and all that was written, and little is left of `texts`.
+    Any digit may stand where one of `texts` does.
+    """
+    for name, weight in model.text.named_parameters():
+        post_norm = model.config.text.family == 'olmo2' and 'post_' in name
+        if post_norm or name.endswith(('o_proj.weight', 'down_proj.weight', 'down_proj')):
+            weight.mul_(noise)
+    colon = tokenizer.encode(' Assistant:', add_special_tokens=False)[-1]
+    pairs = set()
+    for text in texts:
+        ids = [colon, *tokenizer.encode(text, add_special_tokens=False)]
+        pairs |= set(pairwise(ids))
+    if len(texts) > 1:
+        digits = {i for token, i in tokenizer.get_vocab().items() if token.isdigit()}
+        pairs |= {(a, d) for a, b in list(pairs) if b in digits for d in digits}
+        pairs |= {(d, b) for a, b in list(pairs) if a in digits for d in digits}
+    embedding, head = model.text.embed_tokens.weight, model.lm_head.weight
+    for before, after in sorted(pairs):
+        head[after] += embedding[before] / embedding[before].norm()
+
+
+def tiny_tokenizer(digits_together: int = 1) -> PreTrainedTokenizerFast:
+    """Byte-level BPE; numbers split into runs of up to `digits_together` (Qwen: 1, dolma2: 3)."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(
+                Regex(rf' ?[a-zA-Z]+|[0-9]{{1,{digits_together}}}| ?[^\sa-zA-Z0-9]+|\s+'),
+                'isolated',
+            ),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    numbers = [str(n) for n in range(100)] * 10 if digits_together > 1 else []
+    trainer = trainers.BpeTrainer(
+        vocab_size=TINY_VOCABULARY,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    rng = random.Random(0)
+    tokenizer.train_from_iterator(
+        [*numbers, *(text for _ in range(50) for text in random_exchange(rng))], trainer
+    )
+    tokenizer.add_special_tokens(list(IMAGE_TOKENS))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, clean_up_tokenization_spaces=False
+    )
+
+
+def save_checkpoint(model: Molmo, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a folder in the releases' layout, with the tiny preprocessor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'config.json').write_text(json.dumps(config_fields(model.config)))
+    preprocessor = {
+        'base_image_input_size': [TINY_PREPROCESSOR.image_size] * 2,
+        'image_patch_size': TINY_PREPROCESSOR.patch_size,
+        'max_crops': TINY_PREPROCESSOR.max_crops,
+        'overlap_margins': list(TINY_PREPROCESSOR.margins),
+    }
+    (folder / 'preprocessor_config.json').write_text(json.dumps(preprocessor))
+    tensors = {key: t.contiguous() for key, t in stored_tensors(model, model.config).items()}
+    save_file(tensors, folder / 'model.safetensors')
+    tokenizer.save_pretrained(folder)
+
+
+def config_fields(config: MolmoConfig) -> dict[str, Any]:
+    """config.json in the spelling of the release of that family."""
+    text, vision = config.text, config.vision
+    shared = {
+        'model_type': 'molmo',
+        'rope_theta': text.rope_theta,
+        'layer_norm_eps': text.norm_eps,
+        'embedding_size': text.embedding_size,
+        'additional_vocab_size': text.additional_vocab_size,
+        'qkv_bias': text.qkv_bias,
+    }
+    if text.family != 'olmoe':
+        return shared | {
+            'norm_after': text.family == 'olmo2',
+            'hidden_size': text.hidden_size,
+            'intermediate_size': 2 * text.intermediate_size,
+            'num_hidden_layers': text.num_layers,
+            'num_attention_heads': text.num_heads,
+            'num_key_value_heads': text.num_kv_heads,
+            'max_position_embeddings': text.max_positions,
+            'vision_config': {
+                'hidden_size': vision.hidden_size,
+                'intermediate_size': vision.intermediate_size,
+                'num_attention_heads': vision.num_heads,
+                'num_layers': vision.num_layers,
+                'image_size': vision.image_size,
+                'patch_size': vision.patch_size,
+                'feature_layers': list(vision.feature_layers),
+            },
+        }
+    return shared | {
+        'd_model': text.hidden_size,
+        'mlp_ratio': 1,
+        'n_layers': text.num_layers,
+        'n_heads': text.num_heads,
+        'max_sequence_length': text.max_positions,
+        'block_type': 'moe',
+        'moe_num_experts': text.num_experts,
+        'moe_top_k': text.experts_per_token,
+        'vit_layers': list(vision.feature_layers),
+        'image_pooling_h': config.pool,
+        'vision_backbone': {
+            'image_emb_dim': vision.hidden_size,
+            'image_mlp_dim': vision.intermediate_size,
+            'image_num_heads': vision.num_heads,
+            'image_num_layers': vision.num_layers,
+            'image_default_input_size': [vision.image_size] * 2,
+            'image_patch_size': vision.patch_size,
+            'image_norm_eps': vision.norm_eps,
+        },
+    }

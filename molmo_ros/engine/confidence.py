@@ -1,0 +1,136 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How sure the model was of a point, from the passes that wrote it.
+
+Digit by digit the model gives every other digit a probability too: a 6 of 0.8 before a 5 of 0.2
+says that a fifth of its belief lies ten percent of the image to the left. What would have followed
+another digit is not known; it is taken as spread evenly over the numbers that begin so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from molmo_ros.engine.writing import Writer
+from molmo_ros.pointing import ImagePoint, Style
+
+NEAR = 5.0  # percent of the image: belief this close to the point counts as belief in it
+NUMBER = re.compile(r'[0-9]+|\.')  # a token's text that may stand in a coordinate
+
+_PAIR = re.compile(r'\sx([0-9]{0,6})="\s?([0-9]+(?:\.[0-9]+)?)"\s+y\1="\s?([0-9]+(?:\.[0-9]+)?)')
+_COORDS = re.compile(r'coords="([0-9 \t:;,]*)')
+_TRIPLE = re.compile(r'[0-9]+ ([0-9]{3,4}) ([0-9]{3,4})')
+
+
+@dataclass(frozen=True)
+class _Belief:
+    """Belief near a written number, and the mean square of how far the belief is from it."""
+
+    near: float
+    variance: float  # percent²
+
+
+Span = tuple[int, int]
+
+
+def with_confidence(
+    points: Sequence[ImagePoint],
+    writer: Writer,
+    numbers: Sequence[str],
+    width: int,
+    height: int,
+    style: Style = Style.MOLMO,
+) -> tuple[ImagePoint, ...]:
+    """Return the points with `confidence` and `spread`; NaN stays for those not in a tag.
+
+    confidence: the probability of writing this point rather than ending, or something else, times
+    the belief within NEAR of its x and of its y. spread: pixels, the root mean square distance of
+    the belief from the point. numbers: texts of the tokens in `Prediction.numbers`.
+    """
+    measured: dict[tuple[float, float], tuple[float, float]] = {}
+    scale = 0.1 if style is Style.MOLMO2 else 1.0
+    since = 0
+    for x, y in _spans(writer.text, style):
+        in_x = _belief(writer, x, numbers, style)
+        in_y = _belief(writer, y, numbers, style)
+        written = _probability(writer, (since, x[0])) * _probability(writer, (x[1], y[0]))
+        u = float(writer.text[slice(*x)]) * scale / 100 * width
+        v = float(writer.text[slice(*y)]) * scale / 100 * height
+        spread = sqrt(in_x.variance * width**2 + in_y.variance * height**2) / 100
+        measured.setdefault(_place(u, v), (written * in_x.near * in_y.near, spread))
+        since = y[1]
+    nowhere = (float('nan'), float('nan'))
+    return tuple(
+        replace(point, confidence=confidence, spread=spread)
+        for point in points
+        for confidence, spread in [measured.get(_place(point.u, point.v), nowhere)]
+    )
+
+
+def _spans(text: str, style: Style) -> Iterator[tuple[Span, Span]]:
+    """Where the x and the y of each point stand in the text."""
+    if style is Style.MOLMO2:
+        for coords in _COORDS.finditer(text):
+            for triple in _TRIPLE.finditer(text, *coords.span(1)):
+                yield triple.span(1), triple.span(2)
+    else:
+        for pair in _PAIR.finditer(text):
+            yield pair.span(2), pair.span(3)
+
+
+def _place(u: float, v: float) -> tuple[float, float]:
+    return round(u, 6), round(v, 6)
+
+
+def _tokens(writer: Writer, span: Span) -> Iterator[int]:
+    return (i for i, start in enumerate(writer.starts) if span[0] <= start < span[1])
+
+
+def _probability(writer: Writer, span: Span) -> float:
+    product = 1.0
+    for index in _tokens(writer, span):
+        product *= writer.predictions[index].probability
+    return product
+
+
+def _belief(writer: Writer, span: Span, numbers: Sequence[str], style: Style) -> _Belief:
+    text = writer.text[slice(*span)]
+    chosen, whole = _value(text, style)
+    near, variance, reached = 0.0, 0.0, 1.0
+    for index in _tokens(writer, span):
+        prediction = writer.predictions[index]
+        before = writer.text[span[0] : writer.starts[index]]
+        taken = text[len(before) :]
+        for other in (prediction.numbers > 1e-4).nonzero()[0].tolist():
+            bounds = _bounds(before + numbers[other], whole, style)
+            # A token that begins as the written number goes on is the one that was taken.
+            if bounds is None or taken.startswith(numbers[other]):
+                continue
+            low, high = bounds
+            share = reached * float(prediction.numbers[other])
+            inside = min(high, chosen + NEAR) - max(low, chosen - NEAR)
+            near += share * max(inside, 0.0) / (high - low)
+            variance += share * (((low + high) / 2 - chosen) ** 2 + (high - low) ** 2 / 12)
+        reached *= prediction.probability
+    return _Belief(near + reached, variance)
+
+
+def _value(text: str, style: Style) -> tuple[float, int]:
+    """A written number in percent, and how many digits its like have before the point."""
+    if style is Style.MOLMO2:
+        return float(text) / 10, 3
+    return float(text), min(len(text.partition('.')[0]), 2)
+
+
+def _bounds(begun: str, whole: int, style: Style) -> tuple[float, float] | None:
+    """Between which percents a number lies that begins so; None if no number does."""
+    head, point, decimals = begun.partition('.')
+    if not head.isdigit() or (decimals and not decimals.isdigit()):
+        return None
+    step = 10.0 ** (-len(decimals) if point else max(whole - len(head), 0))
+    low = float(begun) if point else int(head) * step
+    unit = 0.1 if style is Style.MOLMO2 else 1.0
+    return min(low * unit, 100.0), min(low * unit, 100.0) + step * unit

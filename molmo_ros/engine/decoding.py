@@ -1,0 +1,210 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Passes of the decoder over one image and any number of questions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molmo_ros.engine.slots import FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
+from molmo_ros.engine.writing import Prediction
+from molmo_ros.model.fast_text import FastText
+from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.replay import Replay
+
+SLOT_STEP = 512  # the cache grows by this much
+EXTENT_STEP = 128  # attention runs over multiples of this, so that few shapes occur
+MAX_REPLAYED_ROWS = 64
+
+Ints = NDArray[np.int64]
+
+
+@dataclass
+class Line:
+    """One question in the cache.
+
+    The next pass reads `pending`, which stands, at `position` and after, then `drafted`.
+    """
+
+    owner: int
+    position: int
+    pending: list[int]
+    drafted: list[int] = field(default_factory=list)
+    draft_slots: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+class Decoder:
+    """Holds one image's keys and values and those of the questions being answered.
+
+    numbers: the ids whose probabilities every prediction tells. row_step: passes are filled up to
+    multiples of it (1: not at all), so that few shapes occur and each is captured once.
+    """
+
+    def __init__(self, model: Molmo, numbers: Sequence[int], row_step: int = 1) -> None:
+        self._model = model
+        self._text = FastText(model)
+        self._text.reserve(3 * SLOT_STEP)
+        self._slots = Slots()
+        self._numbers = torch.tensor(numbers, dtype=torch.long, device=model.device)
+        self._row_step = row_step
+        self._step = Replay(self._read_tokens, enabled=model.device.type == 'cuda')
+        self.image_tokens = 0  # of the image it holds
+        self.rows = 0  # put through the decoder so far, the image's included
+
+    @property
+    def nbytes(self) -> int:
+        """Of the cache of keys and values."""
+        return self._text.cache.nbytes
+
+    def image(self) -> Tensor:
+        """A copy of the image's keys and values: (layers, 2, heads, tokens, head_dim)."""
+        return self._image_slots().clone()
+
+    def put_image(self, cache: Tensor) -> None:
+        """Bring back what `image` gave; all else is dropped."""
+        self._clear(cache.shape[3])
+        self._image_slots().copy_(cache)
+
+    def begin(self, questions: Sequence[Sequence[int]], image_tokens: int) -> list[Line]:
+        """Drop the questions before, and begin one line for each, after the image."""
+        self._clear(image_tokens)
+        return [
+            Line(FIRST_QUESTION + index, image_tokens, list(ids))
+            for index, ids in enumerate(questions)
+        ]
+
+    def read(self, lines: Sequence[Line], image: Tensor | None = None) -> list[list[Prediction]]:
+        """Put what lines have pending and drafted through the model, in one pass.
+
+        image: (tokens, hidden), read before them in the same pass; else it has been read already.
+        Returns for each line the choices after its last pending and after each drafted token.
+        """
+        tokens, owners, positions = _rows(lines)
+        slots = self._slots.take(owners, positions)
+        ends = np.cumsum([len(line.pending) + len(line.drafted) for line in lines])
+        for line, end in zip(lines, ends, strict=True):
+            line.draft_slots = slots[end - len(line.drafted) : end]
+        wanted = np.concatenate(
+            [
+                np.arange(end - len(line.drafted) - 1, end)
+                for line, end in zip(lines, ends, strict=True)
+            ]
+        )
+        self.rows += len(tokens) + (0 if image is None else len(image))
+        if image is not None:
+            output = self._read_image(image, tokens, owners, positions, slots, wanted, len(lines))
+        else:
+            output = self._read_step(tokens, owners, positions, slots)[wanted]
+        predictions = [_prediction(row) for row in output]
+        counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
+        return [predictions[begin:end] for begin, end in pairwise(counts)]
+
+    def settle(self, line: Line, stood: int, next_token: int) -> None:
+        """Keep the first `stood` drafted tokens of a line; `next_token` comes after them."""
+        self._slots.release(line.draft_slots[stood:])
+        line.position += len(line.pending) + stood
+        line.pending, line.drafted = [next_token], []
+
+    def _read_image(
+        self,
+        image: Tensor,
+        tokens: Ints,
+        owners: Ints,
+        positions: Ints,
+        slots: Ints,
+        wanted: Ints,
+        questions: int,
+    ) -> NDArray[np.float32]:
+        count = len(image)
+        positions = np.concatenate([np.arange(count), positions])
+        slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), slots])
+        mask = None
+        if questions > 1:
+            owners = np.concatenate([np.full(count, IMAGE), owners])
+            mask = self._mask(owners, positions)
+        self._reserve()
+        embeds = torch.cat([image, self._model.embed(self._device(tokens))[0]])
+        hidden = self._text.forward(
+            embeds,
+            self._device(positions),
+            self._device(slots),
+            None if mask is None else self._device(mask),
+        )
+        output: Tensor = self._predict(hidden[self._device(count + wanted)])
+        return output.cpu().numpy()
+
+    def _read_step(
+        self, tokens: Ints, owners: Ints, positions: Ints, slots: Ints
+    ) -> NDArray[np.float32]:
+        count = len(tokens)
+        fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
+        tokens, positions, slots = (np.pad(x, (0, fill)) for x in (tokens, positions, slots))
+        owners = np.pad(owners, (0, fill), constant_values=PADDING)
+        mask = self._mask(owners, positions)
+        self._reserve()
+        read = self._step if count <= MAX_REPLAYED_ROWS else self._read_tokens
+        output: Tensor = read(*(self._device(x) for x in (tokens, positions, slots, mask)))
+        return output[:count].cpu().numpy()
+
+    def _read_tokens(
+        self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor
+    ) -> Tensor:
+        embeds = self._model.embed(tokens)[0]
+        return self._predict(self._text.forward(embeds, positions, slots, mask))
+
+    def _predict(self, hidden: Tensor) -> Tensor:
+        """(rows, 2 + numbers) float32: the likeliest id, its probability, those of numbers."""
+        logits = self._model.lm_head(hidden)
+        best = logits.argmax(dim=-1, keepdim=True)
+        logits = logits.float()
+        total = logits.logsumexp(dim=-1, keepdim=True)
+        probability = (logits.gather(1, best) - total).exp()
+        numbers = (logits[:, self._numbers] - total).exp()
+        return torch.cat([best.float(), probability, numbers], dim=1)
+
+    def _mask(self, owners: Ints, positions: Ints) -> NDArray[np.bool_]:
+        extent = -(-self._slots.extent // EXTENT_STEP) * EXTENT_STEP
+        return self._slots.mask(owners, positions, extent)
+
+    def _clear(self, image_tokens: int) -> None:
+        self._slots.clear(image_tokens)
+        self.image_tokens = image_tokens
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Let the cache hold what the table of slots has given out."""
+        needed = -(-self._slots.extent // SLOT_STEP) * SLOT_STEP
+        if needed > self._text.slots:
+            self._text.reserve(needed)
+            self._step.forget()
+
+    def _image_slots(self) -> Tensor:
+        return self._text.cache[:, :, :, FIRST_SLOT : FIRST_SLOT + self.image_tokens]
+
+    def _device(self, array: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
+        return torch.from_numpy(array).to(self._model.device)
+
+
+def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:
+    """Tokens, owners and positions of all that lines have to read."""
+    tokens = [line.pending + line.drafted for line in lines]
+    owners = [np.full(len(ids), line.owner) for ids, line in zip(tokens, lines, strict=True)]
+    positions = [
+        line.position + np.arange(len(ids)) for ids, line in zip(tokens, lines, strict=True)
+    ]
+    return (
+        np.concatenate([np.array(ids, np.int64) for ids in tokens]),
+        np.concatenate(owners),
+        np.concatenate(positions),
+    )
+
+
+def _prediction(row: NDArray[np.float32]) -> Prediction:
+    return Prediction(int(row[0]), float(row[1]), row[2:])

@@ -1,0 +1,49 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Images that have been seen, as the decoder remembers them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+FrameKey = tuple[tuple[int, ...], bytes]
+
+
+def frame_key(image: NDArray[np.uint8]) -> FrameKey:
+    """What tells an image from others: its shape and a digest of its bytes."""
+    pixels = np.ascontiguousarray(image)
+    return image.shape, hashlib.blake2b(pixels.data, digest_size=16).digest()
+
+
+class FrameCache:
+    """Keys and values of the newest images, dropped oldest first; bounded in number and bytes."""
+
+    def __init__(self, max_frames: int, max_bytes: int) -> None:
+        self._max_frames, self._max_bytes = max_frames, max_bytes
+        self._frames: OrderedDict[FrameKey, Tensor] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self._frames.values())
+
+    def get(self, key: FrameKey) -> Tensor | None:
+        if key in self._frames:
+            self._frames.move_to_end(key)
+        return self._frames.get(key)
+
+    def put(self, key: FrameKey, tensor: Tensor) -> None:
+        """Keep `tensor`, unless it alone is too large."""
+        self._frames[key] = tensor
+        self._frames.move_to_end(key)
+        while self._frames and (
+            len(self._frames) > self._max_frames or self.nbytes > self._max_bytes
+        ):
+            self._frames.popitem(last=False)

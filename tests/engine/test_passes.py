@@ -1,0 +1,119 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an answer costs, counted: passes of the decoder, crops and tokens that went through."""
+
+import threading
+
+import pytest
+
+from benchmarks.random_molmo import POINTS
+from molmo_ros.engine import Question, answer_many, load_engine
+from molmo_ros.engine.local import LocalEngine
+from molmo_ros.model.loading import load_molmo
+from molmo_ros.pointing import Mode
+
+MUG = Question('mug')
+
+
+@pytest.mark.parametrize('family', ['qwen2', 'olmo2', 'olmoe'])
+def test_one_point_takes_at_most_eight_passes(checkpoint, images, family):
+    answer = load_engine(checkpoint(family)).answer(images(0), MUG)
+    assert answer.text == ' <point x="61.5" y="61.5" alt="mug">mug</point>'
+    assert answer.passes <= 8
+    assert answer.passes < len(answer.tokens) - 5
+
+
+def test_points_of_a_list_take_fewer_passes_than_one_alone(checkpoint, images):
+    engine = load_engine(checkpoint('qwen2', (POINTS,)))
+    one, three = (
+        engine.answer(images(0), Question('mug', max_points=count)).passes for count in (1, 3)
+    )
+    assert three - one < 2 * 8
+
+
+def test_a_second_question_on_a_frame_costs_no_vision_and_no_image_prefill(engine, images):
+    first = engine.answer(images(0), MUG)
+    second = engine.answer(images(0).copy(), Question('cup'))
+    assert first.work['crops'] > 0
+    assert first.work['image_tokens'] > 0
+    assert second.work['crops'] == second.work['image_tokens'] == 0
+    assert second.timings['vision'] == 0
+
+
+def test_a_frame_is_known_again_after_others_and_forgotten_oldest_first(checkpoint, images):
+    engine = LocalEngine(load_molmo(checkpoint()), max_frames=2)
+
+    def crops(seed):
+        return engine.answer(images(seed), MUG).work['crops']
+
+    assert crops(0) and crops(1)
+    assert crops(0) == 0
+    assert crops(2)
+    assert crops(0) == 0
+    assert crops(1)
+
+
+def test_a_changed_pixel_is_another_frame(engine, images):
+    image = images(0)
+    engine.answer(image, MUG)
+    image[0, 0, 0] ^= 1
+    assert engine.answer(image, MUG).work['crops'] > 0
+
+
+def test_frames_larger_than_the_memory_granted_are_answered_and_not_kept(checkpoint, images):
+    engine = LocalEngine(load_molmo(checkpoint()), max_bytes=1)
+    assert engine.answer(images(0), MUG).points
+    assert engine.answer(images(1), MUG).points
+    assert engine.answer(images(0), MUG).work['crops'] > 0
+
+
+def test_concurrent_questions_share_the_frame(engine, images):
+    answers = []
+    threads = [
+        threading.Thread(
+            target=lambda query=query: answers.append(engine.answer(images(0), Question(query)))
+        )
+        for query in ('mug', 'cup', 'bowl')
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 3
+    assert sum(answer.work['crops'] > 0 for answer in answers) == 1
+
+
+def test_eight_questions_on_a_frame_share_their_passes(engine, images):
+    questions = [Question('mug' + count * 's') for count in range(8)]
+    alone = engine.answer(images(1), MUG)
+    together = answer_many(engine, images(0), questions)
+    assert [answer.points[0].label for answer in together] == [q.query for q in questions]
+    assert max(answer.passes for answer in together) <= alone.passes
+    assert together[0].work['crops'] == alone.work['crops']
+
+
+def test_the_last_answer_is_the_draft_on_the_next_frame(engine, images):
+    before = engine.answer(images(0), MUG)
+    after = engine.answer(images(1), MUG)
+    assert before.passes > 1
+    assert after.passes == 1
+    assert after.text == before.text
+
+
+def test_filled_up_passes_change_nothing(checkpoint, images):
+    filled = LocalEngine(load_molmo(checkpoint()), row_step=8)
+    plain = LocalEngine(load_molmo(checkpoint()), row_step=1)
+    for mode in (Mode.POINT, Mode.COUNT):
+        question = Question('mug', mode)
+        ours, theirs = filled.answer(images(0), question), plain.answer(images(0), question)
+        assert (ours.text, ours.tokens, ours.passes) == (theirs.text, theirs.tokens, theirs.passes)
+
+
+def test_memory_stays_flat_over_changing_frames(checkpoint, images):
+    engine = LocalEngine(load_molmo(checkpoint()), max_frames=4)
+    sizes = set()
+    for seed in range(16):
+        engine.answer(images(seed), Question(f'mug {seed}', max_points=1))
+        if seed >= 4:
+            sizes.add(engine.held_bytes)
+    assert len(sizes) == 1
