@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.camera.frame import Frame
-from molmo_ros.engine import Answer, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion, Question, Stopped
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
@@ -230,9 +230,8 @@ class Answering:
             raise
         except Exception as error:
             self._log_error(f'the engine failed: {error!r}')
-            raise Refused(
-                Status.ENGINE_FAILED, f'the model failed: {type(error).__name__}: {error}'
-            ) from error
+            what = str(error) if isinstance(error, EngineError) else repr(error)
+            raise Refused(Status.ENGINE_FAILED, f'the model failed: {what}') from error
         spent = sum(answer.timings.values())
         run.stage_times['wait'] = max(time.monotonic() - begun - spent, 0.0)
         run.stage_times.update(answer.timings)

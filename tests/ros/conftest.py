@@ -135,7 +135,7 @@ def running(*command):
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -193,7 +193,7 @@ def client_of(special_nodes):
 
         def make(namespace):
             client = stack.enter_context(PointQueryClient(namespace))
-            assert client.wait_until_ready(30) or namespace == 'broken'
+            assert client.wait_until_ready(120) or namespace == 'broken'
             return client
 
         yield make
@@ -206,7 +206,7 @@ def asking(node, wall_camera):
     with node(), wall_camera() as camera, PointQueryClient() as client:
         camera.stand('base', (1.0, 2.0, 3.0), (1.0, 0.0, 0.0, 0.0))
         client.camera = camera
-        assert client.wait_until_ready(30), 'the node did not come up'
+        assert client.wait_until_ready(120), 'the node did not come up'
         assert client.ask('at 80 60').points, 'the node does not see the camera'
         yield client
 
@@ -233,7 +233,7 @@ class Caller:
         return future.result()
 
     @staticmethod
-    def wait_for(condition, seconds=20.0):
+    def wait_for(condition, seconds=60.0):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, 'it never happened'

@@ -25,7 +25,7 @@ from molmo_ros.spatial import LiftStatus
 
 def ask_until(client, query, accept, **kwargs):
     """Ask again while discovery and the first messages take their time."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         answered = client.ask(query, **kwargs)
         if accept(answered):
@@ -40,7 +40,7 @@ def start_running(client, query):
     asked = client.start(
         query, on_feedback=lambda stage, _: running.set() if stage == 'engine' else None
     )
-    assert running.wait(20)
+    assert running.wait(60)
     return asked
 
 
@@ -113,10 +113,10 @@ def test_a_model_that_loads_says_so_and_then_answers(special_nodes, wall_camera)
         special_nodes.touch()
 
     with wall_camera('slow'), PointQueryClient('slow') as client:
-        answered = client.ask('at 80 60', timeout=20)
+        answered = client.ask('at 80 60', timeout=60)
         assert answered.status is Status.NOT_READY
         assert 'reading the weights, 40%' in answered.message
-        assert client.wait_until_ready(30, on_progress)
+        assert client.wait_until_ready(120, on_progress)
         assert told[0] == ('loading: reading the weights', 0.4)
         ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
 
@@ -136,7 +136,7 @@ def test_a_node_without_room_says_busy_to_the_second(client_of, wall_camera):
         answered = client.ask('at 80 60')
         assert answered.status is Status.BUSY and 'max_waiting' in answered.message
         asked.cancel()
-        assert asked.result(20).status is Status.CANCELED
+        assert asked.result(60).status is Status.CANCELED
 
 
 def test_compressed_images_are_read(client_of, wall_camera, frame):
@@ -182,10 +182,10 @@ def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):
 def test_whoever_waits_at_shutdown_is_answered(node, wall_camera):
     with PointQueryClient('ending') as client, wall_camera('ending'):
         with node('-r', '__ns:=/ending'):
-            assert client.wait_until_ready(30)
+            assert client.wait_until_ready(120)
             ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
             asked = start_running(client, 'slow 30')
-        assert asked.result(5).status is Status.CANCELED
+        assert asked.result(30).status is Status.CANCELED
 
 
 def test_a_parameter_out_of_range_is_refused_at_the_start():
@@ -194,7 +194,7 @@ def test_a_parameter_out_of_range_is_refused_at_the_start():
             [sys.executable, '-m', 'molmo_ros.ros.point_query_node', '--ros-args', '-p', override],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert ended.returncode == 1
