@@ -21,6 +21,8 @@ from .windows import Bools, Floats, Integers, gather, square
 
 # Slope of the steepest surface that is still taken for one: tan of the angle to the image plane.
 STEEPEST = float(np.tan(np.radians(75)))
+# Across a hole, where much room makes much of a slope, it must be less steep.
+_STEEPEST_BRIDGED = float(np.tan(np.radians(60)))
 
 _DIRECTIONS = np.array([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)])
 _BORNE_OUT = 4
@@ -112,7 +114,7 @@ def _same_surface(pixels: Integers, z: Floats, focal: float, settings: LiftSetti
     """Which of K readings (N, K) could lie on one surface with which: (N, K, K)."""
     inverse = 1 / z
     apart = np.linalg.norm(pixels[:, :, None] - pixels[:, None], axis=3)
-    slope = inverse * (STEEPEST / focal)
+    slope = inverse * (_STEEPEST_BRIDGED / focal)
     noise = _SIGMAS * settings.inverse_sigma(inverse, focal)
     difference = np.abs(inverse[:, :, None] - inverse[:, None])
     return np.asarray(difference < noise[:, :, None] + slope[:, :, None] * apart)
