@@ -65,6 +65,12 @@ class Asking:
     text: str
     query: Query | None
 
+    @property
+    def label(self) -> str:
+        """The words, and whether they ask for what is not there."""
+        absent = self.query is not None and self.query.target is None
+        return f'{self.text} (not there)' if absent else self.text
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -98,8 +104,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
     arguments = _parser().parse_args(argv)
     console = Console(width=None if Console().is_terminal else 120)
-    checkpoint = checkpoint_of(arguments)
     folder = _folder(arguments.out)
+    checkpoint = checkpoint_of(arguments)
     # Read by rclpy when it starts, here and in the processes.
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_DOMAIN_ID'] = str(free_domain())
@@ -221,7 +227,7 @@ def _asked(
             rows = []
             for row in _rows(client, camera, askings, nodes):
                 rows.append(row)
-                progress.update(task, advance=1, description=row.asking.text)
+                progress.update(task, advance=1, description=row.asking.label)
             return rows
         except ServiceUnavailable as error:
             nodes.check()
@@ -241,7 +247,7 @@ def _wait_for_engine(
     while not client.wait_until_ready(1.0, told):
         nodes.check()
         if client.engine_state.startswith('failed'):
-            raise UserError(f'{checkpoint}: {client.engine_state}')
+            raise UserError(f'{checkpoint}: {client.engine_state.removeprefix("failed: ")}')
         if time.monotonic() > deadline:
             raise UserError(f'the model was not loaded within {_LOAD_TIMEOUT_S:.0f} s')
     progress.remove_task(task)
@@ -299,7 +305,7 @@ def _save(rows: Sequence[Row], folder: Path) -> None:
         query = row.asking.query
         target = None if query is None else query.target
         mask = None if target is None else row.asking.view.truths[target].mask
-        lines = [f'"{row.asking.text}": {row.judgement}', _where(row)]
+        lines = [f'{row.asking.label}: {row.judgement}', _where(row)]
         picture = answer_picture(row.asking.view.picture.color, row.points, mask, lines)
         name = '_'.join(''.join(c if c.isalnum() else ' ' for c in row.asking.text).split())
         write_color(folder / f'answer_{number:02d}_{name[:40]}.png', picture)
@@ -331,7 +337,7 @@ def _answers_table(rows: Sequence[Row]) -> Table:
         good = row.verdict is None or row.verdict.right
         table.add_row(
             str(row.asking.view.scene.seed),
-            row.asking.text,
+            row.asking.label,
             row.answered.status.name,
             f'{row.points[0].u:.1f}, {row.points[0].v:.1f}' if row.points else '-',
             xyz(row.position),
@@ -351,7 +357,7 @@ def _stages_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         times = row.answered.stage_times
         cells = (f'{times[stage]:.3f}' if stage in times else '-' for stage in stages)
-        table.add_row(row.asking.text, *cells)
+        table.add_row(row.asking.label, *cells)
     return table
 
 
@@ -361,13 +367,15 @@ def _conclusion(rows: Sequence[Row], folder: Path, console: Console, judged: boo
 
     failed = [row for row in rows if row.answered.status not in (Status.SUCCESS, Status.NO_POINTS)]
     for row in failed:
-        console.print(f'[red]{row.asking.text}: {row.answered.status.name}: {row.answered.message}')
+        console.print(
+            f'[red]{row.asking.label}: {row.answered.status.name}: {row.answered.message}'
+        )
     known = [row for row in rows if row.verdict is not None]
     right = [row for row in known if row.verdict is not None and row.verdict.right]
     for row in known:
         if row not in right:
             console.print(
-                f'[red]Table {row.asking.view.scene.seed}, {row.asking.text}: {row.judgement}.'
+                f'[red]Table {row.asking.view.scene.seed}, {row.asking.label}: {row.judgement}.'
             )
     if known:
         console.print(f'{len(right)} of {len(known)} answers are right.')

@@ -32,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
     arguments = _parser().parse_args(argv)
     seeds = _seeds(arguments.seeds)
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UserError('--limit must be 1 or more')
     begun = time.monotonic()
     with opened_engine(arguments) as engine:
         cases = _asked(engine, seeds, arguments.limit)
@@ -76,8 +78,6 @@ def _seeds(text: str) -> range:
 
 
 def _asked(engine: Engine, seeds: range, limit: int | None) -> list[Case]:
-    if limit is not None and limit < 1:
-        raise UserError('--limit must be 1 or more')
     cases: list[Case] = []
     columns = (
         TextColumn('scene'),

@@ -59,8 +59,8 @@ class Verdict(enum.Enum):
     HIT = 'hit'
     MISSED = 'missed'
     NOT_FOUND = 'not found'
-    RIGHTLY_ABSENT = 'rightly absent'
-    INVENTED = 'pointed at something else'
+    RIGHTLY_ABSENT = 'rightly none'
+    INVENTED = 'made up'
 
     @property
     def right(self) -> bool:

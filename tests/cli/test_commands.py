@@ -1,0 +1,123 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands print, and how they refuse."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from molmo_ros.cli import COMMANDS, main
+from molmo_ros.commands.files import write_camera, write_color, write_depth
+from molmo_ros.evaluation.views import view_of
+
+SEED = 5000
+
+
+@pytest.fixture(scope='module')
+def view():
+    return view_of(SEED)
+
+
+@pytest.fixture(scope='module')
+def files(view, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('files')
+    write_color(folder / 'color.png', view.picture.color)
+    write_depth(folder / 'depth.png', view.picture.depth)
+    write_camera(folder / 'camera.yaml', view.picture.camera)
+    return folder
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, '-m', 'molmo_ros.cli', *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([name, '--help'])
+    assert left.value.code == 0
+    assert f'molmo-ros {name}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('arguments', [[], ['dance'], ['ask'], ['ask', 'a', 'b', '--mode', 'x']])
+def test_what_is_no_command_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert 'usage:' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'arguments, complaint',
+    [
+        ('ask missing.png mug', 'missing.png'),
+        ('ask camera.yaml mug', 'not an image'),
+        (['ask', 'color.png', ' '], 'query is empty'),
+        ('ask color.png mug --depth missing.png', 'missing.png'),
+        ('ask color.png mug --camera depth.png', 'depth.png'),
+        ('ask color.png mug --checkpoint nowhere', 'nowhere'),
+        ('ask color.png mug --device cuda:99', 'cuda'),
+        ('ask color.png mug --max-crops 999', 'max_crops'),
+        ('eval tabletop --seeds 9', '--seeds'),
+        ('eval tabletop --seeds 9:3', '--seeds'),
+        ('eval tabletop --limit 0', '--limit'),
+        ('demo --out color.png', 'color.png'),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(arguments, complaint, files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    words = arguments.split() if isinstance(arguments, str) else arguments
+    assert main(words) == 2
+    output = capsys.readouterr()
+    assert complaint in output.err
+    assert 'Traceback' not in output.err and output.out == ''
+
+
+def test_asking_a_file_gives_pixels_and_metres(view, files, tmp_path):
+    item, out = view.scene.objects[0], tmp_path / 'answer.png'
+    result = command(
+        'ask',
+        files / 'color.png',
+        f'the {item.colour} {item.kind}',
+        *('--depth', files / 'depth.png', '--camera', files / 'camera.yaml'),
+        *('--out', out, '--json'),
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    (point,) = report['points']
+    assert 0 <= point['u'] <= 640 and 0 <= point['v'] <= 480
+    assert point['status_3d'] == 'OK'
+    # The point is where its pixel says, as far as the depth there says.
+    pixel = view.picture.camera.project(np.array(point['position']))
+    assert pixel + 0.5 == pytest.approx((point['u'], point['v']), abs=0.01)
+    row, column = int(point['v']), int(point['u'])
+    assert point['position'][2] == pytest.approx(view.picture.depth[row, column], abs=0.01)
+    assert report['count'] == 1 and not report['absent']
+    assert report['seconds'].keys() >= {'vision', 'decode'}
+    assert out.stat().st_size > 1000
+
+
+def test_without_depth_the_points_stay_in_the_image(files, view, capsys):
+    item = view.scene.objects[0]
+    assert main(['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}']) == 0
+    printed = capsys.readouterr().out
+    assert 'NO_CAMERA_INFO' in printed and 'count 1' in printed
+
+
+def test_measuring_gives_figures_and_how_sure_they_are():
+    result = command('eval', 'tabletop', '--seeds', f'{SEED}:{SEED + 9}', '--limit', '4', '--json')
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    hits, absence = report['hits'], report['absence']
+    assert hits['n'] + absence['n'] == 4
+    low, high = hits['interval_95']
+    assert low <= hits['rate'] <= high
+    assert report['position_of_hits']['n'] <= hits['right']
+    assert report['cost']['median_passes'] > 0

@@ -1,0 +1,79 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole: camera, node and asker in processes of their own, and the answers they end with."""
+
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from molmo_ros.commands.processes import free_domain
+
+
+def children_of(pid):
+    return [int(p) for p in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+def is_running(pid):
+    status = Path(f'/proc/{pid}/stat')
+    return status.exists() and status.read_text().rpartition(')')[2].split()[0] != 'Z'
+
+
+def test_the_answers_are_on_the_objects_and_can_be_seen(demonstration):
+    folder, result = demonstration
+    assert result.returncode == 0, result.stdout + result.stderr
+    right, of = map(int, re.search(r'(\d+) of (\d+) answers are right', result.stdout).groups())
+    assert of == 7 and right > of / 2
+    output = folder / 'demo_output'
+    pictures = sorted(output.glob('answer_*.png'))
+    assert len(pictures) == of
+    for path in [*pictures, output / 'answers.png']:
+        assert cv2.imread(str(path)) is not None, path
+    for seed in (5000, 5001, 5002):
+        assert f'{seed}' in result.stdout
+        assert (output / f'table_{seed}_camera.yaml').is_file()
+
+
+def test_every_stage_of_an_answer_is_timed(demonstration):
+    _, result = demonstration
+    for stage in ('frame', 'transform', 'preprocess', 'vision', 'prefill', 'decode', 'lift'):
+        assert stage in result.stdout
+
+
+def test_nothing_failed_behind_the_answers(demonstration):
+    folder, _ = demonstration
+    for name in ('point_query_node', 'tabletop_camera'):
+        log = (folder / f'demo_output/{name}.log').read_text()
+        assert 'Traceback' not in log and '[ERROR]' not in log, log
+
+
+@pytest.mark.parametrize('ending', [signal.SIGINT, signal.SIGTERM])
+def test_who_interrupts_it_leaves_no_process_behind(ending, demo_command, tmp_path):
+    demo = subprocess.Popen(
+        demo_command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while len(children := children_of(demo.pid)) < 2:
+        assert demo.poll() is None and time.monotonic() < end, demo.communicate()
+        time.sleep(0.02)
+    demo.send_signal(ending)
+    _, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 128 + ending
+    assert 'Traceback' not in errors
+    assert not [pid for pid in children if is_running(pid)]
+
+
+def test_a_checkpoint_that_does_not_load_ends_it_with_the_reason(demo_command, tmp_path):
+    (tmp_path / 'config.json').write_text('{}')
+    command = [*demo_command, '--checkpoint', '.', '--seed', '5000']
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert 'model_type' in result.stderr and 'Traceback' not in result.stderr
+
+
+def test_two_demos_choose_domains_within_what_dds_allows():
+    assert {1 <= free_domain() <= 100 for _ in range(5)} == {True}
