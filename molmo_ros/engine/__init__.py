@@ -31,6 +31,7 @@ __all__ = [
     'Question',
     'Stopped',
     'answer_many',
+    'fetch_checkpoint',
     'load_engine',
     'never',
 ]
@@ -42,21 +43,47 @@ def load_engine(
     device: str = 'auto',
     dtype: str = 'auto',
     max_crops: int | None = None,
+    quantize: str = 'none',
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Engine:
-    """Load a checkpoint folder into an engine in this process.
+    """Load a checkpoint, of Molmo or Molmo2, into an engine in this process. No network.
 
-    `device`, `dtype` and `max_crops` are those of `model.loading.load_molmo`; `on_progress` is
-    called with a stage's name and its share done, 0..1. Raises EngineError with what to do.
+    `checkpoint` is a folder or a hub id (`owner/name`, `owner/name@revision`) that was fetched.
+    `device`, `dtype`, `max_crops` and `quantize` are those of `model.loading.load_molmo`;
+    `on_progress` is called with a stage's name and its share done, 0..1. Raises EngineError with
+    what to do.
     """
     if on_progress is not None:
         on_progress('importing torch', 0.0)
     from molmo_ros.engine.local import load_local
+    from molmo_ros.model.config import is_molmo2
+    from molmo_ros.model.hub import checkpoint_folder
 
-    return load_local(
-        Path(checkpoint),
+    try:
+        folder = checkpoint_folder(checkpoint)
+    except ValueError as error:
+        raise EngineError(str(error)) from error
+    load: Callable[..., Engine] = load_local
+    if is_molmo2(folder):
+        from molmo_ros.engine.molmo2 import load_molmo2_engine as load
+    return load(
+        folder,
         device=device,
         dtype=dtype,
         max_crops=max_crops,
+        quantize=quantize,
         on_progress=on_progress,
     )
+
+
+def fetch_checkpoint(checkpoint: str) -> Path:
+    """Download a checkpoint by hub id (`owner/name`, `owner/name@revision`); returns its folder.
+
+    Safetensors and text only. Raises EngineError.
+    """
+    from molmo_ros.model.hub import fetch_checkpoint as fetch
+
+    try:
+        return fetch(checkpoint)
+    except (ValueError, OSError) as error:
+        raise EngineError(str(error)) from error

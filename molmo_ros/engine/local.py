@@ -24,29 +24,25 @@ from torch import Tensor
 from molmo_ros.engine.answers import (
     Answer,
     EngineError,
-    InvalidImage,
     InvalidQuestion,
     Question,
-    Stopped,
     never,
 )
 from molmo_ros.engine.confidence import NUMBER, with_confidence
 from molmo_ros.engine.decoding import Decoder
 from molmo_ros.engine.frames import FrameCache, FrameKey, frame_key
+from molmo_ros.engine.requests import check_image, continue_or_stop, prompt_of, turn
 from molmo_ros.engine.writing import Writer
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.fast_vision import FastVision
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer
-from molmo_ros.pointing import prompt_for, read_points
+from molmo_ros.pointing import read_points
 
-MIN_SIDE = 16
-MAX_PIXELS = 64_000_000
 MAX_NEW_TOKENS = 1024
 MAX_QUESTIONS = 64  # at a time
 MAX_REMEMBERED = 64  # answers, to draft from
-TURN_CHECK = 0.02  # s between looks at should_stop while others are answered
 
 
 class LocalEngine:
@@ -81,13 +77,13 @@ class LocalEngine:
         should_stop: Callable[[], bool] = never,
     ) -> tuple[Answer, ...]:
         """Answer questions about one image in common passes; see `answers.answer_many`."""
-        _check_image(image)
+        check_image(image)
         if not 1 <= len(questions) <= MAX_QUESTIONS:
             raise InvalidQuestion(
                 f'{len(questions)} questions were asked at once; ask 1 to {MAX_QUESTIONS}'
             )
-        prompts = [_prompt(question) for question in questions]
-        with self._turn(should_stop), torch.inference_mode():
+        prompts = [prompt_of(question) for question in questions]
+        with turn(self._lock, should_stop), torch.inference_mode():
             if self._state is None:
                 raise EngineError('the engine is closed')
             try:
@@ -111,15 +107,6 @@ class LocalEngine:
     def close(self) -> None:
         with self._lock:
             self._state = None
-
-    @contextmanager
-    def _turn(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        while not self._lock.acquire(timeout=TURN_CHECK):
-            _continue_or_stop(should_stop)
-        try:
-            yield
-        finally:
-            self._lock.release()
 
 
 class _State:
@@ -157,7 +144,7 @@ class _Run:
         self, image: NDArray[np.uint8], questions: Sequence[Question], prompts: Sequence[str]
     ) -> tuple[Answer, ...]:
         suffixes = [self._state.tokenizer.encode_question(prompt) for prompt in prompts]
-        _continue_or_stop(self._should_stop)
+        continue_or_stop(self._should_stop)
         key = frame_key(image)
         embeds, image_tokens = self._image(image, key, max(map(len, suffixes)))
         writers = [
@@ -191,7 +178,7 @@ class _Run:
             inputs = preprocess(image, state.preprocessor, state.tokenizer.image, state.device)
             tokens = 1 + len(inputs.token_ids)
             self._check_length(tokens + longest)
-        _continue_or_stop(self._should_stop)
+        continue_or_stop(self._should_stop)
         with self._stage('vision'):
             embeds = state.vision.embed_image(inputs, state.tokenizer.eos)
         self._work |= {'crops': len(inputs.crops), 'image_tokens': tokens}
@@ -226,7 +213,7 @@ class _Run:
         active = list(range(len(lines)))
         stage = 'prefill'
         while active:
-            _continue_or_stop(self._should_stop)
+            continue_or_stop(self._should_stop)
             with self._stage(stage):
                 for index in active:
                     lines[index].drafted = writers[index].draft()
@@ -287,6 +274,7 @@ def load_local(
     device: str = 'auto',
     dtype: str = 'auto',
     max_crops: int | None = None,
+    quantize: str = 'none',
     on_progress: Callable[[str, float], None] | None = None,
 ) -> LocalEngine:
     """See `molmo_ros.engine.load_engine`."""
@@ -296,7 +284,7 @@ def load_local(
             on_progress('loading weights', share)
 
     try:
-        return LocalEngine(load_molmo(folder, device, dtype, max_crops, progress))
+        return LocalEngine(load_molmo(folder, device, dtype, max_crops, progress, quantize))
     except (UnsupportedCheckpoint, ValueError) as error:
         raise EngineError(str(error)) from error
     except OSError as error:
@@ -311,32 +299,3 @@ def _number_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
         if NUMBER.fullmatch(token)
     }
     return list(written), list(written.values())
-
-
-def _prompt(question: Question) -> str:
-    try:
-        return prompt_for(question.query, question.mode)
-    except ValueError as error:
-        raise InvalidQuestion(str(error)) from error
-
-
-def _continue_or_stop(should_stop: Callable[[], bool]) -> None:
-    if should_stop():
-        raise Stopped('stopped before the answer was complete')
-
-
-def _check_image(image: NDArray[np.uint8]) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise InvalidImage(
-            f'expected an RGB image of shape (height, width, 3) and uint8; got '
-            f'{image.shape} {image.dtype}'
-        )
-    height, width = image.shape[:2]
-    if min(height, width) < MIN_SIDE:
-        raise InvalidImage(
-            f'the image is {width}x{height}; both sides must be at least {MIN_SIDE} pixels'
-        )
-    if height * width > MAX_PIXELS:
-        raise InvalidImage(
-            f'the image has {width}x{height} pixels; at most {MAX_PIXELS} are accepted'
-        )

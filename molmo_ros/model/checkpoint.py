@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from molmo_ros.model.config import MolmoConfig, TextConfig, UnsupportedCheckpoint
+from molmo_ros.model.config import MolmoConfig, TextConfig
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,9 @@ class Piece:
 
 
 KeyMap = Mapping[str, tuple[Piece, ...]]
+
+# Seen in conversions of MolmoE; the released index was not.
+OTHER_SPELLINGS = {'model.lm_head.weight': 'lm_head.weight'}
 
 
 def key_map(config: MolmoConfig) -> KeyMap:
@@ -141,26 +141,6 @@ def unused_keys(config: MolmoConfig) -> tuple[str, ...]:
     )
 
 
-def load_weights(
-    model: nn.Module,
-    config: MolmoConfig,
-    folder: Path,
-    on_progress: Callable[[float], None] | None = None,
-) -> None:
-    """Fill `model` from the safetensors in `folder`, tensor by tensor, casting to its dtype.
-
-    Raises UnsupportedCheckpoint naming keys that are missing, unexpected or of a wrong shape.
-    """
-    files = _weight_files(folder)
-    expected = key_map(config)
-    _check_keys(set(expected), _stored_keys(files), unused_keys(config), folder)
-    parameters = dict(model.named_parameters())
-    for done, (key, tensor) in enumerate(_tensors(files, set(expected)), 1):
-        _place(key, tensor, expected[key], parameters)
-        if on_progress is not None:
-            on_progress(done / len(expected))
-
-
 def stored_tensors(model: nn.Module, config: MolmoConfig) -> dict[str, Tensor]:
     """The inverse of loading: the model's weights under the releases' keys."""
     parameters = dict(model.named_parameters())
@@ -168,70 +148,3 @@ def stored_tensors(model: nn.Module, config: MolmoConfig) -> dict[str, Tensor]:
         key: torch.cat([parameters[piece.name].detach()[piece.index] for piece in pieces])
         for key, pieces in key_map(config).items()
     }
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / 'model.safetensors.index.json'
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
-        files = [folder / name for name in names]
-    else:
-        files = [folder / 'model.safetensors']
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise UnsupportedCheckpoint(
-            f'{folder} lacks {", ".join(missing)}; only safetensors are read, never pickles'
-        )
-    return files
-
-
-def _stored_keys(files: list[Path]) -> set[str]:
-    keys: set[str] = set()
-    for file in files:
-        with safe_open(file, 'pt') as stored:
-            keys |= set(stored.keys())
-    return keys
-
-
-def _tensors(files: list[Path], wanted: set[str]) -> Iterator[tuple[str, Tensor]]:
-    for file in files:
-        with safe_open(file, 'pt') as stored:
-            for key in stored.keys():  # noqa: SIM118 (not a mapping)
-                if key in wanted:
-                    yield key, stored.get_tensor(key)
-
-
-def _check_keys(
-    expected: set[str], stored: set[str], unused: tuple[str, ...], folder: Path
-) -> None:
-    problems = []
-    if missing := sorted(expected - stored):
-        problems.append(f'missing: {_some(missing)}')
-    if extra := sorted(key for key in stored - expected if not key.startswith(unused)):
-        problems.append(f'unexpected: {_some(extra)}')
-    if problems:
-        raise UnsupportedCheckpoint(
-            f'{folder} does not hold the weights its config.json describes ({"; ".join(problems)})'
-        )
-
-
-def _some(keys: list[str], limit: int = 8) -> str:
-    more = f' and {len(keys) - limit} more' if len(keys) > limit else ''
-    return ', '.join(keys[:limit]) + more
-
-
-@torch.no_grad()
-def _place(
-    key: str, tensor: Tensor, pieces: tuple[Piece, ...], parameters: Mapping[str, Tensor]
-) -> None:
-    targets = [parameters[piece.name][piece.index] for piece in pieces]
-    rows = sum(target.shape[0] for target in targets)
-    if tensor.shape != (rows, *targets[0].shape[1:]):
-        raise UnsupportedCheckpoint(
-            f'{key} has shape {tuple(tensor.shape)}; config.json asks for '
-            f'{(rows, *targets[0].shape[1:])}'
-        )
-    for target, part in zip(
-        targets, tensor.split([target.shape[0] for target in targets]), strict=True
-    ):
-        target.copy_(part)

@@ -21,6 +21,15 @@ class UnsupportedCheckpoint(ValueError):
     """The checkpoint is not one that this package can run; the message says why."""
 
 
+def is_molmo2(folder: Path) -> bool:
+    """Whether a folder's config.json says so."""
+    try:
+        fields = json.loads((folder / 'config.json').read_text())
+    except (OSError, json.JSONDecodeError):
+        return False
+    return isinstance(fields, dict) and fields.get('model_type') == 'molmo2'
+
+
 @dataclass(frozen=True)
 class VisionConfig:
     """The image encoder: CLIP ViT-L/14-336 unless the checkpoint says otherwise.
@@ -92,16 +101,28 @@ class MolmoConfig:
             raise UnsupportedCheckpoint(
                 f'{folder} holds no config.json; is it a checkpoint folder?'
             )
-        return MolmoConfig.from_dict(json.loads(path.read_text()))
+        try:
+            return MolmoConfig.from_dict(json.loads(path.read_text()))
+        except json.JSONDecodeError as error:
+            raise UnsupportedCheckpoint(f'{path} is not JSON: {error}') from error
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> MolmoConfig:
         if fields.get('model_type') != 'molmo':
             raise UnsupportedCheckpoint(
-                f'config.json says model_type {fields.get("model_type")!r}; expected "molmo"'
+                f'config.json says model_type {fields.get("model_type")!r}; "molmo" and "molmo2" '
+                'are supported, and code that comes with a checkpoint is never run'
             )
-        native = 'd_model' in fields
-        return _from_native(fields) if native else _from_hub(fields)
+        if quantized := fields.get('quantization_config'):
+            method = quantized.get('quant_method', 'an unnamed method')
+            raise UnsupportedCheckpoint(
+                f'the weights are already quantised ({method}); use the original release, with '
+                'quantize int8 or int4 if it must be small'
+            )
+        try:
+            return _from_native(fields) if 'd_model' in fields else _from_hub(fields)
+        except KeyError as error:
+            raise UnsupportedCheckpoint(f'config.json lacks {error}') from error
 
 
 def _from_hub(fields: Mapping[str, Any]) -> MolmoConfig:

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from molmo_ros.model.checkpoint import load_weights
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
+from molmo_ros.model.memory import check_fits
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
+from molmo_ros.model.quantization import check_available, quantize_layer
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
+from molmo_ros.model.weights import load_weights, weight_files
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
@@ -34,8 +37,9 @@ def load_molmo(
     dtype: str = 'auto',
     max_crops: int | None = None,
     on_progress: Callable[[float], None] | None = None,
+    quantize: str = 'none',
 ) -> LoadedMolmo:
-    """Open a folder in the releases' layout.
+    """Open a folder in the releases' layout. No code of the folder's is run.
 
     Args:
         device: a torch device, or 'auto': CUDA where there is one, else the CPU.
@@ -43,34 +47,64 @@ def load_molmo(
         max_crops: fewer crops than the checkpoint was trained with are faster and coarser; more
             are refused, because pointing collapses with them.
         on_progress: called with the share of weights loaded, 0..1.
+        quantize: 'none', or the decoder's weights in 'int8' or 'int4' (bitsandbytes).
     Raises:
         UnsupportedCheckpoint: the folder is not a checkpoint that this package runs.
-        ValueError: a device or dtype that this machine does not have.
+        NotEnoughMemory: the model would not fit; the message says what would.
+        ValueError: a device, dtype or quantisation that this machine does not have.
     """
+    config = read_config(folder)
+    preprocessor = read_preprocessor(folder, config, max_crops)
+    tokenizer = load_tokenizer(folder)
+    _check_image_tokens(folder, tokenizer, config)
+    model = load_model(folder, config, device, dtype, quantize, on_progress)
+    return LoadedMolmo(model, tokenizer, preprocessor)
+
+
+def read_config(folder: Path) -> MolmoConfig:
+    """Read config.json. Raises UnsupportedCheckpoint."""
     if not folder.is_dir():
         raise UnsupportedCheckpoint(f'{folder} is not a folder; give a checkpoint folder')
-    config = MolmoConfig.from_folder(folder)
-    preprocessor = _preprocessor(folder, config, max_crops)
-    tokenizer = load_tokenizer(folder)
-    target = _device(device)
-    chosen = _dtype(dtype, target)
+    return MolmoConfig.from_folder(folder)
+
+
+def load_model(
+    folder: Path,
+    config: MolmoConfig,
+    device: str = 'auto',
+    dtype: str = 'auto',
+    quantize: str = 'none',
+    on_progress: Callable[[float], None] | None = None,
+) -> Molmo:
+    """Load the weights alone: `load_molmo` without tokenizer and preprocessor."""
+    check_available(quantize)
+    target = choose_device(device)
+    chosen = choose_dtype(dtype, target)
+    weight_files(folder)
     with torch.device('meta'):
-        model = Molmo(config)
-    model.to(chosen)
-    _materialise(model, target)
-    load_weights(model, config, folder, on_progress)
-    return LoadedMolmo(model.eval().requires_grad_(False), tokenizer, preprocessor)
+        model = Molmo(config).to(chosen)
+    check_fits(model, target, chosen, quantize)
+    on_layer = None if quantize == 'none' else partial(quantize_layer, quantize=quantize)
+    load_weights(model, config, folder, target, on_progress, on_layer)
+    # The rotary tables are no parameters: they are computed.
+    with torch.device(target):
+        model.text.rotary_emb = type(model.text.rotary_emb)(model.text.config)
+    _assert_loaded(model, chosen, target)
+    return model.eval().requires_grad_(False)
 
 
-def _materialise(model: Molmo, device: torch.device) -> None:
-    """Give every parameter memory on `device`; the rotary tables are computed anew there."""
-    rotary = model.text.rotary_emb
-    model.to_empty(device=device)
-    with torch.device(device):
-        model.text.rotary_emb = type(rotary)(model.text.config)
+def _assert_loaded(model: Molmo, dtype: torch.dtype, device: torch.device) -> None:
+    for name, weight in model.named_parameters():
+        if weight.device.type != device.type:
+            raise AssertionError(f'{name} was loaded to {weight.device}, not {device}')
+        if weight.is_floating_point() and weight.dtype != dtype:
+            raise AssertionError(f'{name} was loaded as {weight.dtype}, not {dtype}')
 
 
-def _preprocessor(folder: Path, config: MolmoConfig, max_crops: int | None) -> PreprocessorConfig:
+def read_preprocessor(
+    folder: Path, config: MolmoConfig, max_crops: int | None = None
+) -> PreprocessorConfig:
+    """Read preprocessor_config.json, with fewer crops if `max_crops` says so."""
     preprocessor = PreprocessorConfig.from_folder(folder)
     if (preprocessor.image_size, preprocessor.patch_size) != (
         config.vision.image_size,
@@ -90,16 +124,31 @@ def _preprocessor(folder: Path, config: MolmoConfig, max_crops: int | None) -> P
     return replace(preprocessor, max_crops=max_crops)
 
 
-def _device(name: str) -> torch.device:
+def _check_image_tokens(folder: Path, tokenizer: Tokenizer, config: MolmoConfig) -> None:
+    size = config.text.embedding_size + config.text.additional_vocab_size
+    last = max(vars(tokenizer.image).values())
+    if last >= size:
+        raise UnsupportedCheckpoint(
+            f"{folder}'s tokenizer gives an image token the id {last}, but its config.json "
+            f'has embeddings for {size}; are they of the same checkpoint?'
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `load_molmo`'s argument names. Raises ValueError."""
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f'{name!r} is no torch device; say cpu, cuda or cuda:N') from error
     if device.type == 'cuda' and not torch.cuda.is_available():
         raise ValueError(f'device {name!r} was asked for, but torch sees no CUDA device')
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that `load_molmo`'s argument names. Raises ValueError."""
     if name == 'auto':
         return torch.float32 if device.type == 'cpu' else torch.bfloat16
     if name not in DTYPES:

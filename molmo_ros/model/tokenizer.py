@@ -37,6 +37,11 @@ class Tokenizer:
         return self.encode(f' User: {prompt} Assistant:')
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has files that `load_tokenizer` reads."""
+    return any((folder / name).is_file() for name in ('tokenizer.json', 'vocab.json'))
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Read tokenizer.json, or vocab.json with merges.txt; no code of the checkpoint is run."""
     if (folder / 'tokenizer.json').is_file():

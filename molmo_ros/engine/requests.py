@@ -1,0 +1,62 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every engine does with a request before its model sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.engine.answers import InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.pointing import prompt_for
+
+MIN_SIDE = 16
+MAX_PIXELS = 64_000_000
+TURN_CHECK = 0.02  # s between looks at should_stop while others are answered
+
+
+def check_image(image: NDArray[np.uint8]) -> None:
+    """Raise InvalidImage for what is no RGB image of a size that can be looked at."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InvalidImage(
+            f'expected an RGB image of shape (height, width, 3) and uint8; got '
+            f'{image.shape} {image.dtype}'
+        )
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise InvalidImage(
+            f'the image is {width}x{height}; both sides must be at least {MIN_SIDE} pixels'
+        )
+    if height * width > MAX_PIXELS:
+        raise InvalidImage(
+            f'the image has {width}x{height} pixels; at most {MAX_PIXELS} are accepted'
+        )
+
+
+def prompt_of(question: Question) -> str:
+    """Word a question as the model was trained on it. Raises InvalidQuestion."""
+    try:
+        return prompt_for(question.query, question.mode)
+    except ValueError as error:
+        raise InvalidQuestion(str(error)) from error
+
+
+def continue_or_stop(should_stop: Callable[[], bool]) -> None:
+    """Raise Stopped if `should_stop` says so."""
+    if should_stop():
+        raise Stopped('stopped before the answer was complete')
+
+
+@contextmanager
+def turn(lock: Lock, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Wait for one's turn, and give up waiting where `should_stop` says so."""
+    while not lock.acquire(timeout=TURN_CHECK):
+        continue_or_stop(should_stop)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,273 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Does a checkpoint compute, on this machine, what it should?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.loading import load_model, read_config, read_preprocessor
+from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.preprocessing import ImageInputs, ImageTokens, PreprocessorConfig, preprocess
+from molmo_ros.model.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
+
+_EXPECTED = (
+    'image',
+    'input_ids',
+    'image_input_idx',
+    'image_masks',
+    'image_features_first_crop',
+    'logits_last32',
+)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far from the expected values is near enough.
+
+    Attributes:
+        features: largest difference, as a share of the largest expected magnitude: features are in
+            the thousands, where float32 itself differs by hundredths.
+        logits: largest difference.
+        relative: norm of the difference as a share of the expected values' norm, of both.
+        argmax: share of positions where the likeliest token is the expected one.
+    """
+
+    features: float = float('inf')
+    logits: float = float('inf')
+    relative: float = float('inf')
+    argmax: float = 1.0
+
+
+EXACT = Tolerance(features=1e-4, logits=1e-4)
+# What rounding does to networks with random weights, with some room: it finds a wrong architecture,
+# while subtler faults need float32. See docs/checkpoints.md.
+ROUNDED = Tolerance(relative=0.1, argmax=0.9)
+COARSE = Tolerance(relative=0.5, argmax=0.5)
+
+
+def tolerance_for(dtype: str, quantize: str) -> Tolerance:
+    """What to expect of a dtype ('float32', ...) and quantisation."""
+    if quantize == 'int4':
+        return COARSE
+    return EXACT if dtype == 'float32' and quantize == 'none' else ROUNDED
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `values` are figures behind it."""
+
+    name: str
+    passed: bool
+    detail: str
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_checkpoint` found."""
+
+    checkpoint: str
+    device: str
+    dtype: str
+    quantize: str
+    parameters: int
+    load_seconds: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(finding.passed for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference computes for one image and prompt.
+
+    image: (H, W, 3) uint8 RGB. input_ids: (T,) int64 with a leading BOS. image_input_idx: (crops,
+    pooled patches) int64, counted from the BOS. image_masks: (crops, patches). features: (pooled
+    patches, hidden) of the first crop. logits: (last positions, vocabulary).
+    """
+
+    image: np.ndarray
+    input_ids: Tensor
+    image_input_idx: Tensor
+    image_masks: Tensor
+    features: Tensor
+    logits: Tensor
+
+    @staticmethod
+    def from_file(path: Path) -> Expected:
+        """Read a safetensors of these. Raises UnsupportedCheckpoint where it is not one."""
+        try:
+            stored = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise UnsupportedCheckpoint(f'{path} cannot be read: {error}') from error
+        if missing := [name for name in _EXPECTED if name not in stored]:
+            raise UnsupportedCheckpoint(f'{path} lacks {", ".join(missing)}')
+        image, ids, places, masks, features, logits = (stored[name] for name in _EXPECTED)
+        return Expected(
+            image.reshape(image.shape[-3:]).numpy(),
+            ids.flatten().long(),
+            places.reshape(-1, places.shape[-1]).long(),
+            masks.reshape(-1, masks.shape[-1]),
+            features.reshape(-1, features.shape[-1]).float(),
+            logits.reshape(-1, logits.shape[-1]).float(),
+        )
+
+
+def check_checkpoint(
+    folder: Path,
+    expected_file: Path | None = None,
+    device: str = 'auto',
+    dtype: str = 'auto',
+    quantize: str = 'none',
+    on_progress: Callable[[float], None] | None = None,
+) -> Report:
+    """Load a checkpoint folder, which needs no tokenizer for this, and look at what it computes.
+
+    Raises UnsupportedCheckpoint and ValueError as `load_molmo` does: keys, shapes and dtypes are
+    checked by loading.
+    """
+    expected = Expected.from_file(expected_file) if expected_file else None
+    config = read_config(folder)
+    preprocessor = read_preprocessor(folder, config)
+    tokenizer = load_tokenizer(folder) if has_tokenizer(folder) else None
+    begin = time.perf_counter()
+    model = load_model(folder, config, device, dtype, quantize, on_progress)
+    seconds = time.perf_counter() - begin
+    findings = [_keys(model), _dtypes(model), _special_tokens(tokenizer, expected)]
+    chosen = str(model.dtype).removeprefix('torch.')
+    if expected is None:
+        findings.append(_runs(model, preprocessor, tokenizer))
+    else:
+        findings += compare(model, preprocessor, expected, tolerance_for(chosen, quantize))
+    count = sum(weight.numel() for weight in model.parameters())
+    return Report(str(folder), str(model.device), chosen, quantize, count, seconds, tuple(findings))
+
+
+@torch.inference_mode()
+def compare(
+    model: Molmo, preprocessor: PreprocessorConfig, expected: Expected, tolerance: Tolerance = EXACT
+) -> list[Finding]:
+    """Compare what a model makes of the expected file's image and ids with what is in the file."""
+    tokens = _tokens_in(expected, preprocessor)
+    inputs = preprocess(expected.image, preprocessor, tokens, model.device)
+    findings = [_same_preprocessing(inputs, expected)]
+    if not findings[0].passed:
+        return findings
+    features = model.image_features(inputs.crops, inputs.masks)
+    embeds = model.embed(expected.input_ids.to(model.device), features, _after_bos(inputs))
+    last = model.decode(embeds)[0, -len(expected.logits) :]
+    logits = model.lm_head(last).float().cpu()
+    agree = (logits.argmax(-1) == expected.logits.argmax(-1)).float().mean().item()
+    return [
+        *findings,
+        _near('image features', features[0].float().cpu(), expected.features, tolerance),
+        _near('logits', logits, expected.logits, tolerance),
+        Finding(
+            'likeliest tokens',
+            agree >= tolerance.argmax,
+            f'{agree:.1%} as expected (at least {tolerance.argmax:.0%})',
+            {'share_equal': agree},
+        ),
+    ]
+
+
+def _near(name: str, ours: Tensor, theirs: Tensor, tolerance: Tolerance) -> Finding:
+    largest = (ours - theirs).abs().max().item()
+    magnitude = theirs.abs().max().item()
+    relative = ((ours - theirs).norm() / theirs.norm()).item()
+    limit = tolerance.logits if name == 'logits' else tolerance.features * magnitude
+    limits = [f'at most {limit:.2g}'] if limit < float('inf') else []
+    if tolerance.relative < float('inf'):
+        limits.append(f'norm at most {tolerance.relative:.0%}')
+    return Finding(
+        name,
+        # NaN is not near anything.
+        bool(largest <= limit and relative <= tolerance.relative),
+        f'largest difference {largest:.2g} of {magnitude:.4g}, norm {relative:.2g} '
+        f'({", ".join(limits)})',
+        {
+            'largest_difference': largest,
+            'largest_expected': magnitude,
+            'relative_norm': relative,
+        },
+    )
+
+
+def _same_preprocessing(inputs: ImageInputs, expected: Expected) -> Finding:
+    ids = expected.input_ids[1 : 1 + len(inputs.token_ids)]
+    parts = {
+        'image tokens': torch.equal(inputs.token_ids.cpu(), ids),
+        'places': torch.equal(_after_bos(inputs).cpu(), expected.image_input_idx),
+        'masks': inputs.masks.shape == expected.image_masks.shape
+        and torch.allclose(inputs.masks.cpu(), expected.image_masks, atol=1e-5, rtol=0),
+    }
+    wrong = [name for name, same in parts.items() if not same]
+    detail = f'differs: {", ".join(wrong)}' if wrong else f'{", ".join(parts)} as expected'
+    return Finding('preprocessing', not wrong, detail, {'crops': float(len(inputs.crops))})
+
+
+def _after_bos(inputs: ImageInputs) -> Tensor:
+    return torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
+
+
+def _tokens_in(expected: Expected, preprocessor: PreprocessorConfig) -> ImageTokens:
+    """The image tokens' ids, from where they stand after the BOS: start, a row, ..., end."""
+    side = preprocessor.grid // preprocessor.pool
+    places = (1, 1 + side * (side + 1) + 1, 2, 2 + side)
+    if len(expected.input_ids) <= places[1]:
+        raise UnsupportedCheckpoint('the expected file has too few input_ids to hold an image')
+    return ImageTokens(*(int(expected.input_ids[place]) for place in places))
+
+
+def _keys(model: Molmo) -> Finding:
+    count = sum(1 for _ in model.parameters())
+    return Finding('keys', True, 'none missing, none unexpected', {'tensors': float(count)})
+
+
+def _dtypes(model: Molmo) -> Finding:
+    bytes_of: dict[str, float] = {}
+    for weight in [*model.parameters(), *model.buffers()]:
+        name = str(weight.dtype).removeprefix('torch.')
+        bytes_of[name] = bytes_of.get(name, 0) + weight.numel() * weight.element_size()
+    detail = ', '.join(f'{size / 1e9:.3g} GB {name}' for name, size in bytes_of.items())
+    return Finding('dtypes', True, detail, bytes_of)
+
+
+def _special_tokens(tokenizer: Tokenizer | None, expected: Expected | None) -> Finding:
+    if tokenizer is None:
+        return Finding('special tokens', True, 'the folder has no tokenizer', {})
+    ids = {**vars(tokenizer.image), 'end_of_text': tokenizer.eos}
+    detail = ', '.join(f'{name} {value}' for name, value in ids.items())
+    passed = True
+    if expected is not None and int(expected.input_ids[0]) != tokenizer.eos:
+        passed, detail = False, f'{detail}; expected to begin with {int(expected.input_ids[0])}'
+    elif expected is not None and tokenizer.image.start not in expected.input_ids:
+        passed, detail = False, f'{detail}; the expected ids are others'
+    return Finding('special tokens', passed, detail, {k: float(v) for k, v in ids.items()})
+
+
+@torch.inference_mode()
+def _runs(model: Molmo, preprocessor: PreprocessorConfig, tokenizer: Tokenizer | None) -> Finding:
+    """Without anything to compare with: an image goes through and numbers come out."""
+    rows, columns = np.mgrid[0:480, 0:640]
+    image = np.stack([rows % 256, columns % 256, (rows + columns) % 256], axis=-1)
+    tokens = tokenizer.image if tokenizer else ImageTokens(0, 0, 0, 0)
+    inputs = preprocess(image.astype(np.uint8), preprocessor, tokens, model.device)
+    embeds = model.embed_image(inputs, tokenizer.eos if tokenizer else 0)
+    logits = model.lm_head(model.decode(embeds)[0, -1])
+    finite = bool(torch.isfinite(logits).all())
+    detail = 'an image went through' if finite else 'what comes out is not finite'
+    return Finding('inference', finite, f'{detail}; nothing to compare with (--expected)', {})

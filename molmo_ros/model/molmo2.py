@@ -1,0 +1,145 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Molmo2 checkpoint folder, ready to run; the network is transformers' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
+
+from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.loading import choose_device, choose_dtype
+from molmo_ros.model.memory import check_fits
+from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
+from molmo_ros.model.quantization import check_available, quantize_layer
+from molmo_ros.model.weights import weight_files
+
+_IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<low_res_im_start>')
+_TURN_TOKENS = ('<|im_start|>', '<|im_end|>')
+
+
+@dataclass(frozen=True)
+class Molmo2Tokenizer:
+    """Text to ids and back. `stops` are the ids that end an answer."""
+
+    backend: PreTrainedTokenizerFast
+    image: Molmo2ImageTokens
+    bos: int
+    turn_start: int
+    turn_end: int
+    stops: frozenset[int]
+
+    def encode_question(self, prompt: str) -> list[int]:
+        """Ids of the user's turn and the head of the answer's; special names in it stay text."""
+        return [
+            self.turn_start,
+            *self._encode(f'user\n{prompt}'),
+            self.turn_end,
+            *self._encode('\n'),
+            self.turn_start,
+            *self._encode('assistant\n'),
+        ]
+
+    def decode(self, ids: list[int]) -> str:
+        text = self.backend.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+    def _encode(self, text: str) -> list[int]:
+        return self.backend.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+
+@dataclass(frozen=True)
+class LoadedMolmo2:
+    """All that a folder holds; the model is in evaluation mode on its device."""
+
+    model: Molmo2ForConditionalGeneration
+    tokenizer: Molmo2Tokenizer
+    preprocessor: Molmo2PreprocessorConfig
+
+
+def load_molmo2(
+    folder: Path,
+    device: str = 'auto',
+    dtype: str = 'auto',
+    max_crops: int | None = None,
+    quantize: str = 'none',
+) -> LoadedMolmo2:
+    """Open a Molmo2 folder. Arguments and errors are those of `loading.load_molmo`.
+
+    transformers loads into the host's memory in the asked dtype; from there it is quantised and
+    moved layer by layer.
+    """
+    check_available(quantize)
+    target = choose_device(device)
+    chosen = choose_dtype(dtype, target)
+    preprocessor = _preprocessor(folder, max_crops)
+    tokenizer = _tokenizer(folder)
+    weight_files(folder)
+    config = Molmo2Config.from_pretrained(folder, local_files_only=True)
+    with torch.device('meta'):
+        empty = Molmo2ForConditionalGeneration(config)
+    check_fits(empty, target, chosen, quantize)
+    check_fits(empty, torch.device('cpu'), chosen, 'none')
+    model, found = Molmo2ForConditionalGeneration.from_pretrained(
+        folder,
+        config=config,
+        dtype=chosen,
+        attn_implementation='sdpa',
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    _check_keys(folder, found)
+    if quantize != 'none':
+        for layer in model.model.language_model.layers:
+            quantize_layer(layer.to(target), quantize)
+    model.to(target).eval().requires_grad_(False)
+    return LoadedMolmo2(model, tokenizer, preprocessor)
+
+
+def _check_keys(folder: Path, found: dict[str, object]) -> None:
+    problems = [
+        f'{kind.removesuffix("_keys")}: {sorted(map(str, found[kind]))[:8]}'  # type: ignore[call-overload]
+        for kind in ('missing_keys', 'unexpected_keys', 'mismatched_keys')
+        if found.get(kind)
+    ]
+    if problems:
+        raise UnsupportedCheckpoint(
+            f'{folder} does not hold the weights its config.json describes ({"; ".join(problems)})'
+        )
+
+
+def _preprocessor(folder: Path, max_crops: int | None) -> Molmo2PreprocessorConfig:
+    preprocessor = Molmo2PreprocessorConfig.from_folder(folder)
+    if max_crops is None:
+        return preprocessor
+    if not 1 <= max_crops <= preprocessor.max_crops:
+        raise ValueError(
+            f'max_crops must be 1 to {preprocessor.max_crops}, as the checkpoint has it; '
+            f'{max_crops} was asked for'
+        )
+    return replace(preprocessor, max_crops=max_crops)
+
+
+def _tokenizer(folder: Path) -> Molmo2Tokenizer:
+    if not (folder / 'tokenizer.json').is_file():
+        raise UnsupportedCheckpoint(f'{folder} has no tokenizer.json')
+    backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    vocabulary = backend.get_vocab()
+    missing = [name for name in (*_IMAGE_TOKENS, *_TURN_TOKENS) if name not in vocabulary]
+    # As in transformers' Molmo2Processor.
+    bos = backend.bos_token_id if backend.bos_token_id is not None else backend.eos_token_id
+    if missing or bos is None:
+        raise UnsupportedCheckpoint(
+            f"{folder}'s tokenizer lacks {', '.join(missing) or 'an end-of-text token'}; "
+            'is this a Molmo2 checkpoint?'
+        )
+    start, end = (vocabulary[name] for name in _TURN_TOKENS)
+    image = Molmo2ImageTokens(*(vocabulary[name] for name in _IMAGE_TOKENS))
+    stops = frozenset({bos, end, backend.eos_token_id} - {None})
+    return Molmo2Tokenizer(backend, image, bos, start, end, stops)
