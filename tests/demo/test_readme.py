@@ -1,0 +1,111 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What README.md and docs/ tell people to type, and where they send them."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from molmo_ros.srv import PointQuery
+
+from molmo_ros.cli import COMMANDS
+from molmo_ros.commands.processes import NodeProcesses, free_domain
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / 'README.md').read_text()
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+
+
+def blocks(language):
+    return re.findall(rf'^```{language}\n(.*?)^```', README, re.M | re.S)
+
+
+def commands(program):
+    """Those lines of README's shell blocks that begin with a program, without comments."""
+    lines = '\n'.join(blocks('sh')).replace('\\\n', ' ').splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line for line in words if line and Path(line[0]).name == program]
+
+
+def named(command):
+    return ' '.join(command[1:3])
+
+
+def test_readme_has_commands_of_each_kind():
+    assert commands('make') and commands('molmo-ros') and commands('ros2') and blocks('python')
+
+
+@pytest.mark.parametrize('command', commands('make'), ids=named)
+def test_make_knows_what_it_is_asked_for(command):
+    makefile = (ROOT / 'Makefile').read_text()
+    assert re.search(rf'^{command[1]}: ', makefile, re.M)
+
+
+def test_the_demo_of_make_is_the_one_tested_here():
+    recipe = re.search(r'^demo: .*\n\t(.*)', (ROOT / 'Makefile').read_text(), re.M).group(1)
+    assert recipe == '$(BIN)/molmo-ros demo'
+
+
+def downloads(command):
+    return command[1] in ('fetch', 'check') or '--checkpoint' in command
+
+
+@pytest.mark.parametrize('command', commands('molmo-ros'), ids=named)
+def test_commands_exist(command):
+    assert command[1] in COMMANDS
+
+
+@pytest.mark.parametrize(
+    'command', [c for c in commands('molmo-ros') if not downloads(c)], ids=named
+)
+def test_commands_run_as_they_are_written(command, demonstration):
+    name, arguments = command[1], command[2:]
+    short = ['--limit', '2'] if name == 'eval' else []
+    folder, _ = demonstration
+    result = subprocess.run(
+        [sys.executable, '-m', 'molmo_ros.cli', name, *arguments, *short],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize('code', blocks('python'))
+def test_robot_code_gets_an_answer(code, tmp_path, monkeypatch):
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(free_domain()))
+    with NodeProcesses(tmp_path) as nodes:
+        nodes.start('camera', 'molmo_ros.ros.tabletop_camera')
+        nodes.start('node', 'molmo_ros.ros.point_query_node')
+        result = subprocess.run(
+            [sys.executable, '-c', code], env=os.environ, capture_output=True, text=True
+        )
+        nodes.check()
+    assert result.returncode == 0, result.stderr
+    assert 'SUCCESS' in result.stdout and 'm in table' in result.stdout
+
+
+@pytest.mark.parametrize('command', [c for c in commands('ros2') if c[1] == 'launch'], ids=named)
+def test_launch_arguments_are_declared(command):
+    launch = (ROOT / 'launch' / command[3]).read_text()
+    for argument in command[4:]:
+        assert f"argument('{argument.split(':=')[0]}'" in launch.replace('(\n        ', '(')
+
+
+@pytest.mark.parametrize('command', [c for c in commands('ros2') if c[1] == 'service'], ids=named)
+def test_requests_have_the_fields_of_the_interface(command):
+    assert command[3:5] == ['/point_query', 'molmo_ros/srv/PointQuery']
+    PointQuery.Request(**yaml.safe_load(command[5]))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)#\s]+)', page.read_text()):
+        if '://' not in target:
+            assert (page.parent / target).exists(), target
