@@ -145,8 +145,9 @@ class Decoder:
     ) -> NDArray[np.float32]:
         count = len(tokens)
         fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
-        tokens, positions, slots = (np.pad(x, (0, fill)) for x in (tokens, positions, slots))
-        owners = np.pad(owners, (0, fill), constant_values=PADDING)
+        if fill:
+            tokens, positions, slots = (np.pad(x, (0, fill)) for x in (tokens, positions, slots))
+            owners = np.pad(owners, (0, fill), constant_values=PADDING)
         mask = self._mask(owners, positions)
         self._reserve()
         read = self._step if count <= MAX_REPLAYED_ROWS else self._read_tokens

@@ -107,6 +107,8 @@ class LocalEngine:
     def close(self) -> None:
         with self._lock:
             self._state = None
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 class _State:

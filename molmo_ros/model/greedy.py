@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 from transformers import DynamicCache
 
 from molmo_ros.model.molmo import Molmo
-from molmo_ros.model.preprocessing import ImageInputs
 
 
 @torch.inference_mode()
-def greedy_tokens(
-    model: Molmo, image: ImageInputs, question: Sequence[int], eos: int
-) -> Iterator[int]:
-    """Yield what the model writes after an image and a question's ids, `eos` not included."""
+def greedy_tokens(model: Molmo, image: Tensor, question: Sequence[int], eos: int) -> Iterator[int]:
+    """Yield what the model writes after an image and a question's ids, `eos` not included.
+
+    image: (1, tokens, hidden), from `Molmo.embed_image`.
+    """
     cache = DynamicCache(config=model.text.config)
     prompt = model.embed(torch.tensor(question, device=model.device))
-    embeds = torch.cat([model.embed_image(image, eos), prompt], dim=1)
+    embeds = torch.cat([image, prompt], dim=1)
     while True:
         hidden = model.decode(embeds, past_key_values=cache, use_cache=True)
         token = int(model.lm_head(hidden[0, -1]).argmax())

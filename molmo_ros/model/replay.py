@@ -28,6 +28,8 @@ class Replay:
     def __init__(self, function: Callable[..., Tensor], enabled: bool) -> None:
         self._function = function
         self._enabled = enabled
+        # Shared by all captures: they never run side by side, and outputs are read at once.
+        self._pool = torch.cuda.graph_pool_handle() if enabled else None
         self._captured: dict[tuple[torch.Size, ...], _Captured] = {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -62,6 +64,6 @@ class Replay:
                 self._function(*static)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):
             output = self._function(*static)
         return _Captured(graph, static, output)

@@ -3,38 +3,23 @@
 """Whatever is drafted, kept or shared, the tokens are those of plain greedy decoding."""
 
 import random
-from itertools import islice
 
 import numpy as np
 import pytest
 
+from benchmarks.engine_checks import plain_tokens, random_question, scenes
 from benchmarks.random_molmo import ONE_POINT, POINTS
 from molmo_ros.engine import Question, answer_many, load_engine
-from molmo_ros.model.greedy import greedy_tokens
+from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.model.loading import load_molmo
-from molmo_ros.model.preprocessing import preprocess
-from molmo_ros.pointing import Mode, finished, prompt_for
+from molmo_ros.pointing import Mode
 
 LOOSE = (ONE_POINT, POINTS, ' There are none.')
 NOISE = ('',)
+DEMO = default_checkpoint()
 
 
-def plain(loaded, image, question):
-    """The tokens of greedy decoding, up to where the answer is finished."""
-    tokenizer = loaded.tokenizer
-    inputs = preprocess(image, loaded.preprocessor, tokenizer.image)
-    suffix = tokenizer.encode_question(prompt_for(question.query, question.mode))
-    room = loaded.model.config.text.max_positions - 1 - len(inputs.token_ids) - len(suffix)
-    ids = []
-    for token in islice(greedy_tokens(loaded.model, inputs, suffix, tokenizer.eos), room):
-        ids.append(token)
-        text = tokenizer.decode(ids)
-        if question.mode is not Mode.ASK and finished(text, question.max_points):
-            break
-    return tuple(ids)
-
-
-def random_question(rng):
+def any_question(rng):
     query = ''.join(rng.choices('abcdefgh mug.?é', k=rng.randrange(1, 20))) + 'x'
     return Question(query, rng.choice(list(Mode)), rng.choice([0, 0, 1, 2]))
 
@@ -55,8 +40,22 @@ def test_tokens_are_those_of_plain_greedy_decoding(checkpoint, family, texts, no
     rng = random.Random(f'{family} {noise}')
     folder = checkpoint(family, texts, noise, seed=rng.randrange(1000))
     oracle, engine = load_molmo(folder), load_engine(folder)
-    image, questions = random_image(rng), [random_question(rng) for _ in range(2)]
-    expected = [plain(oracle, image, question) for question in questions]
+    image, questions = random_image(rng), [any_question(rng) for _ in range(2)]
+    expected = plain_tokens(oracle, image, questions)
     cold = engine.answer(image, questions[0])
     together = answer_many(engine, image, questions)  # one of them a second time
     assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
+
+
+def test_the_demo_checkpoint_writes_what_it_would_plainly():
+    rng = random.Random(1)
+    oracle, engine = load_molmo(DEMO), load_engine(DEMO)
+    for image, truths in scenes(2):
+        questions = [random_question(rng, truths) for _ in range(4)]
+        expected = plain_tokens(oracle, image, questions)
+        answers = [
+            *answer_many(engine, image, questions[:3]),
+            engine.answer(image, questions[3]),
+        ]
+        assert [answer.tokens for answer in answers] == expected
+        assert all(answer.passes <= 8 for answer in answers if len(answer.points) == 1)
