@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -40,7 +41,8 @@ def answer_picture(
     for number, line in enumerate(lines, 1):
         ascii_line = line.encode('ascii', 'replace').decode()
         cv2.putText(text, ascii_line, (10, number * _LINE - 4), _FONT, 0.6, _INK, 1, cv2.LINE_AA)
-    return np.vstack([annotated(canvas, points), text])
+    numbered = [replace(point, label='') for point in points]
+    return np.vstack([annotated(canvas, numbered), text])
 
 
 def contact_sheet(pictures: Sequence[Picture], columns: int = 3, width: int = 420) -> Picture:

@@ -18,6 +18,7 @@ from molmo_ros.commands import UserError
 # Domains up to here keep clear of the ports that Linux hands out.
 _DOMAINS = range(1, 101)
 _STOP_TIMEOUT_S = 15.0
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NodeProcesses:
@@ -29,18 +30,19 @@ class NodeProcesses:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._starting = False
+        self._ending: int | None = None
 
     def start(self, name: str, module: str, *arguments: str) -> None:
         """Start `python -m MODULE ARGUMENTS`."""
-        with self._log(name).open('wb') as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, '-m', module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C reaches this process alone, which then ends them in order.
-                start_new_session=True,
-            )
+        # A process that was begun when a signal came, but not yet noted, would be left behind.
+        self._starting = True
+        try:
+            self._processes[name] = self._popen(name, module, *arguments)
+        finally:
+            self._starting = False
+        if self._ending is not None:
+            raise SystemExit(128 + self._ending)
 
     def check(self) -> None:
         """Raises UserError, with the end of its log, if one of them is no longer there."""
@@ -50,13 +52,27 @@ class NodeProcesses:
                 last = '\n'.join(log.read_text(errors='replace').splitlines()[-12:])
                 raise UserError(f'{name} ended with {process.returncode}; {log} ends in:\n{last}')
 
+    def _popen(self, name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with self._log(name).open('wb') as log:
+            return subprocess.Popen(
+                [sys.executable, '-m', module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C reaches this process alone, which then ends them in order.
+                start_new_session=True,
+            )
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self._ending = number
+        if not self._starting:
+            raise SystemExit(128 + number)
+
     def _log(self, name: str) -> Path:
         return self._logs / f'{name}.log'
 
     def __enter__(self) -> NodeProcesses:
-        self._handlers = {
-            number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)
-        }
+        self._handlers = {number: signal.signal(number, self._end) for number in _ENDINGS}
         return self
 
     def __exit__(
@@ -65,15 +81,13 @@ class NodeProcesses:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        ignored = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDINGS}
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
         try:
             _stop(list(self._processes.values()))
         finally:
-            for number, handler in {**ignored, **self._handlers}.items():
+            for number, handler in self._handlers.items():
                 signal.signal(number, handler)
-
-
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def free_domain() -> int:
@@ -108,7 +122,3 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
