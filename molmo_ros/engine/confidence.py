@@ -10,7 +10,7 @@ another digit is not known; it is taken as spread evenly over the numbers that b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 
@@ -18,8 +18,8 @@ from molmo_ros.engine.writing import Writer
 from molmo_ros.pointing import ImagePoint, Style
 
 NEAR = 5.0  # percent of the image: belief this close to the point counts as belief in it
-NUMBER = re.compile(r'[0-9]+|\.')  # a token's text that may stand in a coordinate
 
+_NUMBER = re.compile(r'[0-9]+|\.')
 _PAIR = re.compile(r'\sx([0-9]{0,6})="\s?([0-9]+(?:\.[0-9]+)?)"\s+y\1="\s?([0-9]+(?:\.[0-9]+)?)')
 _COORDS = re.compile(r'coords="([0-9 \t:;,]*)')
 _TRIPLE = re.compile(r'[0-9]+ ([0-9]{3,4}) ([0-9]{3,4})')
@@ -34,6 +34,12 @@ class _Belief:
 
 
 Span = tuple[int, int]
+
+
+def number_tokens(vocabulary: Mapping[str, int]) -> tuple[list[int], list[str]]:
+    """Ids and texts of the tokens that a coordinate is written with."""
+    written = {token: index for token, index in vocabulary.items() if _NUMBER.fullmatch(token)}
+    return list(written.values()), list(written)
 
 
 def with_confidence(

@@ -102,7 +102,7 @@ class Decoder:
             output = self._read_image(image, tokens, owners, positions, slots, wanted, len(lines))
         else:
             output = self._read_step(tokens, owners, positions, slots)[wanted]
-        predictions = [_prediction(row) for row in output]
+        predictions = told(output)
         counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
         return [predictions[begin:end] for begin, end in pairwise(counts)]
 
@@ -137,8 +137,7 @@ class Decoder:
             self._device(slots),
             None if mask is None else self._device(mask),
         )
-        output: Tensor = self._predict(hidden[self._device(count + wanted)])
-        return output.cpu().numpy()
+        return self._predict(hidden[self._device(count + wanted)]).cpu().numpy()
 
     def _read_step(
         self, tokens: Ints, owners: Ints, positions: Ints, slots: Ints
@@ -161,14 +160,7 @@ class Decoder:
         return self._predict(self._text.forward(embeds, positions, slots, mask))
 
     def _predict(self, hidden: Tensor) -> Tensor:
-        """(rows, 2 + numbers) float32: the likeliest id, its probability, those of numbers."""
-        logits = self._model.lm_head(hidden)
-        best = logits.argmax(dim=-1, keepdim=True)
-        logits = logits.float()
-        total = logits.logsumexp(dim=-1, keepdim=True)
-        probability = (logits.gather(1, best) - total).exp()
-        numbers = (logits[:, self._numbers] - total).exp()
-        return torch.cat([best.float(), probability, numbers], dim=1)
+        return choices(self._model.lm_head(hidden), self._numbers)
 
     def _mask(self, owners: Ints, positions: Ints) -> NDArray[np.bool_]:
         extent = -(-self._slots.extent // EXTENT_STEP) * EXTENT_STEP
@@ -207,5 +199,16 @@ def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:
     )
 
 
-def _prediction(row: NDArray[np.float32]) -> Prediction:
-    return Prediction(int(row[0]), float(row[1]), row[2:])
+def choices(logits: Tensor, numbers: Tensor) -> Tensor:
+    """(rows, vocabulary) -> (rows, 2 + numbers) float32: the likeliest id, its probability, those
+    of the ids in `numbers`."""
+    best = logits.argmax(dim=-1, keepdim=True)
+    logits = logits.float()
+    total = logits.logsumexp(dim=-1, keepdim=True)
+    probability = (logits.gather(1, best) - total).exp()
+    return torch.cat([best.float(), probability, (logits[:, numbers] - total).exp()], dim=1)
+
+
+def told(output: NDArray[np.float32]) -> list[Prediction]:
+    """What `choices` says, row by row."""
+    return [Prediction(int(row[0]), float(row[1]), row[2:]) for row in output]

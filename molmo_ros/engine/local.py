@@ -28,7 +28,7 @@ from molmo_ros.engine.answers import (
     Question,
     never,
 )
-from molmo_ros.engine.confidence import NUMBER, with_confidence
+from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder
 from molmo_ros.engine.frames import FrameCache, FrameKey, frame_key
 from molmo_ros.engine.requests import check_image, continue_or_stop, prompt_of, turn
@@ -37,7 +37,6 @@ from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.fast_vision import FastVision
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.preprocessing import preprocess
-from molmo_ros.model.tokenizer import Tokenizer
 from molmo_ros.pointing import read_points
 
 MAX_NEW_TOKENS = 1024
@@ -118,7 +117,7 @@ class _State:
         self.tokenizer, self.preprocessor = loaded.tokenizer, loaded.preprocessor
         self.device = loaded.model.device
         self.max_positions = loaded.model.config.text.max_positions
-        number_ids, self.numbers = _number_tokens(loaded.tokenizer)
+        number_ids, self.numbers = number_tokens(loaded.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
         self.vision = FastVision(loaded.model)
@@ -196,7 +195,8 @@ class _Run:
     def _writer(self, question: Question, length: int) -> Writer:
         limit = min(self._state.max_positions - length, MAX_NEW_TOKENS)
         remembered = self._state.remembered.get(question, ())
-        return Writer(self._state.tokenizer, question, limit, remembered)
+        tokenizer = self._state.tokenizer
+        return Writer(tokenizer, question, limit, [tokenizer.eos], remembered)
 
     def _decode(
         self,
@@ -291,13 +291,3 @@ def load_local(
         raise EngineError(str(error)) from error
     except OSError as error:
         raise EngineError(f'{folder} cannot be read: {error}') from error
-
-
-def _number_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
-    """Ids and texts of the tokens that a coordinate is written with."""
-    written = {
-        token_id: tokenizer.decode([token_id])
-        for token, token_id in tokenizer.backend.get_vocab().items()
-        if NUMBER.fullmatch(token)
-    }
-    return list(written), list(written.values())

@@ -9,7 +9,7 @@ its choice counts. The tokens are those of greedy decoding, whatever was drafted
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,8 +25,6 @@ MAX_DRAFT = 128
 class Codec(Protocol):
     """Text to ids and back."""
 
-    @property
-    def eos(self) -> int: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
 
@@ -43,7 +41,8 @@ class Prediction:
 class Writer:
     """The answer to one question, up to the end of text or until the last coordinate is known.
 
-    limit: how many tokens it may take. remembered: an earlier answer's tokens, the first draft.
+    limit: how many tokens it may take. stops: the ids that end a text. remembered: an earlier
+    answer's tokens, the first draft.
     """
 
     def __init__(
@@ -51,10 +50,12 @@ class Writer:
         codec: Codec,
         question: Question,
         limit: int,
+        stops: Collection[int],
         remembered: Sequence[int] = (),
         style: Style = Style.MOLMO,
     ) -> None:
         self._codec, self._style, self._limit = codec, style, limit
+        self._stops = frozenset(stops)
         self._remembered = list(remembered)
         self._max_points = question.max_points
         self._may_finish = question.mode is not Mode.ASK
@@ -96,7 +97,7 @@ class Writer:
         return whole[done:] if whole[:done] == self.ids else self._codec.encode(more)
 
     def _write(self, prediction: Prediction) -> None:
-        if prediction.token == self._codec.eos:
+        if prediction.token in self._stops:
             self.done = True
             return
         self.starts.append(len(self.text))

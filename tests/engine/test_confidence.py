@@ -18,8 +18,6 @@ NUMBERS = [*'0123456789', '.']
 class Letters:
     """A tokenizer of single characters."""
 
-    eos = 0
-
     def encode(self, text):
         return [ord(letter) for letter in text]
 
@@ -29,7 +27,7 @@ class Letters:
 
 def written(text, beliefs, style=Style.MOLMO):
     """A writer that wrote `text`, with `beliefs` {index in text: {character: probability}}."""
-    writer = Writer(Letters(), Question('mug', Mode.ASK), 1000, style=style)
+    writer = Writer(Letters(), Question('mug', Mode.ASK), 1000, stops=[0], style=style)
     for index, letter in enumerate(text):
         belief = beliefs.get(index, {letter: 1.0})
         numbers = np.array([belief.get(number, 0) for number in NUMBERS], np.float32)
