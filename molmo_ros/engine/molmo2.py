@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Molmo2 in this process: transformers' network, decoded greedily, a token a pass."""
+"""A Molmo2 in this process: transformers' network, decoded greedily with verified drafts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from molmo_ros.engine.answers import Answer, EngineError, InvalidQuestion, Question, never
+from molmo_ros.engine.confidence import number_tokens, with_confidence
+from molmo_ros.engine.decoding import choices, told
 from molmo_ros.engine.requests import check_image, continue_or_stop, prompt_of, turn
+from molmo_ros.engine.writing import Writer
 from molmo_ros.model.molmo2 import LoadedMolmo2, load_molmo2
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageInputs, preprocess_molmo2
-from molmo_ros.pointing import Mode, Style, complete, finished, label_for, read_points
+from molmo_ros.pointing import Style, read_points
 
 MAX_NEW_TOKENS = 1024
 
@@ -70,7 +73,11 @@ class _Greedy:
         self._should_stop = should_stop
         self._cache = DynamicCache(config=self._model.config.get_text_config())
         self._timings = dict.fromkeys(('preprocess', 'vision', 'prefill', 'decode', 'parse'), 0.0)
-        self._passes = 0
+        # A layer that forgets what is out of its window cannot take a draft back.
+        self._may_draft = not any(layer.is_sliding for layer in self._cache.layers)
+        ids, self._texts = number_tokens(self._tokenizer.backend.get_vocab())
+        self._numbers = torch.tensor(ids, dtype=torch.long, device=self._model.device)
+        self._passes = self._rows = 0
 
     def run(self, image: NDArray[np.uint8], words: str, question: Question) -> Answer:
         suffix = self._tokenizer.encode_question(words)
@@ -84,25 +91,37 @@ class _Greedy:
             features = self._model.get_image_features(
                 inputs.pixel_values.to(self._model.dtype), inputs.token_pooling, inputs.grids
             )
+        tokenizer, limit = self._tokenizer, min(room, MAX_NEW_TOKENS)
+        writer = Writer(tokenizer, question, limit, tokenizer.stops, style=Style.MOLMO2)
         with self._stage('prefill'):
             prompt = self._prompt(inputs, suffix)
-            first = self._pass(**prompt, mm_encoder_outputs={'image': features})
+            self._pass(writer, **prompt, mm_encoder_outputs={'image': features})
         with self._stage('decode'):
-            text, ids = self._decode(first, question, min(room, MAX_NEW_TOKENS))
+            while not writer.done:
+                self._pass(writer, input_ids=torch.tensor([writer.ids[-1:]], device=device))
         with self._stage('parse'):
-            reading = read_points(text, image.shape[1], image.shape[0])
+            height, width = image.shape[:2]
+            reading = read_points(writer.answer, width, height)
+            points = with_confidence(
+                reading.points[: question.max_points or None],
+                writer,
+                self._texts,
+                width,
+                height,
+                Style.MOLMO2,
+            )
         return Answer(
-            text,
-            reading.points[: question.max_points or None],
+            writer.answer,
+            points,
             reading.count,
             reading.absent,
             self._passes,
             self._timings,
-            tuple(ids),
+            tuple(writer.ids),
             {
                 'crops': len(inputs.pixel_values),
                 'image_tokens': 1 + len(inputs.token_ids),
-                'text_tokens': len(suffix) + self._passes - 1,
+                'text_tokens': self._rows - 1 - len(inputs.token_ids),
             },
         )
 
@@ -114,23 +133,26 @@ class _Greedy:
         of_image[1 : 1 + len(image)] = 1
         return {'input_ids': ids[None], 'mm_token_type_ids': of_image[None]}
 
-    def _decode(self, token: int, question: Question, limit: int) -> tuple[str, list[int]]:
-        """Write until the end of the turn, or until the last coordinate is known."""
-        ids: list[int] = []
-        text = ''
-        while token not in self._tokenizer.stops and len(ids) < limit:
-            ids.append(token)
-            text = self._tokenizer.decode(ids)
-            if question.mode is not Mode.ASK and finished(text, question.max_points, Style.MOLMO2):
-                return complete(text, label_for(question.query), Style.MOLMO2), ids
-            token = self._pass(input_ids=torch.tensor([[token]], device=self._model.device))
-        return text, ids
-
-    def _pass(self, **inputs: Any) -> int:
+    def _pass(self, writer: Writer, **inputs: Any) -> None:
+        """Put inputs and a draft through the model, and keep what stands of the draft."""
         continue_or_stop(self._should_stop)
+        drafted = writer.draft() if self._may_draft else []
+        for name, ids in inputs.items():
+            if name.endswith('_ids'):
+                more = drafted if name == 'input_ids' else [0] * len(drafted)
+                inputs[name] = torch.cat([ids, ids.new_tensor([more])], dim=1)
+        out = self._model(
+            **inputs,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=len(drafted) + 1,
+        )
         self._passes += 1
-        out = self._model(**inputs, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        return int(out.logits[0, -1].argmax())
+        self._rows += inputs['input_ids'].shape[1]
+        predictions = told(choices(out.logits[0], self._numbers).cpu().numpy())
+        stood = writer.accept(drafted, predictions)
+        if drafted:
+            self._cache.crop(stood - len(drafted))
 
     def _room(self, length: int) -> int:
         positions = self._model.config.get_text_config().max_position_embeddings

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTraine
 
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.loading import choose_device, choose_dtype
-from molmo_ros.model.memory import check_fits
+from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
 from molmo_ros.model.quantization import check_available, quantize_layer
 from molmo_ros.model.weights import weight_files
@@ -36,20 +37,21 @@ class Molmo2Tokenizer:
         """Ids of the user's turn and the head of the answer's; special names in it stay text."""
         return [
             self.turn_start,
-            *self._encode(f'user\n{prompt}'),
+            *self.encode(f'user\n{prompt}'),
             self.turn_end,
-            *self._encode('\n'),
+            *self.encode('\n'),
             self.turn_start,
-            *self._encode('assistant\n'),
+            *self.encode('assistant\n'),
         ]
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         text = self.backend.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return str(text)
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text` alone; special names in it stay text."""
         return self.backend.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
@@ -98,6 +100,7 @@ def load_molmo2(
     if quantize != 'none':
         for layer in model.model.language_model.layers:
             quantize_layer(layer.to(target), quantize)
+            return_freed()
     model.to(target).eval().requires_grad_(False)
     return LoadedMolmo2(model, tokenizer, preprocessor)
 
