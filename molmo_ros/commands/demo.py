@@ -121,7 +121,9 @@ def main(argv: Sequence[str]) -> int:
         rows = _asked(nodes, askings, checkpoint, console)
     _save(rows, folder)
     console.print(_answers_table(rows))
+    console.print()
     console.print(_stages_table(rows))
+    console.print()
     return _conclusion(rows, folder, console, judged=not arguments.questions)
 
 
@@ -237,17 +239,18 @@ def _asked(
 def _wait_for_engine(
     client: PointQueryClient, nodes: NodeProcesses, checkpoint: str, progress: Progress
 ) -> None:
-    task = progress.add_task('starting', total=1.0)
+    task = progress.add_task('starting', total=None)
 
     def told(what: str, share: float) -> None:
         known = share if math.isfinite(share) else 0.0
-        progress.update(task, description=what, completed=known)
+        progress.update(task, description=what, total=1.0 if known else None, completed=known)
 
     deadline = time.monotonic() + _LOAD_TIMEOUT_S
     while not client.wait_until_ready(1.0, told):
         nodes.check()
         if client.engine_state.startswith('failed'):
-            raise UserError(f'{checkpoint}: {client.engine_state.removeprefix("failed: ")}')
+            reason = client.engine_state.removeprefix('failed: ')
+            raise UserError(f'{checkpoint} could not be loaded: {reason}')
         if time.monotonic() > deadline:
             raise UserError(f'the model was not loaded within {_LOAD_TIMEOUT_S:.0f} s')
     progress.remove_task(task)
@@ -326,39 +329,41 @@ def _where(row: Row) -> str:
 
 
 def _answers_table(rows: Sequence[Row]) -> Table:
-    table = Table(title='answers', title_justify='left')
-    for heading in ('table', 'asked for', 'status', 'u, v (pixels)'):
+    table = _table('Answers')
+    headings = ('', 'table', 'asked for', 'status', 'u, v', f'x y z (m) in {TABLE_FRAME!r}')
+    for heading in (*headings, 'off by', 'judged'):
         table.add_column(heading)
-    table.add_column(f"x y z (m) in '{TABLE_FRAME}'")
-    table.add_column('3D error', justify='right')
-    table.add_column('judged')
-    table.add_column('s', justify='right')
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         good = row.verdict is None or row.verdict.right
         table.add_row(
+            str(number),
             str(row.asking.view.scene.seed),
-            row.asking.label,
+            row.asking.text,
             row.answered.status.name,
-            f'{row.points[0].u:.1f}, {row.points[0].v:.1f}' if row.points else '-',
+            f'{row.points[0].u:.0f}, {row.points[0].v:.0f}' if row.points else '-',
             xyz(row.position),
             millimetres(row.error),
             f'[{"green" if good else "red"}]{row.judgement}',
-            f'{row.seconds:.2f}',
         )
     return table
 
 
 def _stages_table(rows: Sequence[Row]) -> Table:
-    table = Table(title='seconds per stage, as the node tells them', title_justify='left')
+    table = _table('Milliseconds: the whole call, and each stage as the node tells it')
     stages = list({stage: None for row in rows for stage in row.answered.stage_times})
-    table.add_column('asked for')
-    for stage in stages:
+    for stage in ('', 'call', *stages):
         table.add_column(stage, justify='right')
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         times = row.answered.stage_times
-        cells = (f'{times[stage]:.3f}' if stage in times else '-' for stage in stages)
-        table.add_row(row.asking.label, *cells)
+        cells = (f'{1000 * times[stage]:.0f}' if stage in times else '-' for stage in stages)
+        table.add_row(str(number), f'{1000 * row.seconds:.0f}', *cells)
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify='left', title_style='bold', box=None, collapse_padding=True
+    )
 
 
 def _conclusion(rows: Sequence[Row], folder: Path, console: Console, judged: bool) -> int:

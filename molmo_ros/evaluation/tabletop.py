@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Case:
     """One question and how it was answered.
 
     seconds: the whole answer, lifting not counted. error_at_pixel: metres from the lifted position
-    to what the point's own ray truly meets; error_to_object: to the nearest surface of the object
+    to the surface that the point truly shows; error_to_object: to the nearest surface of the object
     asked for. NaN where there is no lifted point, or nothing to hold it against.
     """
 
@@ -83,8 +83,7 @@ def summary(cases: Sequence[Case]) -> dict[str, Any]:
     absent = [case for case in cases if case.query.target is None]
     hits = [case for case in present if case.verdict is Verdict.HIT]
     lifted = [case for case in hits if case.lift_status is LiftStatus.OK]
-    # At a silhouette the point's own ray may pass the object and meet nothing.
-    at_pixel = [case.error_at_pixel for case in lifted if isfinite(case.error_at_pixel)]
+    at_pixel = [case.error_at_pixel for case in lifted]
     to_object = [case.error_to_object for case in lifted]
     return {
         'scenes': len({case.seed for case in cases}),

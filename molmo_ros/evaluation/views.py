@@ -23,7 +23,7 @@ from molmo_ros.camera.tabletop import (
     truth_of,
 )
 from molmo_ros.camera.tabletop.shapes import mesh_of
-from molmo_ros.evaluation.metrics import lies_in
+from molmo_ros.evaluation.metrics import lies_in, pixel_of
 from molmo_ros.evaluation.surfaces import distance_to_triangles
 from molmo_ros.pointing import ImagePoint, label_for
 from molmo_ros.spatial import CameraModel
@@ -113,16 +113,26 @@ def verdict_of(view: View, query: Query, points: Sequence[ImagePoint]) -> Verdic
 
 
 def true_position(view: View, point: ImagePoint) -> NDArray[np.float64]:
-    """(3,) metres, optical frame: what the ray of that very point meets; NaN where nothing.
+    """(3,) metres, optical frame: the surface that a point shows; NaN where nothing.
 
-    The ray is cast anew: between pixels there is nothing to read off a depth image.
+    It is where the ray of that very point, cast anew, meets what its pixel shows. At a silhouette
+    the ray may pass that by; then the middle of the pixel counts.
     """
+    picture = view.picture
+    column, row = pixel_of(point, picture.camera.width, picture.camera.height)
+    instance, position = _seen_along_ray(view, point.u - 0.5, point.v - 0.5)
+    if instance == picture.instances[row, column]:
+        return position
+    return picture.camera.ray(column, row) * float(picture.depth[row, column])
+
+
+def _seen_along_ray(view: View, u: float, v: float) -> tuple[int, NDArray[np.float64]]:
+    """Which instance the ray through (u, v) meets, pixel centres being integers, and where."""
     camera = view.picture.camera
     K = camera.K.copy()
-    K[:2, 2] -= (point.u - 0.5, point.v - 0.5)
-    one_ray = replace(view.scene, camera=CameraModel(1, 1, K))
-    depth = float(render(one_ray, 1, 1).depth[0, 0])
-    return camera.ray(point.u - 0.5, point.v - 0.5) * depth
+    K[:2, 2] -= (u, v)
+    one_ray = render(replace(view.scene, camera=CameraModel(1, 1, K)), 1, 1)
+    return int(one_ray.instances[0, 0]), camera.ray(u, v) * float(one_ray.depth[0, 0])
 
 
 def distance_to_object(view: View, index: int, position: NDArray[np.float64]) -> float:

@@ -125,6 +125,17 @@ def test_the_true_position_is_the_depth_at_a_pixels_middle_and_goes_on_between(v
     assert distance_to_object(view, 0, here) < 1e-5
 
 
+def test_at_a_silhouette_the_truth_stays_on_what_the_pixel_shows(view):
+    mask = view.truths[0].mask
+    edges = np.argwhere(mask & ~np.roll(mask, 1, axis=1))
+    behind = 0
+    for row, column in edges:
+        for u in (column + 0.01, column + 0.99):
+            position = true_position(view, ImagePoint(u, row + 0.5, ''))
+            behind += distance_to_object(view, 0, position) > 1e-3
+    assert len(edges) > 20 and behind == 0
+
+
 def test_the_distance_to_an_object_is_from_its_nearest_side(view):
     truth = view.truths[0]
     towards_camera = -truth.position / np.linalg.norm(truth.position)
