@@ -118,18 +118,17 @@ def _by(cases: Sequence[Case], key: Callable[[Query], str]) -> dict[str, Any]:
 
 
 def _cost(cases: Sequence[Case]) -> dict[str, Any]:
-    stages = {stage: None for case in cases for stage in case.answer.timings}
-    first = {case.seed: case for case in reversed(cases)}.values()
+    # The engine may remember a picture: only the first question about it pays for all stages.
+    first = list({case.seed: case for case in reversed(cases)}.values())
     later = [case for case in cases if case not in first]
+    stages = {stage: None for case in first for stage in case.answer.timings}
     return {
         'median_passes': median([case.answer.passes for case in cases]),
-        'median_s': median([case.seconds for case in cases]),
         'p95_s': percentile([case.seconds for case in cases], 95),
-        # The engine may remember a picture that it has seen.
-        'median_s_new_picture': median([case.seconds for case in first]),
         'median_s_same_picture': median([case.seconds for case in later]),
-        'median_s_by_stage': {
-            stage: median([case.answer.timings.get(stage, 0.0) for case in cases])
+        'median_s_new_picture': median([case.seconds for case in first]),
+        'median_s_new_picture_by_stage': {
+            stage: median([case.answer.timings.get(stage, 0.0) for case in first])
             for stage in stages
         },
     }

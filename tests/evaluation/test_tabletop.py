@@ -63,7 +63,7 @@ def test_one_that_knows_scores_full_marks():
     assert report['position_of_hits']['median_error_m'] < 0.001
     assert report['position_of_hits']['median_distance_to_object_m'] < 0.001
     assert report['cost']['median_passes'] == 3
-    assert report['cost']['median_s_by_stage'] == {'decode': 0.5}
+    assert report['cost']['median_s_new_picture_by_stage'] == {'decode': 0.5}
     assert report['wrong'] == []
 
 
