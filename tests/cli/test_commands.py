@@ -111,10 +111,10 @@ def test_without_depth_the_points_stay_in_the_image(files, view, capsys):
     assert 'NO_CAMERA_INFO' in printed and 'count 1' in printed
 
 
-def test_measuring_gives_figures_and_how_sure_they_are():
-    result = command('eval', 'tabletop', '--seeds', f'{SEED}:{SEED + 9}', '--limit', '4', '--json')
-    assert result.returncode == 0, result.stderr
-    report = json.loads(result.stdout)
+def test_measuring_gives_figures_and_how_sure_they_are(capsys):
+    seeds = f'{SEED}:{SEED + 9}'
+    assert main(['eval', 'tabletop', '--seeds', seeds, '--limit', '4', '--json']) == 0
+    report = json.loads(capsys.readouterr().out)
     hits, absence = report['hits'], report['absence']
     assert hits['n'] + absence['n'] == 4
     low, high = hits['interval_95']

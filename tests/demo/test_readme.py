@@ -13,7 +13,7 @@ import pytest
 import yaml
 from molmo_ros.srv import PointQuery
 
-from molmo_ros.cli import COMMANDS
+from molmo_ros.cli import COMMANDS, main
 from molmo_ros.commands.processes import NodeProcesses, free_domain
 
 ROOT = Path(__file__).parents[2]
@@ -63,17 +63,11 @@ def test_commands_exist(command):
 @pytest.mark.parametrize(
     'command', [c for c in commands('molmo-ros') if not downloads(c)], ids=named
 )
-def test_commands_run_as_they_are_written(command, demonstration):
-    name, arguments = command[1], command[2:]
-    short = ['--limit', '2'] if name == 'eval' else []
+def test_commands_run_as_they_are_written(command, demonstration, monkeypatch):
     folder, _ = demonstration
-    result = subprocess.run(
-        [sys.executable, '-m', 'molmo_ros.cli', name, *arguments, *short],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
+    monkeypatch.chdir(folder)
+    short = ['--limit', '2'] if command[1] == 'eval' else []
+    assert main([*command[1:], *short]) == 0
 
 
 @pytest.mark.parametrize('code', blocks('python'))
