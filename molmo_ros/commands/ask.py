@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_ros.commands import UserError
-from molmo_ros.commands.engines import add_engine_arguments, opened_engine
+from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.commands.files import read_camera, read_color, read_depth, write_color
 from molmo_ros.commands.output import as_json, seconds, xyz
 from molmo_ros.engine import Answer, Question
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--out', type=Path, metavar='PNG', help='write the image with the points')
     parser.add_argument('--json', action='store_true', help='print the answer as JSON')
-    add_engine_arguments(parser)
+    add_local_engine_arguments(parser)
     return parser
 
 

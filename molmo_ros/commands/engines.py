@@ -17,8 +17,8 @@ from molmo_ros.engine import Engine, EngineError, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint, --device, --dtype, --max-crops."""
+def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """--checkpoint, --device, --dtype, --max-crops, which the node knows as well."""
     group = parser.add_argument_group('model')
     group.add_argument(
         '--checkpoint',
@@ -32,6 +32,17 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         '--max-crops', type=int, metavar='N', help='fewer crops are faster and coarser'
+    )
+    return group
+
+
+def add_local_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of `opened_engine`: --quantize as well."""
+    add_engine_arguments(parser).add_argument(
+        '--quantize',
+        default='none',
+        choices=('none', 'int8', 'int4'),
+        help='less memory for the text model, at some loss',
     )
 
 
@@ -73,5 +84,6 @@ def _load(arguments: argparse.Namespace) -> Engine:
             device=arguments.device,
             dtype=arguments.dtype,
             max_crops=arguments.max_crops,
+            quantize=arguments.quantize,
             on_progress=told,
         )

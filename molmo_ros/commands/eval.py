@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from molmo_ros.commands import UserError
-from molmo_ros.commands.engines import add_engine_arguments, checkpoint_of, opened_engine
+from molmo_ros.commands.engines import add_local_engine_arguments, checkpoint_of, opened_engine
 from molmo_ros.commands.output import as_json, millimetres, seconds
 from molmo_ros.engine import Engine
 from molmo_ros.evaluation.tabletop import Case, evaluate, summary
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--limit', type=int, metavar='N', help='stop after N questions')
     parser.add_argument('--json', action='store_true', help='print all figures as JSON')
-    add_engine_arguments(parser)
+    add_local_engine_arguments(parser)
     return parser
 
 
