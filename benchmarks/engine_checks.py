@@ -4,12 +4,13 @@
 
     python -m benchmarks.engine_checks identity [--questions 1000] [--checkpoint models/tabletop]
     python -m benchmarks.engine_checks memory [--questions 10000]
-    python -m benchmarks.engine_checks calibration [--scenes 250] [--checkpoint models/tabletop]
+    python -m benchmarks.engine_checks calibration [--scenes 250] [--svg FILE]
 
 identity: questions about rendered scenes, some together, some twice, half of them about something
 that is not there; every answer's tokens beside those of plain greedy decoding through transformers'
 classes. memory: a tiny random model on frames that all differ. calibration: the confidence of
-points beside how often they are on the object asked for, and their spread beside how far they are.
+points beside how often they are within 5 % of the image of where to point, in x and in y, and how
+often they are on the object; their spread beside how far off they are; --svg draws it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from benchmarks.random_molmo import (
 )
 from molmo_ros.camera.tabletop import EASY, Truth, make_scene, render, truth_of
 from molmo_ros.engine import Question
+from molmo_ros.engine.confidence import NEAR
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.greedy import greedy_tokens
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
@@ -137,7 +139,7 @@ def memory(questions: int) -> None:
             print(f'{asked:9d} {engine.held_bytes:27d} {resident:18.1f}', flush=True)
 
 
-def calibration(checkpoint: Path, count: int) -> None:
+def calibration(checkpoint: Path, count: int, svg: Path | None) -> None:
     engine = LocalEngine(load_molmo(checkpoint))
     rows = []
     for image, truths in scenes(count):
@@ -149,28 +151,59 @@ def calibration(checkpoint: Path, count: int) -> None:
         for truth, answer in zip(alone, answers, strict=True):
             for point in answer.points:
                 x, y = min(int(point.u), SIZE[0] - 1), min(int(point.v), SIZE[1] - 1)
-                off = np.hypot(point.u - truth.target[0] - 0.5, point.v - truth.target[1] - 0.5)
-                rows.append((point.confidence, point.spread, float(truth.mask[y, x]), off))
-    confidence, spread, hit, off = np.array(rows).T
+                right, down = np.array([point.u, point.v]) - truth.target - 0.5
+                near = max(abs(right) / SIZE[0], abs(down) / SIZE[1]) <= NEAR / 100
+                off = np.hypot(right, down)
+                rows.append((point.confidence, point.spread, near, truth.mask[y, x], off))
+    confidence, spread, near, hit, off = np.array(rows, dtype=np.float64).T
+    print(f'{len(rows)} points')
+    print('confidence    points  mean  near  on the object')
     print(
-        f'{len(rows)} points; on the object: {hit.mean():.3f}; confidence: {confidence.mean():.3f}'
+        f'all        {len(rows):9d}  {confidence.mean():.2f}  {near.mean():.2f}  {hit.mean():.2f}'
     )
-    print('confidence    points  mean  on the object')
     bins = np.minimum((confidence * 10).astype(int), 9)
+    shares = []
     for index in np.unique(bins):
         chosen = bins == index
-        share, hits = confidence[chosen].mean(), hit[chosen].mean()
-        print(
-            f'{index / 10:.1f} to {index / 10 + 0.1:.1f} {chosen.sum():9d}  {share:.2f}  {hits:.2f}'
-        )
-    errors = [abs(confidence[bins == i].mean() - hit[bins == i].mean()) for i in bins]
-    print(f'expected calibration error {np.mean(errors):.3f}')
+        share = confidence[chosen].mean(), near[chosen].mean(), hit[chosen].mean()
+        shares.append((*share, int(chosen.sum())))
+        cells = '  '.join(f'{value:.2f}' for value in share)
+        print(f'{index / 10:.1f} to {index / 10 + 0.1:.1f} {chosen.sum():9d}  {cells}')
+    for name, column in (('near', 1), ('on the object', 2)):
+        error = sum(share[-1] * abs(share[0] - share[column]) for share in shares) / len(rows)
+        print(f'expected calibration error, {name}: {error:.3f}')
+    if svg is not None:
+        svg.write_text(reliability_diagram(shares))
     print('spread [px]   points  rms distance from the target [px]')
     for low, high in ((0, 5), (5, 10), (10, 20), (20, 40), (40, 80), (80, 400)):
         chosen = (low <= spread) & (spread < high)
         if chosen.any():
             rms = np.sqrt((off[chosen] ** 2).mean())
             print(f'{low:3d} to {high:3d} {chosen.sum():10d}  {rms:.1f}')
+
+
+def reliability_diagram(shares: list[tuple[float, float, float, int]]) -> str:
+    """An SVG of (mean confidence, share near, share on the object, points) a bin."""
+    marks = []
+    for confidence, near, hit, points in shares:
+        x, radius = 40 + 300 * confidence, 2 + points**0.5 / 3
+        marks.append(f'<circle cx="{x:.1f}" cy="{320 - 300 * near:.1f}" r="{radius:.1f}" />')
+        marks.append(
+            f'<circle cx="{x:.1f}" cy="{320 - 300 * hit:.1f}" r="{radius:.1f}" '
+            'fill="none" stroke="#1f5fa8" />'
+        )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 360 360" '
+        'font-family="sans-serif" font-size="12" fill="#1f5fa8">'
+        '<rect width="360" height="360" fill="white" />'
+        '<path d="M40 20V320H340" fill="none" stroke="black" />'
+        '<path d="M40 320L340 20" stroke="#999" stroke-dasharray="4" />'
+        + ''.join(marks)
+        + '<g fill="black"><text x="190" y="350" text-anchor="middle">confidence, 0 to 1</text>'
+        '<text x="190" y="14" text-anchor="middle">filled: near the target; open: on it</text>'
+        '<text x="20" y="170" text-anchor="middle" transform="rotate(-90 20 170)">share</text>'
+        '</g></svg>\n'
+    )
 
 
 def main() -> None:
@@ -180,6 +213,7 @@ def main() -> None:
     parser.add_argument('--checkpoint', type=Path, default=Path('models/tabletop'))
     parser.add_argument('--questions', type=int)
     parser.add_argument('--scenes', type=int, default=250)
+    parser.add_argument('--svg', type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     if arguments.check == 'identity':
@@ -187,7 +221,7 @@ def main() -> None:
     elif arguments.check == 'memory':
         memory(arguments.questions or 10_000)
     else:
-        calibration(arguments.checkpoint, arguments.scenes)
+        calibration(arguments.checkpoint, arguments.scenes, arguments.svg)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,8 @@
 
 Digit by digit the model gives every other digit a probability too: a 6 of 0.8 before a 5 of 0.2
 says that a fifth of its belief lies ten percent of the image to the left. What would have followed
-another digit is not known; it is taken as spread evenly over the numbers that begin so.
+another digit is not known: it is taken as spread evenly over the numbers that begin so, and where
+they are next to those that begin as the point's does, as falling off from there.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class _Belief:
 
 
 Span = tuple[int, int]
+Interval = tuple[float, float]
 
 
 def number_tokens(vocabulary: Mapping[str, int]) -> tuple[list[int], list[str]]:
@@ -106,22 +108,44 @@ def _belief(writer: Writer, span: Span, numbers: Sequence[str], style: Style) ->
     text = writer.text[slice(*span)]
     chosen, whole = _value(text, style)
     near, variance, reached = 0.0, 0.0, 1.0
+    ends = [*writer.starts[1:], len(writer.text)]
     for index in _tokens(writer, span):
         prediction = writer.predictions[index]
         before = writer.text[span[0] : writer.starts[index]]
-        taken = text[len(before) :]
+        taken = writer.text[writer.starts[index] : min(ends[index], span[1])]
+        own = _bounds(before + taken, whole, style)
         for other in (prediction.numbers > 1e-4).nonzero()[0].tolist():
             bounds = _bounds(before + numbers[other], whole, style)
             # A token that begins as the written number goes on is the one that was taken.
-            if bounds is None or taken.startswith(numbers[other]):
+            if bounds is None or text[len(before) :].startswith(numbers[other]):
                 continue
-            low, high = bounds
             share = reached * float(prediction.numbers[other])
-            inside = min(high, chosen + NEAR) - max(low, chosen - NEAR)
-            near += share * max(inside, 0.0) / (high - low)
-            variance += share * (((low + high) / 2 - chosen) ** 2 + (high - low) ** 2 / 12)
+            inside, square = _elsewhere(
+                chosen, bounds, beside=own is not None and _touch(own, bounds)
+            )
+            near += share * inside
+            variance += share * square
         reached *= prediction.probability
     return _Belief(near + reached, variance)
+
+
+def _elsewhere(chosen: float, bounds: Interval, beside: bool) -> tuple[float, float]:
+    """Belief in an interval: its share within NEAR of `chosen`, and the mean square distance.
+
+    Beside the digit that was taken it is the slope of the same hill, falling to nothing at the far
+    end; elsewhere it is even.
+    """
+    low, high = bounds
+    width = high - low
+    edge = low - chosen if low >= chosen else chosen - high
+    reach = min(max((NEAR - edge) / width, 0.0), 1.0)
+    if beside:
+        return 1 - (1 - reach) ** 2, edge**2 + 2 * edge * width / 3 + width**2 / 6
+    return reach, edge**2 + edge * width + width**2 / 3
+
+
+def _touch(a: Interval, b: Interval) -> bool:
+    return abs(a[0] - b[1]) < 1e-6 or abs(a[1] - b[0]) < 1e-6
 
 
 def _value(text: str, style: Style) -> tuple[float, int]:
@@ -131,7 +155,7 @@ def _value(text: str, style: Style) -> tuple[float, int]:
     return float(text), min(len(text.partition('.')[0]), 2)
 
 
-def _bounds(begun: str, whole: int, style: Style) -> tuple[float, float] | None:
+def _bounds(begun: str, whole: int, style: Style) -> Interval | None:
     """Between which percents a number lies that begins so; None if no number does."""
     head, point, decimals = begun.partition('.')
     if not head.isdigit() or (decimals and not decimals.isdigit()):

@@ -64,7 +64,7 @@ def test_doubt_about_the_first_digit_is_doubt_about_the_point():
 
 def test_a_neighbouring_ten_counts_as_far_as_it_is_near():
     (point,) = measure(TEXT, {X: {'6': 0.5, '5': 0.5}})
-    assert point.confidence == pytest.approx(0.5 + 0.5 * 0.35)
+    assert point.confidence == pytest.approx(0.5 + 0.5 * (1 - 0.65**2))
 
 
 def test_doubt_whether_there_is_anything_is_doubt_about_the_point():
