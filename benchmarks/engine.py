@@ -8,10 +8,12 @@
     python -m benchmarks.engine --model FOLDER               any checkpoint
 
 Models without a folder have random weights, tilted towards writing one point. Every case is run
---repeats times, in turn with the others; times are medians in milliseconds. FLOPs and bytes are
-computed from shapes; the floor is what they take at the rates this device reached just before, on
-one large matrix product and one long read. `generate` is transformers' own on the same weights,
-with a growing cache and 27 tokens, as the release runs it.
+--repeats times, in turn with the others; times are medians in milliseconds: elapsed on a GPU,
+of the processor on a CPU, where other programs would be in them else (stages are elapsed
+always). FLOPs and bytes are computed from shapes; the floor is what they take at the rates this
+device reached just before, on one large matrix product and one long read. `generate` is
+transformers' own on the same weights, with a growing cache and 27 tokens, as the release runs
+it.
 """
 
 from __future__ import annotations
@@ -111,6 +113,7 @@ class Bench:
         self.engine = LocalEngine(loaded)
         self.generator = _causal_model(loaded.model)
         self._asked = 0
+        self._clock = clock_of(loaded.model)
 
     def image(self, width: int, height: int) -> NDArray[np.uint8]:
         """Another one at each call."""
@@ -135,22 +138,22 @@ class Bench:
             image[0, 0, 0] ^= 1
         if not case.cold:
             self.engine.answer(image, self.questions(1)[0])
-        begin = time.perf_counter()
+        begin = self._clock()
         answers = self.engine.answer_many(image, questions)
-        return answers, time.perf_counter() - begin
+        return answers, self._clock() - begin
 
     @torch.inference_mode()
     def generate(self, size: tuple[int, int]) -> tuple[float, float]:
         """Seconds in all, and of those in `generate`."""
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
         image, question = self.image(*size), self.questions(1)[0]
-        begin = time.perf_counter()
+        begin = self._clock()
         inputs = preprocess(image, self.loaded.preprocessor, tokenizer.image, model.device)
         suffix = tokenizer.encode_question(prompt_for(question.query, Mode.POINT))
         prompt = model.embed(torch.tensor(suffix, device=model.device))
         embeds = torch.cat([model.embed_image(inputs, tokenizer.eos), prompt], dim=1)
         _synchronise(model)
-        middle = time.perf_counter()
+        middle = self._clock()
         self.generator.generate(
             inputs_embeds=embeds,
             attention_mask=torch.ones(embeds.shape[:2], dtype=torch.long, device=model.device),
@@ -160,7 +163,7 @@ class Bench:
             pad_token_id=tokenizer.eos,
         )
         _synchronise(model)
-        end = time.perf_counter()
+        end = self._clock()
         return end - begin, end - middle
 
 
@@ -269,6 +272,7 @@ def _bytes(module: nn.Module) -> int:
 @torch.inference_mode()
 def measure_rates(model: Molmo) -> Rates:
     """What the device reaches, in the model's dtype."""
+    clock = clock_of(model)
     cuda = model.device.type == 'cuda'
     side, count = (8192, 1 << 29) if cuda else (1024, 1 << 25)
     a = torch.randn(side, side, device=model.device, dtype=model.dtype)
@@ -277,10 +281,10 @@ def measure_rates(model: Molmo) -> Rates:
     def best(function: Callable[[], object]) -> float:
         times = []
         for _ in range(6):
-            begin = time.perf_counter()
+            begin = clock()
             function()
             _synchronise(model)
-            times.append(time.perf_counter() - begin)
+            times.append(clock() - begin)
         return min(times)
 
     return Rates(2 * side**3 / best(lambda: a @ a), x.nbytes / best(x.sum))
@@ -293,6 +297,11 @@ def _warm(bench: Bench, size: tuple[int, int]) -> None:
         for case in CASES:
             bench.run(case, size)
         bench.generate(size)
+
+
+def clock_of(model: Molmo) -> Callable[[], float]:
+    """Seconds elapsed on a GPU, of this process's processor time on a CPU."""
+    return time.perf_counter if model.device.type == 'cuda' else time.process_time
 
 
 def _synchronise(model: Molmo) -> None:

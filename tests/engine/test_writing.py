@@ -1,0 +1,85 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Drafts are verified token by token: they save passes and change nothing, in either language."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molmo_ros.engine import Question
+from molmo_ros.engine.writing import Prediction, Writer
+from molmo_ros.pointing import Mode, Style, format_count, format_points
+
+EOS = 0
+TENTHS = st.integers(0, 1000).map(lambda tenths: tenths / 10)
+POINTS = st.lists(st.tuples(TENTHS, TENTHS), max_size=5, unique=True)
+
+
+class Letters:
+    """A tokenizer of single characters."""
+
+    def encode(self, text):
+        return [ord(letter) for letter in text]
+
+    def decode(self, ids):
+        return ''.join(map(chr, ids))
+
+
+def write(answer, question, style, remembered=(), limit=1000):
+    """Let a model that would write `answer`, whatever is drafted, write it; count the passes."""
+    told = [*Letters().encode(answer), EOS]
+    writer = Writer(Letters(), question, limit, [EOS], remembered, style)
+    passes = 0
+    while not writer.done:
+        drafted = writer.draft()
+        begin = len(writer.ids)
+        choices = [  # after a drafted token that is wrong, anything
+            told[begin + i] if drafted[:i] == told[begin : begin + i] else 7
+            for i in range(len(drafted) + 1)
+        ]
+        nothing = np.zeros(0, np.float32)
+        stood = writer.accept(drafted, [Prediction(token, 1.0, nothing) for token in choices])
+        assert drafted[:stood] == told[begin : begin + stood]
+        passes += 1
+    return writer, passes
+
+
+@given(POINTS, st.sampled_from([format_points, format_count]), st.sampled_from(Style))
+def test_the_answer_is_what_the_model_would_have_written(points, form, style):
+    answer = form(points, 'red mug', style)
+    writer, passes = write(answer, Question('red mug'), style)
+    assert writer.answer == answer
+    assert answer.startswith(writer.text)
+    assert passes <= 8 * max(len(points), 1) + 3
+
+
+@pytest.mark.parametrize('style', Style)
+def test_one_point_takes_at_most_eight_passes(style):
+    answer = format_points([(61.5, 40.4)], 'red mug', style)
+    _, passes = write(answer, Question('the red mug'), style)
+    assert passes <= 8
+
+
+@given(st.text(st.characters(codec='ascii', exclude_characters='\0'), max_size=60), POINTS)
+def test_whatever_else_a_model_writes_is_written(words, points):
+    answer = words + format_points(points, 'mug')
+    writer, _ = write(answer, Question('mug', Mode.ASK), Style.MOLMO)
+    assert writer.text == answer
+
+
+@given(POINTS, POINTS)
+def test_an_old_answer_as_the_draft_changes_nothing(before, after):
+    old, new = format_points(before, 'mug'), format_points(after, 'mug')
+    remembered = write(old, Question('mug'), Style.MOLMO)[0].ids
+    writer, passes = write(new, Question('mug'), Style.MOLMO, remembered)
+    assert writer.answer == new
+    assert passes == 1 or old != new
+
+
+@given(st.integers(0, 60))
+def test_no_answer_is_longer_than_its_limit(limit):
+    answer = format_points([(10, 20), (30, 40)], 'mug')
+    question = Question('mug', Mode.ASK)
+    writer, _ = write(answer, question, Style.MOLMO, remembered=[ord('x')], limit=limit)
+    assert writer.text == answer[:limit]
