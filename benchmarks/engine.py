@@ -43,7 +43,7 @@ from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.loading import LoadedMolmo, choose_device, choose_dtype, load_molmo
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import ImageTokens, PreprocessorConfig, preprocess
-from molmo_ros.model.quantization import quantize_layer
+from molmo_ros.model.quantization import quantize_weight
 from molmo_ros.model.tokenizer import Tokenizer
 from molmo_ros.pointing import Mode, prompt_for
 
@@ -328,8 +328,8 @@ def load(name: str, device: str, dtype: str, quantize: str) -> LoadedMolmo:
     backend = tiny_tokenizer()
     tilt(model, backend, [ONE_POINT])
     if quantize != 'none':
-        for layer in model.text.layers:
-            quantize_layer(layer, quantize)
+        for name in [name for name, _ in model.text.layers.named_parameters()]:
+            quantize_weight(model.text.layers, name, quantize)
     ids = backend.convert_tokens_to_ids(list(IMAGE_TOKENS[:4]))
     tokenizer = Tokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
     return LoadedMolmo(model, tokenizer, PreprocessorConfig())

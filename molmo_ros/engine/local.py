@@ -146,7 +146,8 @@ class _Run:
     ) -> tuple[Answer, ...]:
         suffixes = [self._state.tokenizer.encode_question(prompt) for prompt in prompts]
         continue_or_stop(self._should_stop)
-        key = frame_key(image)
+        with self._stage('preprocess'):
+            key = frame_key(image)
         embeds, image_tokens = self._image(image, key, max(map(len, suffixes)))
         writers = [
             self._writer(question, image_tokens + len(suffix))
