@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import TypeVar
 
 import rclpy
@@ -61,20 +60,11 @@ def run_node(
 ) -> int:
     """Run a node until SIGINT or SIGTERM; returns the exit status.
 
-    Signals are taken here rather than by rclpy, so that the context outlives the node and whoever
-    waits for a response still gets one. close: ends the node's own work; False if some of it
-    cannot be waited for.
+    close: ends the node's own work within seconds; False if some of it cannot be waited for.
     """
+    wait_for_signal = _signals()
+    # Without rclpy's handlers the context outlives the node, and whoever waits gets a response.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
     try:
         node = make_node()
     except Exception as error:
@@ -84,7 +74,7 @@ def run_node(
     executor = make_executor(node)
     executor.add_node(node)
     spinner = Spinner(executor)
-    stop.wait()
+    wait_for_signal()
     finished = close(node)
     # The results of an action leave in callbacks of their own.
     time.sleep(_LAST_CALLBACKS_S)
@@ -97,3 +87,16 @@ def run_node(
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _signals() -> Callable[[], object]:
+    """Take over SIGINT and SIGTERM; returns what waits for the first. Any further are ignored.
+
+    A pipe rather than an Event, which deadlocks when one handler interrupts another in set().
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    return lambda: os.read(reading, 1)

@@ -75,8 +75,8 @@ def loader(options):
 
 
 def run_several(nodes_arguments):
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     nodes = [
         PointQueryNode(loader(options), cli_args=['--ros-args', *arguments])
         for options, arguments in nodes_arguments

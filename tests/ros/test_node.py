@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node at its start, and where streams are late, missing, or not what they should be."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -179,12 +180,14 @@ def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):
     camera.close()
 
 
-def test_whoever_waits_at_shutdown_is_answered(node, wall_camera):
+def test_whoever_waits_at_shutdown_is_answered_however_often_it_is_told(node, wall_camera):
     with PointQueryClient('ending') as client, wall_camera('ending'):
-        with node('-r', '__ns:=/ending'):
+        with node('-r', '__ns:=/ending') as process:
             assert client.wait_until_ready(120)
             ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
             asked = start_running(client, 'slow 30')
+            # Another follows at the end of the block, as from a terminal and a launcher at once.
+            process.send_signal(signal.SIGTERM)
         assert asked.result(30).status is Status.CANCELED
 
 
