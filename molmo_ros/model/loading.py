@@ -6,16 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
-from molmo_ros.model.memory import check_fits
+from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
-from molmo_ros.model.quantization import check_available, quantize_layer
+from molmo_ros.model.quantization import check_available, quantize_weight
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from molmo_ros.model.weights import load_weights, weight_files
 
@@ -84,8 +83,13 @@ def load_model(
     with torch.device('meta'):
         model = Molmo(config).to(chosen)
     check_fits(model, target, chosen, quantize)
-    on_layer = None if quantize == 'none' else partial(quantize_layer, quantize=quantize)
-    load_weights(model, config, folder, target, on_progress, on_layer)
+
+    def on_filled(name: str) -> None:
+        if quantize != 'none' and name.startswith('text.layers.'):
+            quantize_weight(model, name, quantize)
+            return_freed()
+
+    load_weights(model, config, folder, target, on_progress, on_filled)
     # The rotary tables are no parameters: they are computed.
     with torch.device(target):
         model.text.rotary_emb = type(model.text.rotary_emb)(model.text.config)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import torch
@@ -64,6 +65,13 @@ def _container_limits() -> list[int]:
     except (OSError, KeyError, ValueError):
         return []
     return [] if limit == 'max' else [max(int(limit) - used + cached, 0)]
+
+
+def return_freed() -> None:
+    """Give the system back what was freed: glibc keeps blocks of some megabytes for later."""
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)
 
 
 def check_fits(model: nn.Module, device: torch.device, dtype: torch.dtype, quantize: str) -> None:

@@ -15,7 +15,7 @@ from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.loading import choose_device, choose_dtype
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
-from molmo_ros.model.quantization import check_available, quantize_layer
+from molmo_ros.model.quantization import check_available, quantize_weight
 from molmo_ros.model.weights import weight_files
 
 _IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<low_res_im_start>')
@@ -99,7 +99,9 @@ def load_molmo2(
     _check_keys(folder, found)
     if quantize != 'none':
         for layer in model.model.language_model.layers:
-            quantize_layer(layer.to(target), quantize)
+            layer.to(target)
+            for name in [name for name, _ in layer.named_parameters()]:
+                quantize_weight(layer, name, quantize)
             return_freed()
     model.to(target).eval().requires_grad_(False)
     return LoadedMolmo2(model, tokenizer, preprocessor)

@@ -33,14 +33,18 @@ def check_available(quantize: str) -> None:
         )
 
 
-def quantize_layer(layer: nn.Module, quantize: str) -> None:
-    """Replace every linear layer in a layer of the decoder, experts included."""
-    for module in list(layer.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(module, name, _quantized(child, quantize))
-            elif name == 'experts':
-                setattr(module, name, QuantizedExperts(child, quantize))
+def quantize_weight(model: nn.Module, name: str, quantize: str) -> None:
+    """Replace the linear layer, or the experts, that a complete parameter belongs to.
+
+    Other parameters are left as they are. A bias may still be to come.
+    """
+    owner, _, leaf = name.rpartition('.')
+    parent, _, child = owner.rpartition('.')
+    module = model.get_submodule(owner)
+    if isinstance(module, nn.Linear) and leaf == 'weight':
+        setattr(model.get_submodule(parent), child, _quantized(module, quantize))
+    elif child == 'experts' and leaf == 'down_proj':  # the last of an expert's that is read
+        setattr(model.get_submodule(parent), child, QuantizedExperts(module, quantize))
 
 
 class Int8Linear(nn.Module):
@@ -101,9 +105,10 @@ def _int4(linear: nn.Linear) -> nn.Module:
         device='meta',
     )
     packed.weight = Params4bit(weight, requires_grad=False, quant_type='nf4')
-    packed.bias = linear.bias
     # Moving quantises, to the same device too.
-    return packed.to(weight.device)
+    packed.to(weight.device)
+    packed.bias = linear.bias
+    return packed
 
 
 def _linear(weight: Tensor) -> nn.Linear:

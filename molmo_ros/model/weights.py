@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Safetensors into a model, one tensor at a time.
+"""Safetensors into a model, piece by piece.
 
 Only safetensors: a pickle runs code when it is read. Tensors are read with `pread`, because the
 pages of a mapped file count as the process's memory for as long as the file is open.
@@ -9,19 +9,20 @@ pages of a mapped file count as the process's memory for as long as the file is 
 from __future__ import annotations
 
 import json
-import re
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from molmo_ros.model.checkpoint import OTHER_SPELLINGS, KeyMap, Piece, key_map, unused_keys
+from molmo_ros.model.checkpoint import OTHER_SPELLINGS, Piece, key_map, unused_keys
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
 
 _PICKLES = ('*.bin', '*.pt', '*.pth', '*.ckpt')
-_LAYER = re.compile(r'text\.layers\.\d+')
+_CHUNK_BYTES = 32 << 20
 
 
 def load_weights(
@@ -30,26 +31,29 @@ def load_weights(
     folder: Path,
     device: torch.device | str = 'cpu',
     on_progress: Callable[[float], None] | None = None,
-    on_layer: Callable[[nn.Module], None] | None = None,
+    on_filled: Callable[[str], None] | None = None,
 ) -> None:
     """Fill `model` from the safetensors in `folder`, casting to its dtype.
 
-    A parameter on the meta device gets its memory, on `device`, when its first rows arrive, so the
-    peak is the weights and one stored tensor. `on_layer` is called with each layer of the decoder
-    when it is complete, `on_progress` with the share done, 0..1.
+    A parameter on the meta device gets its memory, on `device`, when its first rows arrive, and
+    stored tensors are read in chunks, so the peak is little more than the weights. `on_filled` is
+    called with the name of each parameter that is complete, `on_progress` with the share done,
+    0..1.
 
     Raises UnsupportedCheckpoint naming keys that are missing, unexpected or of a wrong shape.
     """
     expected = key_map(config)
     stored = _stored_tensors(weight_files(folder))
     _check_keys(set(expected), set(stored), unused_keys(config), folder)
-    remaining = _keys_per_layer(expected)
+    missing = Counter(piece.name for pieces in expected.values() for piece in pieces)
     for done, (key, pieces) in enumerate(expected.items(), 1):
-        _place(key, _read(*stored[key]), pieces, model, device)
-        if layer := _LAYER.match(pieces[0].name):
-            remaining[layer[0]] -= 1
-            if not remaining[layer[0]] and on_layer is not None:
-                on_layer(model.get_submodule(layer[0]))
+        file, name = stored[key]
+        with safe_open(file, 'pt', backend='pread') as tensors:
+            _place(key, tensors.get_slice(name), pieces, model, device)
+        for piece in pieces:
+            missing[piece.name] -= 1
+            if not missing[piece.name] and on_filled is not None:
+                on_filled(piece.name)
         if on_progress is not None:
             on_progress(done / len(expected))
 
@@ -92,17 +96,6 @@ def _stored_tensors(files: Collection[Path]) -> dict[str, tuple[Path, str]]:
     return places
 
 
-def _read(file: Path, key: str) -> Tensor:
-    with safe_open(file, 'pt', backend='pread') as stored:
-        return stored.get_tensor(key)
-
-
-def _keys_per_layer(expected: KeyMap) -> dict[str, int]:
-    layers = [_LAYER.match(pieces[0].name) for pieces in expected.values()]
-    names = [layer[0] for layer in layers if layer]
-    return {name: names.count(name) for name in set(names)}
-
-
 def _check_keys(
     expected: set[str], stored: set[str], unused: tuple[str, ...], folder: Path
 ) -> None:
@@ -122,23 +115,28 @@ def _some(names: list[str], limit: int = 8) -> str:
     return ', '.join(names[:limit]) + more
 
 
-@torch.no_grad()
 def _place(
     key: str,
-    tensor: Tensor,
+    stored: Any,
     pieces: tuple[Piece, ...],
     model: nn.Module,
     device: torch.device | str,
 ) -> None:
+    """Copy a stored tensor, of which slices can be read, into the parameters it fills."""
     targets = [model.get_parameter(piece.name)[piece.index] for piece in pieces]
-    rows = [target.shape[0] for target in targets]
-    shape = (sum(rows), *targets[0].shape[1:])
-    if tensor.shape != shape:
+    shape = (sum(len(target) for target in targets), *targets[0].shape[1:])
+    if tuple(stored.get_shape()) != shape:
         raise UnsupportedCheckpoint(
-            f'{key} has shape {tuple(tensor.shape)}; config.json asks for {shape}'
+            f'{key} has shape {tuple(stored.get_shape())}; config.json asks for {shape}'
         )
-    for piece, part in zip(pieces, tensor.split(rows), strict=True):
-        _materialised(model, piece.name, device)[piece.index].copy_(part)
+    first = 0
+    for piece in pieces:
+        target = _materialised(model, piece.name, device).detach()[piece.index]
+        step = max(_CHUNK_BYTES // (4 * target[0].numel()), 1)
+        for row in range(0, len(target), step):
+            rows = stored[first + row : first + min(row + step, len(target))]
+            target[row : row + step] = rows.to(target.device)
+        first += len(target)
 
 
 def _materialised(model: nn.Module, name: str, device: torch.device | str) -> Tensor:
