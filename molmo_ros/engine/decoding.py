@@ -101,7 +101,7 @@ class Decoder:
         if image is not None:
             output = self._read_image(image, tokens, owners, positions, slots, wanted, len(lines))
         else:
-            output = self._read_step(tokens, owners, positions, slots)[wanted]
+            output = self._read_step(tokens, owners, positions, slots, wanted)
         predictions = told(output)
         counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
         return [predictions[begin:end] for begin, end in pairwise(counts)]
@@ -140,24 +140,26 @@ class Decoder:
         return self._predict(hidden[self._device(count + wanted)]).cpu().numpy()
 
     def _read_step(
-        self, tokens: Ints, owners: Ints, positions: Ints, slots: Ints
+        self, tokens: Ints, owners: Ints, positions: Ints, slots: Ints, wanted: Ints
     ) -> NDArray[np.float32]:
-        count = len(tokens)
+        count, asked = len(tokens), len(wanted)
         fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
         if fill:
             tokens, positions, slots = (np.pad(x, (0, fill)) for x in (tokens, positions, slots))
             owners = np.pad(owners, (0, fill), constant_values=PADDING)
+        wanted = np.pad(wanted, (0, -asked % self._row_step))
         mask = self._mask(owners, positions)
         self._reserve()
         read = self._step if count <= MAX_REPLAYED_ROWS else self._read_tokens
-        output: Tensor = read(*(self._device(x) for x in (tokens, positions, slots, mask)))
-        return output[:count].cpu().numpy()
+        inputs = (self._device(x) for x in (tokens, positions, slots, mask, wanted))
+        output: Tensor = read(*inputs)
+        return output[:asked].cpu().numpy()
 
     def _read_tokens(
-        self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor
+        self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, wanted: Tensor
     ) -> Tensor:
         embeds = self._model.embed(tokens)[0]
-        return self._predict(self._text.forward(embeds, positions, slots, mask))
+        return self._predict(self._text.forward(embeds, positions, slots, mask)[wanted])
 
     def _predict(self, hidden: Tensor) -> Tensor:
         return choices(self._model.lm_head(hidden), self._numbers)
