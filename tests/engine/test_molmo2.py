@@ -11,6 +11,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
+from molmo_ros.cli import main
 from molmo_ros.engine import (
     EngineError,
     InvalidImage,
@@ -222,3 +223,10 @@ def test_missing_weights_are_named(checkpoint):
     save_file(weights, folder / 'model.safetensors', metadata={'format': 'pt'})
     with pytest.raises(EngineError, match='missing'):
         load_engine(folder, device='cpu')
+
+
+def test_it_can_be_checked(checkpoint, capsys):
+    assert main(['check', str(checkpoint()), '--device', 'cpu', '--json']) == 0
+    report = json.loads(capsys.readouterr().out)
+    names = [finding['name'] for finding in report['findings']]
+    assert names == ['keys', 'dtypes', 'special tokens', 'inference']

@@ -23,11 +23,16 @@ TWO = ('molmo-7b-d-tiny', 'molmoe-1b-tiny')
 RELEASES = ('molmo-72b-tiny', 'molmo-7b-d-tiny', 'molmo-7b-o-tiny', 'molmoe-1b-tiny')
 
 
+def load(name, config=None):
+    folder = GOLDENS / name
+    return load_model(folder, config or read_config(folder), 'cpu', 'float32')
+
+
 def findings(name, config=None, spoil=lambda model: None):
     """What the check finds in a checkpoint, spoiled in one way."""
     folder = GOLDENS / name
     config = config or read_config(folder)
-    model = load_model(folder, config, 'cpu', 'float32')
+    model = load(name, config)
     spoil(model)
     expected = Expected.from_file(folder / 'expected.safetensors')
     return compare(model, read_preprocessor(folder, config), expected, EXACT)
@@ -129,6 +134,8 @@ def test_quantised_decoders_say_nearly_the_same(name, quantize):
     report = check_checkpoint(GOLDENS / name, file, 'cpu', 'float32', quantize)
     assert report.passed, report.findings
     values = {finding.name: finding.values for finding in report.findings}
+    whole = sum(weight.numel() for weight in load(name).parameters())
+    assert report.parameters == whole
     # The vision path is left alone.
     features = values['image features']
     assert features['largest_difference'] < 1e-4 * features['largest_expected']
