@@ -42,8 +42,9 @@ def _label(canvas: NDArray[np.uint8], at: tuple[int, int], text: str, scale: flo
     gap = round(12 * scale)
     x = min(max(at[0] + gap, 0), max(width - w - 2, 0))
     y = min(max(at[1] - gap, h + 2), height - 2)
-    for color, extra in ((_BLACK, 2), (_WHITE, 0)):
-        cv2.putText(canvas, text, (x, y), _FONT, size, color, thickness + extra, cv2.LINE_AA)
+    pad = max(round(3 * scale), 1)
+    cv2.rectangle(canvas, (x - pad, y - h - pad), (x + w + pad, y + pad), _BLACK, cv2.FILLED)
+    cv2.putText(canvas, text, (x, y), _FONT, size, _WHITE, thickness, cv2.LINE_AA)
 
 
 def _ascii(text: str) -> str:
