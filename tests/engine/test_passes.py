@@ -117,3 +117,15 @@ def test_memory_stays_flat_over_changing_frames(checkpoint, images):
         if seed >= 4:
             sizes.add(engine.held_bytes)
     assert len(sizes) == 1
+
+
+@pytest.mark.parametrize(
+    'kind', [{'dtype': 'bfloat16'}, {'quantize': 'int8'}, {'quantize': 'int4'}], ids=str
+)
+@pytest.mark.parametrize('family', ['qwen2', 'olmo2', 'olmoe'])
+def test_other_number_formats_take_the_same_way(checkpoint, images, family, kind):
+    engine = load_engine(checkpoint(family), device='cpu', **kind)
+    answer = engine.answer(images(0), MUG)
+    assert answer.text == ' <point x="61.5" y="61.5" alt="mug">mug</point>'
+    assert answer.passes <= 8
+    assert 0 < answer.points[0].confidence <= 1
