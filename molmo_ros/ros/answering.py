@@ -23,8 +23,10 @@ from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion,
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
+from molmo_ros.ros.picking import NOT_ASKED, Pick, pick
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import (
+    GraspSettings,
     LiftSettings,
     LiftStatus,
     Registration,
@@ -85,11 +87,15 @@ class Capture:
 
 @dataclass(frozen=True)
 class GroundedPoint:
-    """A point in the image and on the surface. approach: (3,) unit vector into the surface."""
+    """A point in the image and on the surface. approach: (3,) unit vector into the surface.
+
+    pick: of the thing that the point is on, if that was asked for.
+    """
 
     image: ImagePoint
     surface: SurfacePoint
     approach: NDArray[np.float64]
+    pick: Pick = NOT_ASKED
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Settings:
-    """transform_timeout: seconds; lift: how points are lifted."""
+    """transform_timeout: seconds; lift: how points are lifted.
+
+    grasp: how the things that they are on are picked; None: nobody wants to know.
+    """
 
     transform_timeout: float = 0.5
     lift: LiftSettings = field(default_factory=LiftSettings)
+    grasp: GraspSettings | None = None
 
 
 Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
@@ -187,6 +197,9 @@ class Answering:
             run.points = _grounded(answer.points, run.capture, run.settings.lift, T, why_not)
             run.on_progress('lift', run.points)
         run.answer = answer
+        if run.settings.grasp is not None and run.points:
+            with run.stage('object'):
+                run.points = tuple(_picked(run, run.capture, T, run.settings.grasp))
         return run.ended(*_outcome(run, answer))
 
     def _require_engine(self) -> None:
@@ -360,6 +373,22 @@ def _in_target(
     along_ray = surface.position / np.linalg.norm(surface.position)
     approach = -surface.normal if np.all(np.isfinite(surface.normal)) else along_ray
     return GroundedPoint(point, transform_surface_point(surface, T), T[:3, :3] @ approach)
+
+
+def _picked(
+    run: _Run, capture: Capture, T: NDArray[np.float64] | None, grasp: GraspSettings
+) -> Iterator[GroundedPoint]:
+    """The points with their picks, one after another for as long as there is time."""
+    for point in run.points:
+        if run.should_stop():
+            raise Refused(Status.CANCELED, 'canceled')
+        if run.remaining() <= 0:
+            found = Pick(reason='the time was up: the waypoint goes by the surface')
+        else:
+            found = pick(
+                point.surface, capture.frame, capture.registration, T, run.settings.lift, grasp
+            )
+        yield replace(point, pick=found)
 
 
 def _outcome(run: _Run, answer: Answer) -> tuple[Status, str]:

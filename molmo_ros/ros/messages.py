@@ -23,7 +23,8 @@ from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import conversions
 from molmo_ros.ros.answering import Capture, GroundedPoint, Refused, Request, Result, Status
 from molmo_ros.ros.frames import stamp_ns
-from molmo_ros.ros.waypoints import waypoints
+from molmo_ros.ros.picking import Pick
+from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
 from molmo_ros.spatial import CameraModel, LiftStatus, depth_warning
 
 
@@ -149,7 +150,7 @@ def _write_point(point: GroundedPoint) -> GroundedPointMessage:
     image, surface = point.image, point.surface
     x, y, z = (float(c) for c in surface.position)
     nx, ny, nz = (float(c) for c in surface.normal)
-    return GroundedPointMessage(
+    message = GroundedPointMessage(
         u=float(image.u),
         v=float(image.v),
         label=_encodable(image.label),
@@ -163,6 +164,26 @@ def _write_point(point: GroundedPoint) -> GroundedPointMessage:
         depth_spread=float(surface.spread),
         bridged=surface.bridged,
     )
+    _write_pick(point.pick, message)
+    return message
+
+
+def _write_pick(pick: Pick, message: GroundedPointMessage) -> None:
+    nowhere = np.full(3, np.nan)
+    centroid = centre = size = nowhere
+    orientation: Iterable[float] = np.full(4, np.nan)
+    if pick.extent is not None:
+        centroid, centre, size = pick.extent.centroid, pick.extent.centre, pick.extent.size
+        orientation = rotation_quaternion(pick.extent.axes.T)
+    message.object_measured = pick.extent is not None
+    message.object_reason = pick.reason
+    message.object_box = pose_message(centre, orientation)
+    message.object_centroid = pose_message(centroid, orientation).position
+    x, y, z = (float(c) for c in size)
+    message.object_size = Vector3(x=x, y=y, z=z)
+    width = pick.pose.width if pick.pose is not None else np.nan
+    message.grasp_width = float(width) if np.isfinite(width) else float('nan')
+    message.graspable = pick.pose is not None and pick.pose.graspable
 
 
 def _encodable(text: str) -> str:

@@ -207,6 +207,12 @@ POINT_QUERY = (
         range=(0.0, 5.0),
     ),
     Parameter(
+        'noise.stereo.correlation',
+        1.0,
+        'Pixels; standard deviation of the blur that makes neighbouring pixels err alike.',
+        range=(0.0, 20.0),
+    ),
+    Parameter(
         'noise.tof.constant',
         0.0015,
         'Metres; standard deviation of time of flight at close range.',
@@ -219,10 +225,42 @@ POINT_QUERY = (
         range=(0.0, 1.0),
     ),
     Parameter(
+        'noise.tof.correlation',
+        0.5,
+        'Pixels; standard deviation of the blur that makes neighbouring pixels err alike.',
+        range=(0.0, 20.0),
+    ),
+    Parameter(
+        'waypoint_from',
+        'surface',
+        'What waypoints go by: the surface at the point, or the object that the point is on, which '
+        'is measured in the depth image for every point then (some 0.1 s each).',
+        choices=('surface', 'object'),
+    ),
+    Parameter(
         'waypoint_standoff',
         0.0,
         'Metres that a waypoint keeps back from the surface along its approach; 0: on it.',
         range=(0.0, 2.0),
+    ),
+    Parameter(
+        'grasp.approach',
+        'above',
+        'With waypoints of objects: against the normal of the plane that the object stands on '
+        '(above), or against that of the surface at the point (normal).',
+        choices=('above', 'normal'),
+    ),
+    Parameter(
+        'grasp.opening',
+        0.085,
+        'Metres between the open fingers of the gripper.',
+        range=(0.001, 1.0),
+    ),
+    Parameter(
+        'grasp.finger',
+        0.02,
+        'Metres; how wide a finger of the gripper is.',
+        range=(0.001, 0.2),
     ),
     Parameter(
         'marker_diameter',

@@ -55,7 +55,7 @@ from molmo_ros.ros.running import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
 from molmo_ros.ros.waypoints import waypoints
-from molmo_ros.spatial import LiftSettings, StereoNoise, TofNoise
+from molmo_ros.spatial import Approach, GraspSettings, LiftSettings, StereoNoise, TofNoise
 from molmo_ros.srv import PointQuery
 
 # Executor threads beside those of the questions: streams, /tf, and all the rest.
@@ -237,7 +237,9 @@ class PointQueryNode(Node):
         return self._answering.answer(
             request,
             capture,
-            Settings(settings['transform_timeout'], lift_settings(settings)),
+            Settings(
+                settings['transform_timeout'], lift_settings(settings), grasp_settings(settings)
+            ),
             should_stop=should_stop,
             on_progress=on_progress,
         )
@@ -260,14 +262,24 @@ class PointQueryNode(Node):
 
 def lift_settings(settings: Mapping[str, Any]) -> LiftSettings:
     """How points are lifted, from the parameters by name."""
-
-    def group(prefix: str) -> dict[str, Any]:
-        names = [name for name in settings if name.startswith(prefix)]
-        return {name.removeprefix(prefix): settings[name] for name in names}
-
     stereo = settings['noise.kind'] == 'stereo'
-    noise = StereoNoise(**group('noise.stereo.')) if stereo else TofNoise(**group('noise.tof.'))
-    return LiftSettings(**group('lift.'), noise=noise)
+    model, kind = (StereoNoise, 'stereo') if stereo else (TofNoise, 'tof')
+    noise = model(**_group(settings, f'noise.{kind}.'))
+    return LiftSettings(**_group(settings, 'lift.'), noise=noise)
+
+
+def grasp_settings(settings: Mapping[str, Any]) -> GraspSettings | None:
+    """How things are picked, from the parameters by name; None if waypoints are of surfaces."""
+    if settings['waypoint_from'] != 'object':
+        return None
+    given = _group(settings, 'grasp.')
+    approach = Approach(given.pop('approach'))
+    return GraspSettings(approach, settings['waypoint_standoff'], **given)
+
+
+def _group(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    names = [name for name in settings if name.startswith(prefix)]
+    return {name.removeprefix(prefix): settings[name] for name in names}
 
 
 def make_executor(node: PointQueryNode) -> Executor:

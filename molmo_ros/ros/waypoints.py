@@ -16,14 +16,26 @@ from molmo_ros.spatial import LiftStatus
 
 
 def waypoints(points: Iterable[GroundedPoint], header: Header, standoff: float = 0.0) -> PoseArray:
-    """A pose on each point, `standoff` metres back along its approach, in the points' order."""
+    """A pose on each point, `standoff` metres back along its approach, in the points' order.
+
+    Where there is a pick with a pose, that is the pose, with the standoff it was made with.
+    """
     found = [point for point in points if point.surface.status is LiftStatus.OK]
     return PoseArray(header=header, poses=[_pose(point, standoff) for point in found])
 
 
 def _pose(point: GroundedPoint, standoff: float) -> Pose:
-    x, y, z = (float(c) for c in point.surface.position - standoff * point.approach)
-    qx, qy, qz, qw = approach_quaternion(point.approach)
+    pose = point.pick.pose
+    if pose is not None:
+        return pose_message(pose.position, pose.quaternion)
+    position = point.surface.position - standoff * point.approach
+    return pose_message(position, approach_quaternion(point.approach))
+
+
+def pose_message(position: Iterable[float], quaternion: Iterable[float]) -> Pose:
+    """A pose of a position (3,) and a quaternion (4,) x, y, z, w."""
+    x, y, z = (float(c) for c in position)
+    qx, qy, qz, qw = (float(c) for c in quaternion)
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 

@@ -167,6 +167,7 @@ SPECIAL = {
     'single': ['-p', 'max_waiting:=0'],
     'small': ['-p', 'image_transport:=compressed'],
     'sim': ['-p', 'use_sim_time:=true'],
+    'picking': ['-p', 'waypoint_from:=object', '-p', 'waypoint_standoff:=0.1'],
     'broken': [],
     'slow': [],
 }
@@ -214,10 +215,10 @@ def asking(node, wall_camera):
 class Caller:
     """Sends PointQuery requests as they are."""
 
-    def __init__(self):
+    def __init__(self, namespace=''):
         self._context = Context()
         rclpy.init(context=self._context)
-        self.node = Node('caller', context=self._context)
+        self.node = Node('caller', namespace=namespace, context=self._context)
         self._client = self.node.create_client(PointQuery, 'point_query')
         executor = SingleThreadedExecutor(context=self._context)
         executor.add_node(self.node)
@@ -248,6 +249,15 @@ class Caller:
 @pytest.fixture(scope='session')
 def caller(asking):
     caller = Caller()
+    yield caller
+    caller.close()
+
+
+@pytest.fixture
+def picking_caller(client_of, asking):
+    """Asks a node whose waypoints go by objects, and which knows where 'base' is."""
+    client_of('picking')
+    caller = Caller('picking')
     yield caller
     caller.close()
 

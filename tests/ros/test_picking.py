@@ -1,0 +1,147 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Waypoints that a gripper can start from: the object's, where the depth shows one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from molmo_ros.srv import PointQuery
+from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
+
+from molmo_ros.camera.frame import Frame
+from molmo_ros.pointing.points import ImagePoint
+from molmo_ros.ros import parameters
+from molmo_ros.ros.answering import GroundedPoint
+from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
+from molmo_ros.ros.messages import write_points
+from molmo_ros.ros.picking import pick
+from molmo_ros.ros.point_query_node import grasp_settings
+from molmo_ros.ros.waypoints import waypoints
+from molmo_ros.spatial import (
+    CameraModel,
+    GraspSettings,
+    LiftSettings,
+    LiftStatus,
+    Registration,
+    SurfacePoint,
+    lift,
+)
+
+DEFAULT, BACK = GraspSettings(), np.array([0, 0, 0.1])
+OPTICAL = 'wrist_optical_frame'
+WIDTH, HEIGHT, FOCAL, U, V, ON_TABLE = 640, 480, 600.0, 300, 260, (500, 100)
+TABLE, TALL, LENGTH, BREADTH, TURN = 0.8, 0.08, 0.10, 0.05, 30.0
+
+
+@pytest.fixture(scope='module')
+def seen():
+    """A box on a table, from straight above; the length of the box is 30 degrees from x to y."""
+    depth = np.full((HEIGHT, WIDTH), TABLE, np.float32)
+    x, y = np.meshgrid(np.arange(WIDTH) - U, np.arange(HEIGHT) - V)
+    cos, sin, metres = np.cos(np.radians(TURN)), np.sin(np.radians(TURN)), (TABLE - TALL) / FOCAL
+    inside = np.abs(cos * x + sin * y) * metres <= LENGTH / 2
+    inside &= np.abs(cos * y - sin * x) * metres <= BREADTH / 2
+    depth[inside] = TABLE - TALL
+    K = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1]])
+    color = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    return Frame(color, depth, CameraModel(WIDTH, HEIGHT, K), 0, OPTICAL)
+
+
+def picked(seen, u, v, registration=None, camera=None, grasp=DEFAULT):
+    surface = lift(u, v, seen.depth, camera or seen.camera, registration=registration)
+    frame = replace(seen, camera=camera or seen.camera)
+    found = pick(surface, frame, registration, np.eye(4), LiftSettings(), grasp)
+    return GroundedPoint(ImagePoint(u, v, 'it'), surface, -surface.normal, found)
+
+
+def axes_of(pose):
+    q = pose.orientation
+    quaternion = [q.x, q.y, q.z, q.w]
+    assert np.linalg.norm(quaternion) == pytest.approx(1, abs=1e-9)
+    return Rotation.from_quat(quaternion).as_matrix()
+
+
+def xyz(message):
+    return np.array([message.x, message.y, message.z])
+
+
+def test_the_node_gives_the_box_and_a_way_to_grasp_it(picking_caller, seen):
+    """In 'base' the camera stands at (1, 2, 3) and looks down; its y and z are turned about."""
+    header = Header(frame_id=OPTICAL)
+    request = PointQuery.Request(
+        query=f'at {ON_TABLE[0]} {ON_TABLE[1]} at {U} {V}',
+        image=color_message(seen.color, header),
+        depth=depth_message(seen.depth, '16UC1', header),
+        camera_info=camera_info_message(seen.camera, header),
+        target_frame='base',
+    )
+    response = picking_caller.call(request)
+    assert response.status == PointQuery.Response.SUCCESS and response.header.frame_id == 'base'
+    assert 'object' in [stage.stage for stage in response.stage_times]
+    table, box = response.points
+    above_table, above_box = response.waypoints.poses
+    assert not table.object_measured and 'by the surface' in table.object_reason
+    assert np.isnan([*xyz(table.object_size), *xyz(table.object_centroid), table.grasp_width]).all()
+    assert np.isnan(xyz(table.object_box.position)).all() and not table.graspable
+    np.testing.assert_allclose(xyz(above_table.position), xyz(table.position) + BACK, atol=5e-3)
+    axes_of(above_table)
+
+    assert box.object_measured and box.object_reason == '' and box.graspable
+    assert box.grasp_width == pytest.approx(BREADTH, abs=5e-3)
+    np.testing.assert_allclose(xyz(box.object_size), (LENGTH, BREADTH, TALL), atol=5e-3)
+    x, y, _ = seen.camera.ray(U, V) * (TABLE - TALL)
+    middle = np.array([1 + x, 2 - y, 3 - TABLE + TALL / 2])
+    np.testing.assert_allclose(xyz(box.object_box.position), middle, atol=5e-3)
+    along = np.array([np.cos(np.radians(TURN)), -np.sin(np.radians(TURN)), 0])
+    across = np.array([along[1], -along[0], 0])
+    boxed = axes_of(box.object_box)
+    assert abs(boxed[:, 0] @ along) > 0.995 and boxed[2, 2] > 0.999
+    grasp = axes_of(above_box)
+    assert abs(grasp[:, 0] @ across) > 0.995 and grasp[2, 2] < -0.999
+    np.testing.assert_allclose(xyz(above_box.position), xyz(box.position) + BACK, atol=5e-3)
+
+
+def test_waypoints_keep_the_order_of_the_points_whatever_they_go_by(seen):
+    points = [picked(seen, *ON_TABLE), picked(seen, U, V)]
+    table, box = waypoints(points, Header(), standoff=0.05).poses
+    assert table.position.x > 0.1 and abs(box.position.x) < 0.1
+    assert table.position.z == pytest.approx(TABLE - 0.05, abs=2e-3)
+    assert box.position.z == pytest.approx(TABLE - TALL - GraspSettings().standoff, abs=2e-3)
+
+
+def test_depth_of_another_camera_measures_the_same_object(seen):
+    """The color camera stands 3 cm beside the depth camera; the answer is in its frame."""
+    T = np.eye(4)
+    T[0, 3] = 0.03
+    at = seen.camera.ray(U, V) * (TABLE - TALL) + T[:3, 3]
+    own = picked(seen, U, V).pick.extent
+    other = picked(seen, *seen.camera.project(at), Registration(seen.camera, T)).pick.extent
+    np.testing.assert_allclose(other.size, own.size, atol=3e-3)
+    np.testing.assert_allclose(other.centroid, own.centroid + T[:3, 3], atol=3e-3)
+
+
+def test_depth_of_another_size_measures_the_same_object(seen):
+    color = seen.camera.resized(2 * WIDTH, 2 * HEIGHT)
+    extent = picked(seen, 2 * U, 2 * V, camera=color).pick.extent
+    np.testing.assert_allclose(extent.size, (LENGTH, BREADTH, TALL), atol=5e-3)
+
+
+def test_a_point_without_a_position_has_no_object(seen):
+    nothing = SurfacePoint(LiftStatus.DEPTH_INVALID)
+    found = pick(nothing, seen, None, None, LiftSettings(), GraspSettings())
+    (message,) = write_points([GroundedPoint(ImagePoint(1, 2, ''), nothing, np.zeros(3), found)])
+    assert not message.object_measured and 'no position' in message.object_reason
+
+
+def test_what_the_gripper_cannot_go_around_is_not_graspable(seen):
+    found = picked(seen, U, V, grasp=GraspSettings(opening=0.03)).pick
+    assert found.pose is not None and not found.pose.graspable
+
+
+def test_the_defaults_of_grasping_are_those_of_the_library():
+    settings = {p.name: p.default for p in parameters.POINT_QUERY}
+    assert grasp_settings(settings) is None
+    asked = grasp_settings(settings | {'waypoint_from': 'object'})
+    assert asked == GraspSettings(standoff=settings['waypoint_standoff'])
