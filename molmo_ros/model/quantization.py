@@ -19,6 +19,7 @@ from torch.nn import functional
 Quantization = Literal['none', 'int8', 'int4']
 QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
 
+_ROWS = 1024
 # Bytes a weight takes, scales included (int8's rows are thousands of weights long).
 BYTES_PER_WEIGHT = {'int8': 1.002, 'int4': 0.5 + 1 / 64 + 4 / (64 * 256)}
 
@@ -57,10 +58,12 @@ class Int8Linear(nn.Module):
         super().__init__()
         from bitsandbytes.functional import int8_vectorwise_quant
 
-        # The library quantises float16 only.
-        codes, largest, _ = int8_vectorwise_quant(linear.weight.detach().half())
-        self.register_buffer('codes', codes)
-        self.register_buffer('scale', largest.float() / 127)
+        # The library quantises float16 only; some rows at a time, for it needs room to do so.
+        parts = [
+            int8_vectorwise_quant(rows.half()) for rows in linear.weight.detach().split(_ROWS)
+        ]
+        self.register_buffer('codes', torch.cat([codes for codes, _, _ in parts]))
+        self.register_buffer('scale', torch.cat([largest for _, largest, _ in parts]) / 127)
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
