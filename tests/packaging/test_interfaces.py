@@ -36,7 +36,7 @@ def test_action_asks_and_answers_what_the_service_does():
 
 def test_constants_of_the_action_are_those_of_the_service():
     def constants(cls: type) -> dict[str, int]:
-        names = [name for name in dir(type(cls)) + dir(cls) if name.isupper()]
+        names = [name for name in dir(type(cls)) + dir(cls) if name.isupper() and name[0] != '_']
         return {name: getattr(cls, name) for name in names}
 
     assert constants(PointQuery.Request) == constants(PointQueryAction.Goal)
