@@ -150,6 +150,7 @@ class TransformTree:
 
     def add(self, parent: str, child: str, stamp_ns: int, transform: Any, *, static: bool) -> None:
         """Take a sample; one that is no rotation, or hangs a frame on itself, is left out."""
+        parent, child = parent.removeprefix('/'), child.removeprefix('/')
         translation, rotation = transform.translation, transform.rotation
         t = np.array([translation.x, translation.y, translation.z])
         q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
@@ -220,12 +221,13 @@ class _Series:
         return self._stamps[-1] if self._stamps else None
 
     def add(self, stamp: int, t: NDArray[np.float64], q: NDArray[np.float64], static: bool) -> None:
-        self.static = static
-        if static:
+        if static or self.static:
             self._stamps, self._poses = [stamp], [(t, q)]
+            self.static = static
             return
-        at = bisect.bisect_left(self._stamps, stamp)
-        if at < len(self._stamps) and self._stamps[at] == stamp:
+        at = bisect.bisect_right(self._stamps, stamp)
+        same = self._poses[bisect.bisect_left(self._stamps, stamp) : at]
+        if any(np.array_equal(t, t0) and np.array_equal(q, q0) for t0, q0 in same):
             return
         self._stamps.insert(at, stamp)
         self._poses.insert(at, (t, q))
@@ -249,9 +251,11 @@ class _Series:
         if stamp < stamps[0]:
             early = (stamps[0] - stamp) * 1e-9
             raise ValueError(f'the oldest sample kept is {early:.3f} s after the stamp asked for')
-        after = bisect.bisect_left(stamps, stamp)
-        if stamps[after] == stamp:
-            return _matrix(*self._poses[after])
+        if stamp == stamps[-1]:
+            return _matrix(*self._poses[-1])
+        if stamp == stamps[0]:
+            return _matrix(*self._poses[0])
+        after = bisect.bisect_right(stamps, stamp)
         (t0, q0), (t1, q1) = self._poses[after - 1], self._poses[after]
         share = (stamp - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
         return _matrix(t0 + share * (t1 - t0), _slerp(q0, q1, share))

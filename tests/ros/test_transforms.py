@@ -147,3 +147,17 @@ def test_waiting_ends_when_the_transform_is_there_or_the_time_is_up(tree):
 def test_a_transform_message_is_read_as_it_stands():
     T = pose_matrix(turned(1, 2, 3, yaw=np.pi / 2))
     np.testing.assert_allclose(T @ [1, 0, 0, 1], [1, 3, 3, 1], atol=1e-12)
+
+
+def test_samples_of_one_stamp_and_of_both_topics_count_as_in_tf2():
+    """The figures are those that tf2 0.36.4 gave for the same samples."""
+    tree = TransformTree(cache_time=10.0)
+    for second, x in ((0, 1), (1, 2), (1, 3), (2, 4), (2, 5)):
+        tree.add('/a', '/b', T0 + second * SECOND, turned(x), static=False)
+    for halves, x in enumerate((1, 1.5, 3, 3.5, 5)):
+        assert tree.look_up('a', 'b', T0 + halves * SECOND // 2)[0, 3] == x
+    tree.add('a', 'c', T0, turned(1), static=True)
+    tree.add('a', 'c', T0 + SECOND, turned(2), static=False)
+    assert tree.look_up('a', 'c', 0)[0, 3] == 2
+    with pytest.raises(NoTransform):
+        tree.look_up('a', 'c', T0 + SECOND // 2)
