@@ -59,9 +59,7 @@ class Int8Linear(nn.Module):
         from bitsandbytes.functional import int8_vectorwise_quant
 
         # The library quantises float16 only; some rows at a time, for it needs room to do so.
-        parts = [
-            int8_vectorwise_quant(rows.half()) for rows in linear.weight.detach().split(_ROWS)
-        ]
+        parts = [int8_vectorwise_quant(rows.half()) for rows in linear.weight.detach().split(_ROWS)]
         self.register_buffer('codes', torch.cat([codes for codes, _, _ in parts]))
         self.register_buffer('scale', torch.cat([largest for _, largest, _ in parts]) / 127)
         self.bias = linear.bias
