@@ -54,7 +54,11 @@ ARGUMENTS = [
         'realsense2_camera.',
         *TOPICS,
     ),
-    argument('checkpoint', '', 'Molmo checkpoint: a folder or a Hub id; empty: params_file says.'),
+    argument(
+        'checkpoint',
+        '',
+        'Molmo checkpoint: a folder, or the Hub id of a fetched one; empty: params_file says.',
+    ),
     argument('params_file', str(CONFIG / 'perception.yaml'), 'Parameters of the nodes.'),
     argument('namespace', '', 'Namespace of all nodes.'),
     argument('rviz', 'false', 'Start RViz.', 'true', 'false'),

@@ -43,8 +43,8 @@ POINT_QUERY = (
     Parameter(
         'checkpoint',
         '',
-        'Molmo checkpoint: a local folder, or a Hugging Face id to be downloaded; empty: the demo '
-        'checkpoint that comes with the package.',
+        'Molmo checkpoint: a local folder, or the Hugging Face id of one that was fetched; empty: '
+        'the demo checkpoint that comes with the package.',
         fixed=True,
     ),
     Parameter(
@@ -58,6 +58,13 @@ POINT_QUERY = (
         'auto',
         "Number format of the weights; 'auto' takes bfloat16 on a GPU and float32 on a CPU.",
         choices=('auto', 'float32', 'bfloat16', 'float16'),
+        fixed=True,
+    ),
+    Parameter(
+        'quantize',
+        'none',
+        'Weights of the decoder in 8 or 4 bits (bitsandbytes): less memory, not less time.',
+        choices=('none', 'int8', 'int4'),
         fixed=True,
     ),
     Parameter(

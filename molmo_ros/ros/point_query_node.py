@@ -150,6 +150,7 @@ class PointQueryNode(Node):
             device=settings['device'],
             dtype=settings['dtype'],
             max_crops=settings['max_crops'] or None,
+            quantize=settings['quantize'],
             on_progress=on_progress,
         )
 
