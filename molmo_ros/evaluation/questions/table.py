@@ -1,0 +1,110 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What stands on a table, and which names fit which of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+DOUBTFUL = 0.35  # visible fraction below which people would not agree that a thing is seen
+PLAIN = 'plain'
+
+Percent = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object on the table as the camera sees it.
+
+    target: where to point at it, (x, y) in percent of the image. position: (x, y, z) metres,
+    optical frame. size: its longest side, metres. area: percent of the image that it covers.
+    visible: which fraction of it is not hidden. parts: where its parts are, those that are seen.
+    """
+
+    kind: str
+    colour: str
+    pattern: str
+    target: Percent
+    position: tuple[float, float, float]
+    size: float
+    area: float
+    visible: float
+    parts: Mapping[str, Percent]
+
+
+@dataclass(frozen=True)
+class World:
+    """All that can stand on a table; parts: those that a kind has."""
+
+    kinds: tuple[str, ...]
+    colours: tuple[str, ...]
+    patterns: tuple[str, ...]
+    parts: Mapping[str, tuple[str, ...]]
+
+
+class Name(NamedTuple):
+    """What a thing is called by; empty where it is left open."""
+
+    pattern: str = ''
+    colour: str = ''
+    kind: str = ''
+
+    @property
+    def adjectives(self) -> str:
+        """What stands before the noun, a space behind each word."""
+        return ''.join(f'{word} ' for word in self[:2] if word)
+
+
+class Table:
+    """Things and their names.
+
+    named: which things each name fits, the doubtful included. A question is judged over all things
+    and dropped where a doubtful one takes part in its answer, so those that are hardly seen
+    neither make nor break one.
+    """
+
+    def __init__(self, things: Sequence[Thing]) -> None:
+        self.things = things
+        self.sure = [thing.visible >= DOUBTFUL for thing in things]
+        self.named: dict[Name, list[int]] = {}
+        for index, thing in enumerate(things):
+            for name in _names(thing):
+                self.named.setdefault(name, []).append(index)
+
+    def certain(self, name: Name) -> list[int] | None:
+        """Which things the name fits; None where that is in doubt."""
+        members = self.named.get(name, [])
+        return members if all(self.sure[index] for index in members) else None
+
+    def only(self, name: Name) -> int | None:
+        """The one thing that the name fits, beyond doubt."""
+        members = self.named.get(name, ())
+        return members[0] if len(members) == 1 and self.sure[members[0]] else None
+
+    def own_names(self, index: int) -> list[Name]:
+        """The names that fit this thing alone; none for a doubtful one.
+
+        Nobody says `plain` where nothing with a pattern is meant to be told apart.
+        """
+        names = [name for name in _names(self.things[index]) if self.only(name) == index]
+        return [
+            name
+            for name in names
+            if name.pattern != PLAIN or name._replace(pattern='') not in names
+        ]
+
+
+def _names(thing: Thing) -> list[Name]:
+    pattern, colour, kind = thing.pattern, thing.colour, thing.kind
+    names = [
+        Name(),
+        Name('', '', kind),
+        Name('', colour, ''),
+        Name('', colour, kind),
+        Name(pattern, colour, kind),
+    ]
+    if pattern != PLAIN:
+        names += [Name(pattern, '', ''), Name(pattern, '', kind), Name(pattern, colour, '')]
+    return names
