@@ -39,9 +39,11 @@ from transformers import AutoModelForCausalLM
 from benchmarks.random_molmo import IMAGE_TOKENS, ONE_POINT, random_molmo, tilt, tiny_tokenizer
 from molmo_ros.engine import Answer, Question
 from molmo_ros.engine.local import LocalEngine
+from molmo_ros.engine.requests import STAGES
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
-from molmo_ros.model.loading import LoadedMolmo, choose_device, choose_dtype, load_molmo
+from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.options import LoadOptions, choose_device, choose_dtype
 from molmo_ros.model.preprocessing import ImageTokens, PreprocessorConfig, preprocess
 from molmo_ros.model.quantization import quantize_weight
 from molmo_ros.model.tokenizer import Tokenizer
@@ -49,7 +51,6 @@ from molmo_ros.pointing import Mode, prompt_for
 
 SIZES = ((640, 480), (1280, 720))
 RELEASE_TOKENS = 27
-STAGES = ('preprocess', 'vision', 'prefill', 'decode', 'parse')
 
 SEVEN_B_D = MolmoConfig(
     VisionConfig(),
@@ -322,7 +323,7 @@ def load(name: str, device: str, dtype: str, quantize: str) -> LoadedMolmo:
     """A shape of SHAPES with random weights, or a folder."""
     if name not in SHAPES:
         folder = Path('models/tabletop') if name == 'demo' else Path(name)
-        return load_molmo(folder, device, dtype, quantize=quantize)
+        return load_molmo(folder, LoadOptions(device, dtype, quantize=quantize))
     target = choose_device(device)
     model = random_molmo(SHAPES[name], 0, target, choose_dtype(dtype, target))
     backend = tiny_tokenizer()

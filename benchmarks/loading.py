@@ -30,6 +30,7 @@ from molmo_ros.model.checkpoint import stored_tensors
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.loading import load_model, read_config
 from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.options import LoadOptions
 
 SHARD_BYTES = 500_000_000
 WAYS = [('bfloat16', 'none'), ('float32', 'none'), ('bfloat16', 'int8'), ('bfloat16', 'int4')]
@@ -98,7 +99,7 @@ def measure(folder: Path, dtype: str, quantize: str) -> dict[str, Any]:
     Path('/proc/self/clear_refs').write_text('5')  # forgets earlier peaks
     before = _status('VmRSS')
     begin = time.perf_counter()
-    model = load_model(folder, read_config(folder), 'cpu', dtype, quantize)
+    model = load_model(folder, read_config(folder), LoadOptions('cpu', dtype, quantize=quantize))
     seconds = time.perf_counter() - begin
     tensors = [*model.parameters(), *model.buffers()]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)

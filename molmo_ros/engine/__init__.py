@@ -49,31 +49,21 @@ def load_engine(
     """Load a checkpoint, of Molmo or Molmo2, into an engine in this process. No network.
 
     `checkpoint` is a folder or a hub id (`owner/name`, `owner/name@revision`) that was fetched.
-    `device`, `dtype`, `max_crops` and `quantize` are those of `model.loading.load_molmo`;
+    `device`, `dtype`, `max_crops` and `quantize` are those of `model.options.LoadOptions`;
     `on_progress` is called with a stage's name and its share done, 0..1. Raises EngineError with
     what to do.
     """
     if on_progress is not None:
         on_progress('importing torch', 0.0)
-    from molmo_ros.engine.local import load_local
-    from molmo_ros.model.config import is_molmo2
+    from molmo_ros.engine.loading import load
     from molmo_ros.model.hub import checkpoint_folder
+    from molmo_ros.model.options import LoadOptions
 
     try:
         folder = checkpoint_folder(checkpoint)
     except ValueError as error:
         raise EngineError(str(error)) from error
-    load: Callable[..., Engine] = load_local
-    if is_molmo2(folder):
-        from molmo_ros.engine.molmo2 import load_molmo2_engine as load
-    return load(
-        folder,
-        device=device,
-        dtype=dtype,
-        max_crops=max_crops,
-        quantize=quantize,
-        on_progress=on_progress,
-    )
+    return load(folder, LoadOptions(device, dtype, max_crops, quantize), on_progress)
 
 
 def fetch_checkpoint(checkpoint: str) -> Path:

@@ -9,11 +9,8 @@ asked before is first tried with its last answer.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import numpy as np
@@ -31,11 +28,10 @@ from molmo_ros.engine.answers import (
 from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder
 from molmo_ros.engine.frames import FrameCache, FrameKey, frame_key
-from molmo_ros.engine.requests import check_image, continue_or_stop, prompt_of, turn
+from molmo_ros.engine.requests import Stopwatch, check_image, continue_or_stop, prompt_of, turn
 from molmo_ros.engine.writing import Writer
-from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.fast_vision import FastVision
-from molmo_ros.model.loading import LoadedMolmo, load_molmo
+from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.pointing import read_points
 
@@ -138,7 +134,7 @@ class _Run:
 
     def __init__(self, state: _State, should_stop: Callable[[], bool]) -> None:
         self._state, self._should_stop = state, should_stop
-        self._timings = dict.fromkeys(('preprocess', 'vision', 'prefill', 'decode', 'parse'), 0.0)
+        self._stage = Stopwatch(state.device)
         self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens'), 0)
 
     def answers(
@@ -255,40 +251,7 @@ class _Run:
             reading.count,
             reading.absent,
             passes,
-            self._timings,
+            self._stage.seconds,
             tuple(writer.ids),
             self._work,
         )
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            if self._state.device.type == 'cuda':
-                torch.cuda.synchronize()
-            self._timings[name] += time.perf_counter() - begin
-
-
-def load_local(
-    folder: Path,
-    *,
-    device: str = 'auto',
-    dtype: str = 'auto',
-    max_crops: int | None = None,
-    quantize: str = 'none',
-    on_progress: Callable[[str, float], None] | None = None,
-) -> LocalEngine:
-    """See `molmo_ros.engine.load_engine`."""
-
-    def progress(share: float) -> None:
-        if on_progress is not None:
-            on_progress('loading weights', share)
-
-    try:
-        return LocalEngine(load_molmo(folder, device, dtype, max_crops, progress, quantize))
-    except (UnsupportedCheckpoint, ValueError) as error:
-        raise EngineError(str(error)) from error
-    except OSError as error:
-        raise EngineError(f'{folder} cannot be read: {error}') from error

@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -20,9 +17,9 @@ from transformers import DynamicCache
 from molmo_ros.engine.answers import Answer, EngineError, InvalidQuestion, Question, never
 from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import choices, told
-from molmo_ros.engine.requests import check_image, continue_or_stop, prompt_of, turn
+from molmo_ros.engine.requests import Stopwatch, check_image, continue_or_stop, prompt_of, turn
 from molmo_ros.engine.writing import Writer
-from molmo_ros.model.molmo2 import LoadedMolmo2, load_molmo2
+from molmo_ros.model.molmo2 import LoadedMolmo2
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageInputs, preprocess_molmo2
 from molmo_ros.pointing import Style, read_points
 
@@ -72,7 +69,7 @@ class _Greedy:
         self._preprocessor = loaded.preprocessor
         self._should_stop = should_stop
         self._cache = DynamicCache(config=self._model.config.get_text_config())
-        self._timings = dict.fromkeys(('preprocess', 'vision', 'prefill', 'decode', 'parse'), 0.0)
+        self._stage = Stopwatch(self._model.device)
         # A layer that forgets what is out of its window cannot take a draft back.
         self._may_draft = not any(layer.is_sliding for layer in self._cache.layers)
         ids, self._texts = number_tokens(self._tokenizer.backend.get_vocab())
@@ -116,7 +113,7 @@ class _Greedy:
             reading.count,
             reading.absent,
             self._passes,
-            self._timings,
+            self._stage.seconds,
             tuple(writer.ids),
             {
                 'crops': len(inputs.pixel_values),
@@ -162,36 +159,3 @@ class _Greedy:
                 f'{positions}; ask a shorter one'
             )
         return int(positions - length)
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            if self._model.device.type == 'cuda':
-                torch.cuda.synchronize()
-            self._timings[name] += time.perf_counter() - begin
-
-
-def load_molmo2_engine(
-    folder: Path,
-    *,
-    device: str = 'auto',
-    dtype: str = 'auto',
-    max_crops: int | None = None,
-    quantize: str = 'none',
-    on_progress: Callable[[str, float], None] | None = None,
-) -> Molmo2Engine:
-    """See `molmo_ros.engine.load_engine`."""
-    if on_progress is not None:
-        on_progress('loading weights', 0.0)
-    try:
-        loaded = load_molmo2(folder, device, dtype, max_crops, quantize)
-    except ValueError as error:
-        raise EngineError(str(error)) from error
-    except OSError as error:
-        raise EngineError(f'{folder} cannot be read: {error}') from error
-    if on_progress is not None:
-        on_progress('loading weights', 1.0)
-    return Molmo2Engine(loaded)

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from molmo_ros.engine.answers import InvalidImage, InvalidQuestion, Question, Stopped
@@ -17,6 +19,25 @@ from molmo_ros.pointing import prompt_for
 MIN_SIDE = 16
 MAX_PIXELS = 64_000_000
 TURN_CHECK = 0.02  # s between looks at should_stop while others are answered
+STAGES = ('preprocess', 'vision', 'prefill', 'decode', 'parse')
+
+
+class Stopwatch:
+    """Seconds spent in each stage of an answer; `with watch('vision'): ...`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self._device.type == 'cuda':
+                torch.cuda.synchronize()
+            self.seconds[stage] += time.perf_counter() - begin
 
 
 def check_image(image: NDArray[np.uint8]) -> None:

@@ -20,6 +20,7 @@ from molmo_ros.model.loading import load_model, read_config, read_preprocessor
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
+from molmo_ros.model.options import LoadOptions
 from molmo_ros.model.preprocessing import ImageInputs, ImageTokens, PreprocessorConfig, preprocess
 from molmo_ros.model.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
@@ -148,7 +149,8 @@ def check_checkpoint(
     preprocessor = read_preprocessor(folder, config)
     tokenizer = load_tokenizer(folder) if has_tokenizer(folder) else None
     begin = time.perf_counter()
-    model = load_model(folder, config, device, dtype, quantize, on_progress)
+    options = LoadOptions(device, dtype, quantize=quantize)
+    model = load_model(folder, config, options, on_progress)
     seconds = time.perf_counter() - begin
     findings = [_keys(model), _dtypes(model), _special_tokens(tokenizer, expected)]
     chosen = str(model.dtype).removeprefix('torch.')
@@ -166,7 +168,7 @@ def _check_molmo2(
     if expected_file is not None:
         raise UnsupportedCheckpoint('expected files are for the first generation, not for Molmo2')
     begin = time.perf_counter()
-    loaded = load_molmo2(folder, device, dtype, quantize=quantize)
+    loaded = load_molmo2(folder, LoadOptions(device, dtype, quantize=quantize))
     seconds = time.perf_counter() - begin
     model, tokenizer = loaded.model, loaded.tokenizer
     with torch.inference_mode():

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,12 +13,11 @@ import torch
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.options import DEFAULTS, LoadOptions, choose_device, choose_dtype, limit_crops
 from molmo_ros.model.preprocessing import PreprocessorConfig
 from molmo_ros.model.quantization import check_available, quantize_weight
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from molmo_ros.model.weights import load_weights, weight_files
-
-DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @dataclass(frozen=True)
@@ -32,31 +31,23 @@ class LoadedMolmo:
 
 def load_molmo(
     folder: Path,
-    device: str = 'auto',
-    dtype: str = 'auto',
-    max_crops: int | None = None,
+    options: LoadOptions = DEFAULTS,
     on_progress: Callable[[float], None] | None = None,
-    quantize: str = 'none',
 ) -> LoadedMolmo:
     """Open a folder in the releases' layout. No code of the folder's is run.
 
-    Args:
-        device: a torch device, or 'auto': CUDA where there is one, else the CPU.
-        dtype: 'float32', 'bfloat16', 'float16', or 'auto': bfloat16 on CUDA, float32 on a CPU.
-        max_crops: fewer crops than the checkpoint was trained with are faster and coarser; more
-            are refused, because pointing collapses with them.
-        on_progress: called with the share of weights loaded, 0..1.
-        quantize: 'none', or the decoder's weights in 'int8' or 'int4' (bitsandbytes).
+    on_progress is called with the share of weights loaded, 0..1.
+
     Raises:
         UnsupportedCheckpoint: the folder is not a checkpoint that this package runs.
         NotEnoughMemory: the model would not fit; the message says what would.
         ValueError: a device, dtype or quantisation that this machine does not have.
     """
     config = read_config(folder)
-    preprocessor = read_preprocessor(folder, config, max_crops)
+    preprocessor = limit_crops(read_preprocessor(folder, config), options.max_crops)
     tokenizer = load_tokenizer(folder)
     _check_image_tokens(folder, tokenizer, config)
-    model = load_model(folder, config, device, dtype, quantize, on_progress)
+    model = load_model(folder, config, options, on_progress)
     return LoadedMolmo(model, tokenizer, preprocessor)
 
 
@@ -70,15 +61,14 @@ def read_config(folder: Path) -> MolmoConfig:
 def load_model(
     folder: Path,
     config: MolmoConfig,
-    device: str = 'auto',
-    dtype: str = 'auto',
-    quantize: str = 'none',
+    options: LoadOptions = DEFAULTS,
     on_progress: Callable[[float], None] | None = None,
 ) -> Molmo:
     """Load the weights alone: `load_molmo` without tokenizer and preprocessor."""
+    quantize = options.quantize
     check_available(quantize)
-    target = choose_device(device)
-    chosen = choose_dtype(dtype, target)
+    target = choose_device(options.device)
+    chosen = choose_dtype(options.dtype, target)
     weight_files(folder)
     with torch.device('meta'):
         model = Molmo(config).to(chosen)
@@ -105,10 +95,8 @@ def _assert_loaded(model: Molmo, dtype: torch.dtype, device: torch.device) -> No
             raise AssertionError(f'{name} was loaded as {weight.dtype}, not {dtype}')
 
 
-def read_preprocessor(
-    folder: Path, config: MolmoConfig, max_crops: int | None = None
-) -> PreprocessorConfig:
-    """Read preprocessor_config.json, with fewer crops if `max_crops` says so."""
+def read_preprocessor(folder: Path, config: MolmoConfig) -> PreprocessorConfig:
+    """Read preprocessor_config.json. Raises UnsupportedCheckpoint."""
     preprocessor = PreprocessorConfig.from_folder(folder)
     if (preprocessor.image_size, preprocessor.patch_size) != (
         config.vision.image_size,
@@ -118,14 +106,7 @@ def read_preprocessor(
             f'{folder}: preprocessor_config.json and config.json disagree on the size of a crop '
             'or patch'
         )
-    if max_crops is None:
-        return preprocessor
-    if not 1 <= max_crops <= preprocessor.max_crops:
-        raise ValueError(
-            f'max_crops must be 1 to {preprocessor.max_crops}, the number the checkpoint was '
-            f'trained with; {max_crops} was asked for'
-        )
-    return replace(preprocessor, max_crops=max_crops)
+    return preprocessor
 
 
 def _check_image_tokens(folder: Path, tokenizer: Tokenizer, config: MolmoConfig) -> None:
@@ -136,25 +117,3 @@ def _check_image_tokens(folder: Path, tokenizer: Tokenizer, config: MolmoConfig)
             f"{folder}'s tokenizer gives an image token the id {last}, but its config.json "
             f'has embeddings for {size}; are they of the same checkpoint?'
         )
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that `load_molmo`'s argument names. Raises ValueError."""
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f'{name!r} is no torch device; say cpu, cuda or cuda:N') from error
-    if device.type == 'cuda' and not torch.cuda.is_available():
-        raise ValueError(f'device {name!r} was asked for, but torch sees no CUDA device')
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype that `load_molmo`'s argument names. Raises ValueError."""
-    if name == 'auto':
-        return torch.float32 if device.type == 'cpu' else torch.bfloat16
-    if name not in DTYPES:
-        raise ValueError(f'dtype must be auto or one of {", ".join(DTYPES)}; not {name!r}')
-    return DTYPES[name]

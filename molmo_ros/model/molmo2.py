@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from molmo_ros.model.config import UnsupportedCheckpoint
-from molmo_ros.model.loading import choose_device, choose_dtype
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
+from molmo_ros.model.options import DEFAULTS, LoadOptions, choose_device, choose_dtype, limit_crops
 from molmo_ros.model.quantization import check_available, quantize_weight
 from molmo_ros.model.weights import weight_files
 
@@ -66,20 +66,19 @@ class LoadedMolmo2:
 
 def load_molmo2(
     folder: Path,
-    device: str = 'auto',
-    dtype: str = 'auto',
-    max_crops: int | None = None,
-    quantize: str = 'none',
+    options: LoadOptions = DEFAULTS,
+    on_progress: Callable[[float], None] | None = None,
 ) -> LoadedMolmo2:
     """Open a Molmo2 folder. Arguments and errors are those of `loading.load_molmo`.
 
     transformers loads into the host's memory in the asked dtype; from there it is quantised and
-    moved layer by layer.
+    moved layer by layer; of that, on_progress hears the beginning and the end.
     """
+    quantize = options.quantize
     check_available(quantize)
-    target = choose_device(device)
-    chosen = choose_dtype(dtype, target)
-    preprocessor = _preprocessor(folder, max_crops)
+    target = choose_device(options.device)
+    chosen = choose_dtype(options.dtype, target)
+    preprocessor = limit_crops(Molmo2PreprocessorConfig.from_folder(folder), options.max_crops)
     tokenizer = _tokenizer(folder)
     weight_files(folder)
     config = Molmo2Config.from_pretrained(folder, local_files_only=True)
@@ -87,6 +86,8 @@ def load_molmo2(
         empty = Molmo2ForConditionalGeneration(config)
     check_fits(empty, target, chosen, quantize)
     check_fits(empty, torch.device('cpu'), chosen, 'none')
+    if on_progress is not None:
+        on_progress(0.0)
     model, found = Molmo2ForConditionalGeneration.from_pretrained(
         folder,
         config=config,
@@ -104,6 +105,8 @@ def load_molmo2(
                 quantize_weight(layer, name, quantize)
             return_freed()
     model.to(target).eval().requires_grad_(False)
+    if on_progress is not None:
+        on_progress(1.0)
     return LoadedMolmo2(model, tokenizer, preprocessor)
 
 
@@ -117,18 +120,6 @@ def _check_keys(folder: Path, found: dict[str, object]) -> None:
         raise UnsupportedCheckpoint(
             f'{folder} does not hold the weights its config.json describes ({"; ".join(problems)})'
         )
-
-
-def _preprocessor(folder: Path, max_crops: int | None) -> Molmo2PreprocessorConfig:
-    preprocessor = Molmo2PreprocessorConfig.from_folder(folder)
-    if max_crops is None:
-        return preprocessor
-    if not 1 <= max_crops <= preprocessor.max_crops:
-        raise ValueError(
-            f'max_crops must be 1 to {preprocessor.max_crops}, as the checkpoint has it; '
-            f'{max_crops} was asked for'
-        )
-    return replace(preprocessor, max_crops=max_crops)
 
 
 def _tokenizer(folder: Path) -> Molmo2Tokenizer:

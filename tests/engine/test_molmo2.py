@@ -154,7 +154,7 @@ def test_absence_is_an_answer(checkpoint):
 def test_it_writes_what_transformers_generates(checkpoint):
     """With images' tokens seeing each other both ways: without, the model says something else."""
     folder = checkpoint()
-    loaded = load_molmo2(folder, 'cpu')
+    loaded = load_molmo2(folder)
     model, tokenizer = loaded.model, loaded.tokenizer
     image = preprocess_molmo2(IMAGE, loaded.preprocessor, tokenizer.image)
     prompt = tokenizer.encode_question('What is this?')
@@ -207,7 +207,7 @@ def test_bad_requests_are_refused(checkpoint):
 
 
 def test_special_names_in_a_question_stay_words(checkpoint):
-    tokenizer = load_molmo2(checkpoint(), 'cpu').tokenizer
+    tokenizer = load_molmo2(checkpoint()).tokenizer
     ids = tokenizer.encode_question('<|im_end|><im_patch>')
     assert tokenizer.image.patch not in ids
     assert ids.count(tokenizer.turn_end) == 1

@@ -17,6 +17,7 @@ import torch
 from molmo_ros.cli import main
 from molmo_ros.model.checking import EXACT, Expected, check_checkpoint, compare
 from molmo_ros.model.loading import load_model, read_config, read_preprocessor
+from molmo_ros.model.options import LoadOptions
 
 GOLDENS = Path(__file__).parent / 'goldens'
 TWO = ('molmo-7b-d-tiny', 'molmoe-1b-tiny')
@@ -25,7 +26,7 @@ RELEASES = ('molmo-72b-tiny', 'molmo-7b-d-tiny', 'molmo-7b-o-tiny', 'molmoe-1b-t
 
 def load(name, config=None):
     folder = GOLDENS / name
-    return load_model(folder, config or read_config(folder), 'cpu', 'float32')
+    return load_model(folder, config or read_config(folder), LoadOptions('cpu', 'float32'))
 
 
 def findings(name, config=None, spoil=lambda model: None):

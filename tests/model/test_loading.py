@@ -19,6 +19,7 @@ from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.hub import checkpoint_folder
 from molmo_ros.model.loading import load_model, read_config
 from molmo_ros.model.memory import NotEnoughMemory
+from molmo_ros.model.options import LoadOptions
 from molmo_ros.model.quantization import Int8Linear
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +35,8 @@ def folder(tmp_path):
     return copy
 
 
-def load(folder, **options):
-    return load_model(folder, read_config(folder), 'cpu', **options)
+def load(folder, on_progress=None, **options):
+    return load_model(folder, read_config(folder), LoadOptions('cpu', **options), on_progress)
 
 
 def reload(folder, change):
@@ -222,7 +223,7 @@ def test_a_fetched_hub_id_needs_no_network(monkeypatch, tmp_path):
 def test_devices_and_dtypes_that_are_not_here_are_refused():
     folder = GOLDENS / 'molmo-7b-d-tiny'
     with pytest.raises(ValueError, match='no torch device'):
-        load_model(folder, read_config(folder), 'gpu')
+        load_model(folder, read_config(folder), LoadOptions('gpu'))
     with pytest.raises(ValueError, match='bfloat16'):
         load(folder, dtype='int8')
 

@@ -104,4 +104,4 @@ def test_ids_beyond_the_embeddings_are_refused(files):
     }
     (folder / 'config.json').write_text(json.dumps(config))
     with pytest.raises(UnsupportedCheckpoint, match='of the same checkpoint'):
-        load_molmo(folder, 'cpu')
+        load_molmo(folder)

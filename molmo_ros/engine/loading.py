@@ -1,0 +1,35 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a checkpoint's folder to an engine; imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from molmo_ros.engine.answers import Engine, EngineError
+from molmo_ros.engine.local import LocalEngine
+from molmo_ros.engine.molmo2 import Molmo2Engine
+from molmo_ros.model.config import is_molmo2
+from molmo_ros.model.loading import load_molmo
+from molmo_ros.model.molmo2 import load_molmo2
+from molmo_ros.model.options import LoadOptions
+
+
+def load(
+    folder: Path, options: LoadOptions, on_progress: Callable[[str, float], None] | None
+) -> Engine:
+    """See `molmo_ros.engine.load_engine`."""
+
+    def progress(share: float) -> None:
+        if on_progress is not None:
+            on_progress('loading weights', share)
+
+    try:
+        if is_molmo2(folder):
+            return Molmo2Engine(load_molmo2(folder, options, progress))
+        return LocalEngine(load_molmo(folder, options, progress))
+    except ValueError as error:
+        raise EngineError(str(error)) from error
+    except OSError as error:
+        raise EngineError(f'{folder} cannot be read: {error}') from error

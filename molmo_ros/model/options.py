@@ -1,0 +1,72 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What one may choose when a checkpoint is loaded, of whatever generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+
+from molmo_ros.model.molmo2_preprocessing import Molmo2PreprocessorConfig
+from molmo_ros.model.preprocessing import PreprocessorConfig
+
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+Preprocessor = TypeVar('Preprocessor', PreprocessorConfig, Molmo2PreprocessorConfig)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a checkpoint is loaded.
+
+    Attributes:
+        device: a torch device, or 'auto': CUDA where there is one, else the CPU.
+        dtype: 'float32', 'bfloat16', 'float16', or 'auto': bfloat16 on CUDA, float32 on a CPU.
+        max_crops: fewer crops than the checkpoint was trained with are faster and coarser; more
+            are refused, because pointing collapses with them.
+        quantize: 'none', or the decoder's weights in 'int8' or 'int4' (bitsandbytes).
+    """
+
+    device: str = 'auto'
+    dtype: str = 'auto'
+    max_crops: int | None = None
+    quantize: str = 'none'
+
+
+DEFAULTS = LoadOptions()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `LoadOptions.device` names. Raises ValueError."""
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f'{name!r} is no torch device; say cpu, cuda or cuda:N') from error
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        raise ValueError(f'device {name!r} was asked for, but torch sees no CUDA device')
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that `LoadOptions.dtype` names. Raises ValueError."""
+    if name == 'auto':
+        return torch.float32 if device.type == 'cpu' else torch.bfloat16
+    if name not in DTYPES:
+        raise ValueError(f'dtype must be auto or one of {", ".join(DTYPES)}; not {name!r}')
+    return DTYPES[name]
+
+
+def limit_crops(preprocessor: Preprocessor, max_crops: int | None) -> Preprocessor:
+    """As `LoadOptions.max_crops` says. Raises ValueError."""
+    if max_crops is None:
+        return preprocessor
+    if not 1 <= max_crops <= preprocessor.max_crops:
+        raise ValueError(
+            f'max_crops must be 1 to {preprocessor.max_crops}, the number the checkpoint was '
+            f'trained with; {max_crops} was asked for'
+        )
+    return replace(preprocessor, max_crops=max_crops)
