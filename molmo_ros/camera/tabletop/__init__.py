@@ -3,17 +3,20 @@
 """A rendered tabletop: seeded scenes, a perfect RGB-D picture of them, and their truth."""
 
 from molmo_ros.camera.tabletop.camera import TabletopCamera
-from molmo_ros.camera.tabletop.layout import COLOURS, EASY, TableSpec, make_scene
+from molmo_ros.camera.tabletop.layout import COLOURS, EASY, HELD_OUT, RICH, TableSpec, make_scene
 from molmo_ros.camera.tabletop.render import Rendering, render
 from molmo_ros.camera.tabletop.scene import Object, Scene
-from molmo_ros.camera.tabletop.truth import Truth, truth_of
+from molmo_ros.camera.tabletop.truth import SeenPart, Truth, truth_of
 
 __all__ = [
     'COLOURS',
     'EASY',
+    'HELD_OUT',
+    'RICH',
     'Object',
     'Rendering',
     'Scene',
+    'SeenPart',
     'TableSpec',
     'TabletopCamera',
     'Truth',

@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.camera.tabletop.patterns import ON_OBJECTS
 from molmo_ros.camera.tabletop.render import visible_fractions
 from molmo_ros.camera.tabletop.scene import Light, Object, Scene, Table, Vector, bounding_box
-from molmo_ros.camera.tabletop.shapes import KINDS, outline_of
+from molmo_ros.camera.tabletop.shapes import CLUTTER, KINDS, kind_of, outline_of
 from molmo_ros.spatial.camera_model import CameraModel
 
 Box = NDArray[np.float64]
+
+_GREY = (0.45, 0.45, 0.46)  # on white and black, white cannot be told from plain
+_PATTERNED = 0.35
 
 SIZE = (640, 480)
 """Width and height in pixels of the camera that a scene is laid out for."""
@@ -39,20 +43,56 @@ TABLE_COLOURS: dict[str, Vector] = {
     'dark grey': (0.37, 0.38, 0.40),
 }
 
+RICH_TABLES: dict[str, tuple[Vector, tuple[str, ...]]] = {
+    'oak': ((0.68, 0.57, 0.44), ('wood',)),
+    'walnut': ((0.42, 0.33, 0.27), ('wood',)),
+    'ash': ((0.78, 0.72, 0.62), ('wood',)),
+    'beige': ((0.70, 0.66, 0.58), ('plain', 'striped', 'tiled')),
+    'grey': ((0.55, 0.56, 0.57), ('plain', 'speckled', 'tiled')),
+    'dark grey': ((0.34, 0.35, 0.37), ('plain', 'speckled')),
+    'light grey': ((0.72, 0.73, 0.74), ('plain', 'speckled', 'tiled')),
+    'sage': ((0.55, 0.60, 0.52), ('plain', 'striped')),
+    'slate': ((0.42, 0.47, 0.53), ('plain', 'speckled', 'striped')),
+    'rose': ((0.68, 0.57, 0.56), ('plain', 'striped')),
+}
+"""Colours of the rich tables and the patterns that each comes in."""
+
+HELD_OUT = frozenset(
+    {
+        ('ball', 'green'),
+        ('book', 'orange'),
+        ('bottle', 'white'),
+        ('bowl', 'purple'),
+        ('can', 'red'),
+        ('duck', 'black'),
+        ('hammer', 'yellow'),
+        ('lamp', 'blue'),
+        ('mug', 'blue'),
+        ('pear', 'red'),
+        ('plate', 'yellow'),
+        ('spoon', 'orange'),
+    }
+)
+"""Kinds and colours that training never shows together."""
+
 
 @dataclass(frozen=True)
 class TableSpec:
     """What scenes may hold. The default is the easy table: few, large, distinct things.
 
     Attributes:
+        never: kinds and colours that do not come together.
         min_width, max_width: larger side of an object's bounding box, fraction of the image width.
         max_cover: how much of the lesser of two bounding boxes the other may cover.
         margin: distance of an object's bounding box from the image border, fraction of its size.
         min_visible: fraction of an object's silhouette that must be seen.
+        rich: whether things repeat and carry patterns, clutter lies about, and tables, light and
+            camera vary widely.
     """
 
     kinds: tuple[str, ...] = ('ball', 'box', 'bottle', 'mug', 'bowl', 'banana', 'cone', 'ring')
     colours: tuple[str, ...] = tuple(COLOURS)
+    never: frozenset[tuple[str, str]] = frozenset()
     min_objects: int = 2
     max_objects: int = 5
     scale: tuple[float, float] = (0.9, 1.2)
@@ -64,9 +104,36 @@ class TableSpec:
     distance: tuple[float, float] = (0.55, 0.85)
     tilt_deg: tuple[float, float] = (36.0, 56.0)
     hfov_deg: tuple[float, float] = (52.0, 60.0)
+    roll_deg: float = 3.0
+    rich: bool = False
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Every kind and colour that may come together."""
+        pairs = [(kind, colour) for kind in self.kinds for colour in self.colours]
+        return [pair for pair in pairs if pair not in self.never]
 
 
 EASY = TableSpec()
+
+RICH = TableSpec(
+    # A teapot is left out: it is what fine-tuning is shown on.
+    kinds=tuple(kind for kind in KINDS if kind != 'teapot'),
+    min_objects=3,
+    max_objects=9,
+    scale=(0.8, 1.35),
+    min_width=0.085,
+    max_width=0.34,
+    max_cover=0.55,
+    margin=0.025,
+    min_visible=0.5,
+    distance=(0.55, 0.95),
+    tilt_deg=(33.0, 64.0),
+    hfov_deg=(50.0, 66.0),
+    roll_deg=5.0,
+    rich=True,
+)
+"""24 kinds, patterns, several of a kind, clutter, occlusion, all sorts of tables and light."""
 
 
 def make_scene(seed: int, spec: TableSpec = EASY) -> Scene:
@@ -87,24 +154,43 @@ def _draw(rng: np.random.Generator, seed: int, spec: TableSpec) -> Scene | None:
     empty = Scene(
         seed,
         (),
-        _draw_table(rng),
-        _draw_light(rng),
+        _draw_rich_table(rng) if spec.rich else _draw_table(rng),
+        _draw_rich_light(rng) if spec.rich else _draw_light(rng),
         _draw_camera_pose(rng, spec),
         _draw_camera(rng, spec),
         tuple((rng.uniform(0.25, 0.8) + rng.uniform(-0.05, 0.05, 3)).tolist()),
     )
-    count = int(rng.integers(spec.min_objects, spec.max_objects + 1))
-    names = [(kind, colour) for kind in spec.kinds for colour in spec.colours]
-    chosen = rng.choice(len(names), count, replace=False)
     objects: list[Object] = []
     boxes: list[Box] = []
-    for kind, colour in (names[i] for i in chosen):
+    for kind, colour in _draw_names(rng, spec):
         placed = _place(rng, kind, colour, empty, spec, objects, boxes)
-        if placed is None:
+        if placed is not None:
+            objects.append(placed[0])
+            boxes.append(placed[1])
+        elif not spec.rich:
             return None
-        objects.append(placed[0])
-        boxes.append(placed[1])
-    return replace(empty, objects=tuple(objects))
+    if len(objects) < spec.min_objects:
+        return None
+    clutter = _draw_clutter(rng, empty, spec) if spec.rich else ()
+    return replace(empty, objects=tuple(objects), clutter=clutter)
+
+
+def _draw_names(rng: np.random.Generator, spec: TableSpec) -> list[tuple[str, str]]:
+    """Kinds and colours: all different, but for a group that the rich table may have."""
+    count = int(rng.integers(spec.min_objects, spec.max_objects + 1))
+    names = spec.names
+    chosen = [names[i] for i in rng.choice(len(names), count, replace=False)]
+    if not spec.rich or rng.uniform() < 0.3:
+        return chosen
+    group = int(rng.integers(2, min(6, count) + 1))
+    kind, colour = chosen[0]
+    alike = {
+        'kind': [name for name in names if name[0] == kind],
+        'colour': [name for name in names if name[1] == colour],
+        'both': [(kind, colour)],
+    }[str(rng.choice(['kind', 'kind', 'colour', 'both']))]
+    repeated = [alike[i] for i in rng.integers(0, len(alike), group)]
+    return [*repeated, *chosen[group:]]
 
 
 def _place(
@@ -135,12 +221,12 @@ def _draw_object(
 ) -> Object | None:
     k, camera = scene.camera, scene.T_world_camera
     u, v = rng.uniform(0.06, 0.94) * k.width, rng.uniform(0.08, 0.96) * k.height
-    stretch = rng.uniform(-1, 1, 3) * KINDS[kind].stretch
-    if KINDS[kind].round:
+    stretch = rng.uniform(-1, 1, 3) * kind_of(kind).stretch
+    if kind_of(kind).round:
         stretch[1] = stretch[0]
     scale = rng.uniform(*spec.scale) * (1 + stretch)
     turn, gloss = rng.uniform(-np.pi, np.pi), float(rng.uniform(0.1, 0.45))
-    if KINDS[kind].telling_side:
+    if kind_of(kind).telling_side:
         turn *= 0.7
     yaw = float(turn + np.arctan2(-camera[1, 2], -camera[0, 2]))
     albedo = np.clip(
@@ -152,6 +238,7 @@ def _draw_object(
     x, y = (camera[:3, 3] - ray * camera[2, 3] / ray[2])[:2]
     if abs(x) > scene.table.extent[0] - 0.1 or abs(y) > scene.table.extent[1] - 0.1:
         return None
+    pattern = _draw_pattern(rng, kind) if spec.rich else 'plain'
     return Object(
         kind,
         colour,
@@ -160,7 +247,26 @@ def _draw_object(
         yaw,
         tuple(scale.tolist()),
         gloss,
+        pattern,
+        (0.97, 0.97, 0.96) if max(COLOURS[colour]) - min(COLOURS[colour]) > 0.2 else _GREY,
     )
+
+
+def _draw_pattern(rng: np.random.Generator, kind: str) -> str:
+    painted = rng.uniform() < _PATTERNED and kind_of(kind).patterned
+    return str(rng.choice([p for p in ON_OBJECTS if p != 'plain'])) if painted else 'plain'
+
+
+def _draw_clutter(rng: np.random.Generator, scene: Scene, spec: TableSpec) -> tuple[Object, ...]:
+    """Up to three things that nobody asks for, in muted colours, wherever they fall."""
+    found = []
+    for _ in range(int(rng.integers(0, 4))):
+        kind = str(rng.choice(list(CLUTTER)))
+        item = _draw_object(rng, kind, 'white', scene, spec)
+        if item is not None:
+            muted = rng.uniform(0.2, 0.95) + rng.uniform(-0.1, 0.1, 3)
+            found.append(replace(item, colour='', albedo=tuple(np.clip(muted, 0, 1).tolist())))
+    return tuple(found)
 
 
 def _fits(box: Box, k: CameraModel, spec: TableSpec) -> bool:
@@ -219,9 +325,36 @@ def _draw_light(rng: np.random.Generator) -> Light:
     return Light(towards, float(rng.uniform(0.38, 0.5)), float(rng.uniform(0.54, 0.62)))
 
 
+def _draw_rich_table(rng: np.random.Generator) -> Table:
+    colour = str(rng.choice(list(RICH_TABLES)))
+    base, patterns = RICH_TABLES[colour]
+    albedo = np.array(base) * rng.uniform(0.88, 1.12) + rng.uniform(-0.02, 0.02, 3)
+    return Table(
+        colour,
+        tuple(np.clip(albedo, 0, 1).tolist()),
+        str(rng.choice(patterns)),
+        float(rng.uniform(0, 2 * np.pi)),
+        (float(rng.uniform()), float(rng.uniform())),
+        (float(rng.uniform(0.5, 0.9)), float(rng.uniform(0.45, 0.8))),
+    )
+
+
+def _draw_rich_light(rng: np.random.Generator) -> Light:
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(35, 80))
+    towards = (
+        float(np.cos(azimuth) * np.cos(elevation)),
+        float(np.sin(azimuth) * np.cos(elevation)),
+        float(np.sin(elevation)),
+    )
+    return Light(towards, float(rng.uniform(0.28, 0.56)), float(rng.uniform(0.46, 0.68)))
+
+
 def _draw_camera_pose(rng: np.random.Generator, spec: TableSpec) -> NDArray[np.float64]:
     distance, tilt = rng.uniform(*spec.distance), np.radians(rng.uniform(*spec.tilt_deg))
-    azimuth, roll = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(-3, 3))
+    azimuth, roll = (
+        rng.uniform(0, 2 * np.pi),
+        np.radians(rng.uniform(-spec.roll_deg, spec.roll_deg)),
+    )
     forward = np.array(
         [np.cos(azimuth) * np.cos(tilt), np.sin(azimuth) * np.cos(tilt), -np.sin(tilt)]
     )

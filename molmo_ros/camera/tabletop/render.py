@@ -19,7 +19,7 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
-from molmo_ros.camera.tabletop.patterns import SIZE, texture
+from molmo_ros.camera.tabletop.patterns import ON_OBJECTS, SIZE, texture
 from molmo_ros.camera.tabletop.scene import (
     Object,
     Scene,
@@ -27,7 +27,7 @@ from molmo_ros.camera.tabletop.scene import (
     outline_in_world,
     project,
 )
-from molmo_ros.camera.tabletop.shapes import mesh_of
+from molmo_ros.camera.tabletop.shapes import kind_of, mesh_of
 from molmo_ros.spatial.camera_model import CameraModel
 
 Floats = NDArray[np.float32]
@@ -47,6 +47,7 @@ class Rendering:
         color: (H, W, 3) uint8 RGB.
         depth: (H, W) float32, metres along the optical axis; NaN where nothing is hit.
         instances: (H, W) int16; -1 background, 0 table, i the scene's object i - 1.
+        parts: (H, W) uint8; which part of its kind, 0 the body and where no object is.
         normals: (H, W, 3) float32 unit shading normals in the optical frame; 0 on the background.
         silhouettes: (K,) int64, pixels each object would cover if nothing stood before it.
         camera: of this picture.
@@ -55,6 +56,7 @@ class Rendering:
     color: NDArray[np.uint8]
     depth: Floats
     instances: NDArray[np.int16]
+    parts: NDArray[np.uint8]
     normals: Floats
     silhouettes: NDArray[np.int64]
     camera: CameraModel
@@ -74,14 +76,17 @@ def render(scene: Scene, width: int = 640, height: int = 480, *, smooth: bool = 
     color = _shade(scene, rays, surface)
     if smooth:
         _smooth_edges(scene, rays, surface, color)
-    depth = surface.depth
-    depth[surface.instances == SKY] = np.nan
+    depth, instances, parts = surface.depth, surface.instances, surface.parts
+    depth[instances == SKY] = np.nan
+    clutter = instances > len(scene.objects)
+    instances[clutter], parts[clutter] = TABLE, 0
     return Rendering(
         color.reshape(height, width, 3),
         depth.reshape(height, width),
-        surface.instances.reshape(height, width),
+        instances.reshape(height, width),
+        parts.reshape(height, width),
         surface.normals.reshape(height, width, 3),
-        surface.silhouettes,
+        surface.silhouettes[: len(scene.objects)],
         camera,
     )
 
@@ -89,8 +94,8 @@ def render(scene: Scene, width: int = 640, height: int = 480, *, smooth: bool = 
 def visible_fractions(scene: Scene, width: int, height: int) -> NDArray[np.float64]:
     """(K,) seen part of each object's silhouette, judged at the given size."""
     surface = _trace(scene, _grid(fitted(scene.camera, width, height)))
-    seen = np.bincount(surface.instances + 1, minlength=len(scene.objects) + 2)[2:]
-    return seen / np.maximum(surface.silhouettes, 1)
+    seen = np.bincount(surface.instances + 1, minlength=len(scene.things) + 2)[2:]
+    return (seen / np.maximum(surface.silhouettes, 1))[: len(scene.objects)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +123,11 @@ class _Rays:
 
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """What the rays hit first; all (N, ...), filled in place."""
+    """What the rays hit first; all (N, ...), filled in place. Instances count clutter too."""
 
     depth: Floats
     instances: NDArray[np.int16]
+    parts: NDArray[np.uint8]
     normals: Floats
     silhouettes: NDArray[np.int64]
 
@@ -158,7 +164,7 @@ def _object_from_world(item: Object) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 def _trace(scene: Scene, rays: _Rays) -> _Surface:
     surface = _trace_table(scene, rays)
-    for number, item in enumerate(scene.objects, 1):
+    for number, item in enumerate(scene.things, 1):
         _trace_object(scene, rays, surface, number, item)
     return surface
 
@@ -178,7 +184,8 @@ def _trace_table(scene: Scene, rays: _Rays) -> _Surface:
     normals[inside] = rotation[2]
     depth[~inside] = np.inf
     instances = np.where(inside, np.int16(TABLE), np.int16(SKY))
-    return _Surface(depth, instances, normals, np.zeros(len(scene.objects), np.int64))
+    parts = np.zeros(len(depth), np.uint8)
+    return _Surface(depth, instances, parts, normals, np.zeros(len(scene.things), np.int64))
 
 
 def _plane(
@@ -211,6 +218,7 @@ def _trace_object(scene: Scene, rays: _Rays, surface: _Surface, number: int, ite
     at = near[first]
     surface.depth[at] = hit['tfar'][first]
     surface.instances[at] = number
+    surface.parts[at] = mesh_of(item.kind).parts[hit['primID'][first]]
     normals = _interpolated(item.kind, hit, first) @ matrix
     normals /= np.sqrt(np.einsum('ij,ij->i', normals, normals))[:, None]
     surface.normals[at] = normals
@@ -246,7 +254,7 @@ def _lit(scene: Scene, rays: _Rays, surface: _Surface, facing: NDArray[np.bool_]
     lit = facing.copy()
     camera = scene.T_world_camera
     towards = np.array(scene.light.towards)
-    for item in scene.objects:
+    for item in scene.things:
         outline = outline_in_world(item)
         shadow = outline - outline[:, 2:] * (towards / towards[2])
         near = rays.within(_box(np.concatenate([outline, shadow]), scene, rays.camera))
@@ -273,8 +281,15 @@ def _shade(scene: Scene, rays: _Rays, surface: _Surface) -> NDArray[np.uint8]:
     facing[thing] = cosine > 0
     lit = _lit(scene, rays, surface, facing)
     color = _shade_table(scene, rays, surface, lit)
+    directions = _directions(rays, thing)
+    paint = _paint(
+        scene,
+        directions * surface.depth[thing, None],
+        surface.instances[thing],
+        surface.parts[thing],
+    )
     color[thing] = _shade_objects(
-        scene, _directions(rays, thing), surface.instances[thing], normals, cosine, lit[thing]
+        scene, directions, surface.instances[thing], paint, normals, cosine, lit[thing]
     )
     return color
 
@@ -305,23 +320,45 @@ def _texels(scene: Scene, rays: _Rays, depth: Floats, on: Indices) -> NDArray[np
     return texture(table.pattern).ravel()[row * SIZE + column]
 
 
+def _paint(
+    scene: Scene, points: Floats, instances: NDArray[np.int16], parts: NDArray[np.uint8]
+) -> Floats:
+    """(N, 3) albedo in 0..1 of points (N, 3) on objects, optical frame."""
+    paint = np.empty_like(points)
+    camera = scene.T_world_camera
+    for number, item in enumerate(scene.things, 1):
+        own = [item.albedo, *(part.albedo or item.albedo for part in kind_of(item.kind).parts)]
+        at = np.flatnonzero(instances == number)
+        part = parts[at]
+        paint[at] = np.array(own, np.float32)[part]
+        accented = ON_OBJECTS[item.pattern]
+        if accented is None:
+            continue
+        to_object, offset = _object_from_world(item)
+        matrix = (to_object @ camera[:3, :3]).astype(np.float32)
+        here = points[at] @ matrix.T + (to_object @ camera[:3, 3] + offset).astype(np.float32)
+        plain = np.array([True, *(part.albedo is None for part in kind_of(item.kind).parts)])
+        paint[at[accented(here) & plain[part]]] = item.accent
+    return paint
+
+
 def _shade_objects(
     scene: Scene,
     directions: Floats,
     instances: NDArray[np.int16],
+    paint: Floats,
     normals: Floats,
     cosine: Floats,
     lit: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
     light = scene.light
-    albedo = np.array([item.albedo for item in scene.objects], np.float32).reshape(-1, 3) * 255
-    gloss = np.array([item.gloss for item in scene.objects], np.float32) * 255
+    gloss = np.array([item.gloss for item in scene.things], np.float32) * 255
     up = scene.T_world_camera[2, :3].astype(np.float32)
     towards = (scene.T_world_camera[:3, :3].T @ light.towards).astype(np.float32)
     shade = normals @ (up * np.float32(0.25 * light.ambient)) + np.float32(0.8 * light.ambient)
     cosine = np.where(lit, cosine, np.float32(0))
     shade += cosine * np.float32(light.strength)
-    color = albedo[instances - 1]
+    color = paint * np.float32(255)
     color *= shade[:, None]
     halfway = towards - directions / np.sqrt(np.einsum('ij,ij->i', directions, directions))[:, None]
     halfway /= np.sqrt(np.einsum('ij,ij->i', halfway, halfway))[:, None]

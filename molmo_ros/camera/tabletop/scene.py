@@ -31,6 +31,8 @@ class Object:
         yaw: rotation about z, radians.
         scale: of its nominal mesh along the object's own x, y, z.
         gloss: strength of its highlight, 0..1.
+        pattern: a key of ``patterns.ON_OBJECTS``.
+        accent: RGB in 0..1 of the pattern's second colour.
     """
 
     kind: str
@@ -40,6 +42,8 @@ class Object:
     yaw: float
     scale: Vector
     gloss: float
+    pattern: str = 'plain'
+    accent: Vector = (1.0, 1.0, 1.0)
 
     @property
     def T_world_object(self) -> NDArray[np.float64]:
@@ -86,6 +90,7 @@ class Scene:
         T_world_camera: (4, 4) float64, pose of the optical frame in the world.
         camera: a pinhole without distortion; pictures of another size show the same view.
         background: RGB in 0..1 of what is behind the table.
+        clutter: things that nobody asks for; instances count them to the table.
     """
 
     seed: int
@@ -95,6 +100,12 @@ class Scene:
     T_world_camera: NDArray[np.float64]
     camera: CameraModel
     background: Vector
+    clutter: tuple[Object, ...] = ()
+
+    @property
+    def things(self) -> tuple[Object, ...]:
+        """All that lies on the table, what is asked for first."""
+        return self.objects + self.clutter
 
 
 def bounding_box(item: Object, scene: Scene) -> NDArray[np.float64]:

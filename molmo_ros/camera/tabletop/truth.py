@@ -7,6 +7,7 @@ The camera that a node sees carries none of this.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -14,10 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.camera.tabletop.render import Rendering
-from molmo_ros.camera.tabletop.scene import Scene
+from molmo_ros.camera.tabletop.scene import Object, Scene
+from molmo_ros.camera.tabletop.shapes import kind_of, outline_of
 
 _WELL_INSIDE = 0.5
 _NEARLY_DEEPEST = 0.85
+_LEAST_PART = 3e-4  # of the picture: 92 pixels of 640 x 480
+
+
+@dataclass(frozen=True, eq=False)
+class SeenPart:
+    """A part of an object as a rendering shows it.
+
+    Attributes:
+        mask: (H, W) bool, its visible pixels.
+        target: (u, v) the pixel to point at, as that of a Truth.
+    """
+
+    mask: NDArray[np.bool_]
+    target: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +41,8 @@ class Truth:
     """One object as a rendering shows it.
 
     Attributes:
-        kind, colour: its names.
+        kind, colour, pattern: its names.
+        size: metres, the longest side of its bounding box.
         mask: (H, W) bool, its visible pixels.
         visible_pixels: how many those are.
         visible_fraction: of its silhouette, 0..1.
@@ -34,16 +51,20 @@ class Truth:
             NaN where nothing of the object is seen.
         position: (3,) float64 metres, optical frame: the surface at the target's pixel.
         T_optical_object: (4, 4) float64, pose of the middle of its base.
+        parts: those with a name of which enough is seen to point at.
     """
 
     kind: str
     colour: str
+    pattern: str
+    size: float
     mask: NDArray[np.bool_]
     visible_pixels: int
     visible_fraction: float
     target: tuple[float, float]
     position: NDArray[np.float64]
     T_optical_object: NDArray[np.float64]
+    parts: Mapping[str, SeenPart]
 
 
 def truth_of(scene: Scene, rendering: Rendering) -> tuple[Truth, ...]:
@@ -59,13 +80,25 @@ def _truth(scene: Scene, rendering: Rendering, index: int) -> Truth:
     return Truth(
         item.kind,
         item.colour,
+        item.pattern,
+        float(np.ptp(outline_of(item.kind) * item.scale, axis=0).max()),
         mask,
         seen,
         seen / max(int(rendering.silhouettes[index]), 1),
         target,
         position,
         np.linalg.inv(scene.T_world_camera) @ item.T_world_object,
+        _parts(mask, item, rendering),
     )
+
+
+def _parts(mask: NDArray[np.bool_], item: Object, rendering: Rendering) -> dict[str, SeenPart]:
+    found = {}
+    for number, part in enumerate(kind_of(item.kind).parts, 1):
+        seen = mask & (rendering.parts == number)
+        if part.name and np.count_nonzero(seen) >= _LEAST_PART * mask.size:
+            found[part.name] = SeenPart(seen, _target(seen, rendering)[0])
+    return found
 
 
 def _target(
