@@ -44,14 +44,15 @@ def load_engine(
     dtype: str = 'auto',
     max_crops: int | None = None,
     quantize: str = 'none',
+    adapter: str | Path | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Engine:
     """Load a checkpoint, of Molmo or Molmo2, into an engine in this process. No network.
 
     `checkpoint` is a folder or a hub id (`owner/name`, `owner/name@revision`) that was fetched.
-    `device`, `dtype`, `max_crops` and `quantize` are those of `model.options.LoadOptions`;
-    `on_progress` is called with a stage's name and its share done, 0..1. Raises EngineError with
-    what to do.
+    `adapter` is a folder that `molmo-ros finetune` or peft wrote; it and `device`, `dtype`,
+    `max_crops` and `quantize` are those of `model.options.LoadOptions`. `on_progress` is called
+    with a stage's name and its share done, 0..1. Raises EngineError with what to do.
     """
     if on_progress is not None:
         on_progress('importing torch', 0.0)
@@ -63,7 +64,10 @@ def load_engine(
         folder = checkpoint_folder(checkpoint)
     except ValueError as error:
         raise EngineError(str(error)) from error
-    return load(folder, LoadOptions(device, dtype, max_crops, quantize), on_progress)
+    options = LoadOptions(
+        device, dtype, max_crops, quantize, None if adapter is None else Path(adapter).expanduser()
+    )
+    return load(folder, options, on_progress)
 
 
 def fetch_checkpoint(checkpoint: str) -> Path:

@@ -95,22 +95,19 @@ def read_adapter(folder: Path, model: nn.Module, config: MolmoConfig, base: Path
     except SafetensorError as error:
         raise UnsupportedAdapter(f'{path} is damaged or incomplete ({error})') from error
     _check_base(folder, settings, metadata, base)
-    keys = key_map(config)
-    parameters = dict(model.named_parameters())
     additions: dict[str, tuple[_Addition, ...]] = {}
     for module, down, up in _pairs(path, tensors):
-        pieces = _pieces(module, parameters, keys)
-        shapes = [tuple(parameters[piece.name][piece.index].shape) for piece in pieces]
-        rows = [shape[0] for shape in shapes]
-        if not pieces or len(shapes[0]) != 2 or (sum(rows), shapes[0][1]) != (len(up), down.shape[1]):
-            asked = f'({len(up)}, {down.shape[1]})'
+        pieces = _pieces(f'{module}.weight', model, config)
+        parts = [model.get_parameter(piece.name)[piece.index] for piece in pieces]
+        rows = [len(part) for part in parts]
+        if not parts or (sum(rows), *parts[0].shape[1:]) != (len(up), down.shape[1]):
             raise UnsupportedAdapter(
-                f'{folder} does not fit {base}: it changes {module} of shape {asked}, which is not '
-                f'there; load it beside {_made_for(settings)}'
+                f'{folder} does not fit {base}: it changes {module} of shape ({len(up)}, '
+                f'{down.shape[1]}), which is not there; load it beside {_made_for(settings)}'
             )
         scale = _scale(settings, len(down))
-        for piece, part in zip(pieces, up.split(rows), strict=True):
-            more = _Addition(piece.index, part, down, scale)
+        for piece, some in zip(pieces, up.split(rows), strict=True):
+            more = _Addition(piece.index, some, down, scale)
             additions[piece.name] = (*additions.get(piece.name, ()), more)
     return Adapter(additions)
 
@@ -143,8 +140,8 @@ def _settings(folder: Path) -> Mapping[str, Any]:
         beyond.append('bias')
     if beyond:
         raise UnsupportedAdapter(
-            f'{path} asks for {", ".join(beyond)}, and only plain LoRA is added here; merge it with '
-            'peft and load the merged checkpoint instead'
+            f'{path} asks for {", ".join(beyond)}, and only plain LoRA is added here; merge it '
+            'with peft and load the merged checkpoint instead'
         )
     return settings
 
@@ -182,11 +179,11 @@ def _pairs(path: Path, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Ten
         )
 
 
-def _pieces(
-    module: str, parameters: Mapping[str, Tensor], keys: Mapping[str, tuple[Piece, ...]]
-) -> tuple[Piece, ...]:
-    name = f'{module}.weight'
-    return (Piece(name),) if name in parameters else keys.get(name, ())
+def _pieces(name: str, model: nn.Module, config: MolmoConfig) -> tuple[Piece, ...]:
+    """What a weight named as in `Molmo` or as in a release stands for; nothing if it is neither."""
+    if name in dict(model.named_parameters()):
+        return (Piece(name),)
+    return key_map(config).get(name, ())
 
 
 def _scale(settings: Mapping[str, Any], rank: int) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from molmo_ros.model.adapter import Adapter, read_adapter
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo import Molmo
@@ -39,7 +40,8 @@ def load_molmo(
     on_progress is called with the share of weights loaded, 0..1.
 
     Raises:
-        UnsupportedCheckpoint: the folder is not a checkpoint that this package runs.
+        UnsupportedCheckpoint: the folder is not a checkpoint that this package runs, or the
+            adapter (UnsupportedAdapter) is not for it.
         NotEnoughMemory: the model would not fit; the message says what would.
         ValueError: a device, dtype or quantisation that this machine does not have.
     """
@@ -74,7 +76,12 @@ def load_model(
         model = Molmo(config).to(chosen)
     check_fits(model, target, chosen, quantize)
 
+    adapter = Adapter({})
+    if options.adapter is not None:
+        adapter = read_adapter(options.adapter, model, config, folder)
+
     def on_filled(name: str) -> None:
+        adapter.add_to(name, model.get_parameter(name))
         if quantize != 'none' and name.startswith('text.layers.'):
             quantize_weight(model, name, quantize)
             return_freed()

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
+from molmo_ros.model.adapter import UnsupportedAdapter
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
@@ -74,6 +75,11 @@ def load_molmo2(
     transformers loads into the host's memory in the asked dtype; from there it is quantised and
     moved layer by layer; of that, on_progress hears the beginning and the end.
     """
+    if options.adapter is not None:
+        raise UnsupportedAdapter(
+            f'{folder} is a Molmo2, and adapters are added to Molmo of the first generation only; '
+            'load it without'
+        )
     quantize = options.quantize
     check_available(quantize)
     target = choose_device(options.device)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -27,12 +28,14 @@ class LoadOptions:
         max_crops: fewer crops than the checkpoint was trained with are faster and coarser; more
             are refused, because pointing collapses with them.
         quantize: 'none', or the decoder's weights in 'int8' or 'int4' (bitsandbytes).
+        adapter: a folder with a LoRA adapter to add to the weights, before they are quantised.
     """
 
     device: str = 'auto'
     dtype: str = 'auto'
     max_crops: int | None = None
     quantize: str = 'none'
+    adapter: Path | None = None
 
 
 DEFAULTS = LoadOptions()

@@ -1,0 +1,56 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked about a label and what Molmo would answer, in the releases' own words."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from molmo_ros.finetuning.folder import Label
+from molmo_ros.pointing import (
+    ABSENT,
+    COUNT_PROMPTS,
+    NOT_IN_IMAGE,
+    POINT_PROMPTS,
+    Mode,
+    format_count,
+    format_points,
+    label_for,
+    prompt_for,
+)
+
+COUNT_SHARE = 0.1
+AS_ASKED_SHARE = 0.6  # in the wording that Mode.POINT asks in
+ARTICLES = ('the ', 'the ', 'a ', '')
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A prompt, as in `prompt_for`, and an answer with its leading space."""
+
+    prompt: str
+    answer: str
+
+
+def exchange_about(label: Label, rng: random.Random) -> Exchange:
+    """A question about a label in one of many wordings, and its answer."""
+    name, points = label.label, label.points
+    if rng.random() < COUNT_SHARE:
+        return Exchange(
+            rng.choice(COUNT_PROMPTS).replace('{label}', name),
+            format_count(points, label_for(name)),
+        )
+    if rng.random() < AS_ASKED_SHARE:
+        prompt = prompt_for(rng.choice(ARTICLES) + label_for(name), Mode.POINT)
+    else:
+        prompt = rng.choice(POINT_PROMPTS).replace('{label}', name)
+    if points:
+        return Exchange(prompt, format_points(points, label_for(name)))
+    asked_for_words = NOT_IN_IMAGE in prompt
+    return Exchange(prompt, f' {NOT_IN_IMAGE if asked_for_words else ABSENT}')
+
+
+def mirrored(label: Label) -> Label:
+    """The same in the picture mirrored left to right."""
+    return Label(label.label, tuple((100 - x, y) for x, y in label.points), label.line)

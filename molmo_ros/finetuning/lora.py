@@ -1,0 +1,87 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""peft around a `Molmo`, and its adapter as a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from molmo_ros.model.adapter import BASE_DIGEST, CONFIG, WEIGHTS
+from molmo_ros.model.molmo import Molmo
+
+# MolmoE's experts are one tensor a layer, which LoRA on linear layers leaves alone.
+TARGETS = {
+    'decoder': r'text\.layers\.\d+\.(?:self_attn\.[qkvo]_proj|mlp\.(?:gate|up|down)_proj)',
+    'connector': r'connector\.(?:pooling\.w[qkvo]|projector\.w[123])',
+    'vision': r'vision\.blocks\.\d+\.(?:self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])',
+}
+"""Parts of a `Molmo` and the linear layers in them."""
+
+
+def check_peft() -> None:
+    """Raise ValueError where peft is not installed."""
+    if find_spec('peft') is None:
+        raise ValueError('fine-tuning needs peft: pip install molmo-ros[finetune]')
+
+
+def add_lora(model: Molmo, targets: Sequence[str], rank: int, alpha: int, seed: int) -> nn.Module:
+    """Wrap the linear layers of `targets`; `model` computes with what is being learnt from now on.
+
+    The new weights are float32 and alone require gradients; at first they change nothing.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules='|'.join(TARGETS[name] for name in targets)
+    )
+    # peft looks for this before it wraps bitsandbytes' layers.
+    model.is_loaded_in_4bit = any(hasattr(p, 'quant_state') for p in model.parameters())
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def recompute_layers(model: Molmo) -> None:
+    """Keep no activations inside of layers; the backward pass computes them again."""
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.gradient_checkpointing = True
+            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+    model.train()
+
+
+def adapter_tensors(wrapped: nn.Module) -> dict[str, Tensor]:
+    """What was learnt, under peft's keys, on the CPU."""
+    from peft import get_peft_model_state_dict
+
+    tensors: Mapping[str, Tensor] = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def put_adapter_tensors(wrapped: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `adapter_tensors`."""
+    from peft import set_peft_model_state_dict
+
+    set_peft_model_state_dict(wrapped, dict(tensors))
+
+
+def save_adapter(wrapped: nn.Module, folder: Path, checkpoint_name: str, digest: str) -> None:
+    """Write adapter_config.json and adapter_model.safetensors as peft does, whole or not at all."""
+    config = wrapped.peft_config['default']
+    config.base_model_name_or_path = checkpoint_name
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    config.inference_mode = False
+    partial_file = folder / f'{WEIGHTS}.part'
+    save_file(adapter_tensors(wrapped), partial_file, {'format': 'pt', BASE_DIGEST: digest})
+    partial_file.rename(folder / WEIGHTS)
+    assert (folder / CONFIG).is_file()

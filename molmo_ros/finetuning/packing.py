@@ -1,0 +1,78 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several exchanges about one picture as one sequence, which pays for the picture once.
+
+Each sees the picture and itself, at the positions it would have alone: what is learnt is what
+inference computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from molmo_ros.finetuning.exchanges import Exchange
+from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.preprocessing import ImageInputs
+from molmo_ros.model.tokenizer import Tokenizer
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Packed:
+    """(S,) int64: ids; which exchange; place after the picture; next id, IGNORED in prompts."""
+
+    ids: Tensor
+    exchange: Tensor
+    place: Tensor
+    label: Tensor
+
+    @property
+    def answer_tokens(self) -> int:
+        return int((self.label != IGNORED).sum())
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest exchange."""
+        return int(self.place.max()) + 1
+
+
+def pack(exchanges: Sequence[Exchange], tokenizer: Tokenizer) -> Packed:
+    columns: list[tuple[int, int, int, int]] = []
+    for number, exchange in enumerate(exchanges):
+        prompt = tokenizer.encode_question(exchange.prompt)
+        answer = [*tokenizer.encode(exchange.answer), tokenizer.eos]
+        labels = [IGNORED] * (len(prompt) - 1) + answer
+        ids = prompt + answer[:-1]
+        columns += zip(ids, [number] * len(ids), range(len(ids)), labels, strict=True)
+    return Packed(*torch.tensor(columns).T)
+
+
+def answer_losses(model: Molmo, image: ImageInputs, packed: Packed, eos: int) -> Tensor:
+    """Cross-entropy of every answer token, in the order of `packed.label`; float32."""
+    prefix = model.embed_image(image, eos)
+    before, device = prefix.shape[1], prefix.device
+    embeds = torch.cat([prefix, model.embed(packed.ids.to(device))], dim=1)
+    positions = torch.cat([torch.arange(before), packed.place + before]).to(device)
+    mask = _mask(packed.exchange.to(device), before, embeds.dtype)
+    hidden = model.decode(
+        embeds, attention_mask=mask, position_ids=positions[None], use_cache=False
+    )[0, before:]
+    label = packed.label.to(device)
+    asked = label != IGNORED
+    return functional.cross_entropy(
+        model.lm_head(hidden[asked]).float(), label[asked], reduction='none'
+    )
+
+
+def _mask(exchange: Tensor, before: int, dtype: torch.dtype) -> Tensor:
+    """(1, 1, T, T), added to the attention: a row sees the picture and its own exchange."""
+    owner = functional.pad(exchange, (before, 0), value=-1)
+    seen = ((owner[:, None] == owner) | (owner == -1)).tril()
+    mask = torch.zeros(seen.shape, dtype=dtype, device=exchange.device)
+    return mask.masked_fill(~seen, torch.finfo(dtype).min)[None, None]

@@ -1,0 +1,107 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the checkpoint answers already, kept as lessons so that it goes on answering so.
+
+Before anything is learnt the checkpoint is asked about other things in the user's own pictures. Its
+answers, right or wrong, are rehearsed beside the new ones.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from molmo_ros.engine import Engine, Question, answer_many, never
+from molmo_ros.finetuning.exchanges import Exchange
+from molmo_ros.finetuning.folder import LabelledImage, read_image
+from molmo_ros.finetuning.pictures import View, seen
+from molmo_ros.pointing import Mode, label_for, prompt_for
+
+THINGS = (
+    *('apple', 'bag', 'ball', 'banana', 'book', 'bottle', 'bowl', 'box', 'cable', 'chair', 'clock'),
+    *('cone', 'cup', 'door', 'fork', 'glass', 'hand', 'keyboard', 'knife', 'lamp', 'laptop'),
+    *('mouse', 'mug', 'paper', 'pen', 'person', 'phone', 'plant', 'plate', 'ring', 'scissors'),
+    *('screwdriver', 'shoe', 'spoon', 'table', 'tape', 'toy', 'wall', 'window'),
+)
+"""What is asked about by default."""
+
+ANSWERS_PER_VIEW = 8
+_LONGEST = 400  # characters: what is longer is a list without end
+
+Rehearsal = Mapping[View, Sequence[Exchange]]
+
+
+def rehearse(
+    engine: Engine,
+    images: Sequence[LabelledImage],
+    views: Sequence[View],
+    labels: Sequence[str],
+    seed: int,
+    should_stop: Callable[[], bool] = never,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Rehearsal:
+    """Ask about some of `labels` in every view; those that are being learnt are left out.
+
+    Raises EngineError, Stopped among them.
+    """
+    learnt = {label.label for image in images for label in image.labels}
+    others = [label for label in labels if not _names_any(label, learnt)]
+    rehearsal: dict[View, Sequence[Exchange]] = {}
+    for done, view in enumerate(views):
+        on_progress(done / len(views))
+        rng = random.Random(f'{seed} {view}')
+        asked = rng.sample(others, min(ANSWERS_PER_VIEW, len(others)))
+        if asked:
+            rehearsal[view] = _answers(engine, view, asked, should_stop)
+    return rehearsal
+
+
+def _answers(
+    engine: Engine, view: View, labels: Sequence[str], should_stop: Callable[[], bool]
+) -> list[Exchange]:
+    questions = [Question(f'the {label}') for label in labels]
+    answers = answer_many(engine, seen(read_image(view.path), view), questions, should_stop)
+    return [
+        Exchange(prompt_for(question.query, Mode.POINT), answer.text)
+        for question, answer in zip(questions, answers, strict=True)
+        if 0 < len(answer.text) <= _LONGEST
+    ]
+
+
+def _names_any(label: str, learnt: set[str]) -> bool:
+    """Whether a label speaks of what is being learnt, which the checkpoint does not know yet."""
+    words = label_for(label)
+    return any(re.search(rf'\b{re.escape(label_for(name))}\b', words) for name in learnt)
+
+
+def write_rehearsal(rehearsal: Rehearsal, path: Path) -> None:
+    """One line for each exchange, to be read by people too."""
+    lines = [
+        json.dumps(
+            {
+                'image': view.path.name,
+                'mirrored': view.mirrored,
+                'prompt': exchange.prompt,
+                'answer': exchange.answer,
+            },
+            ensure_ascii=False,
+        )
+        for view, exchanges in rehearsal.items()
+        for exchange in exchanges
+    ]
+    partial = path.with_suffix('.part')
+    partial.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    partial.rename(path)
+
+
+def read_rehearsal(path: Path, images: Path) -> Rehearsal:
+    rehearsal: dict[View, list[Exchange]] = {}
+    for line in path.read_text(encoding='utf-8').splitlines():
+        if line:
+            fields = json.loads(line)
+            view = View(images / fields['image'], fields['mirrored'])
+            rehearsal.setdefault(view, []).append(Exchange(fields['prompt'], fields['answer']))
+    return rehearsal
