@@ -24,11 +24,9 @@ MOST = 10  # targets of one question
 SIZE_RATIO = 1.3  # between 'the large mug' and the other
 _LARGE, _SMALL = ('large', 'big'), ('small', 'little')
 _COUNT_WEIGHTS = {0: 2, 1: 2, 2: 4, 3: 4, 4: 4, 5: 4, 6: 4}  # of what is seen; 1 beyond
-_PART_WORDS = (
-    '{owners} {part}',
-    'the {part} of {owner}',
-    '{owner} {part}',
-)
+_PART_WORDS = ('{owners} {part}', 'the {part} of {owner}', '{owner} {part}')
+# What other kinds may be said to have too: no question is asked of these where it is not plain.
+_VAGUE_PARTS = ('head', 'blade', 'stem', 'shade')
 
 
 def ask(
@@ -87,7 +85,8 @@ def _by_size(table: Table, index: int, rng: random.Random) -> list[str]:
             continue
         other = table.things[members[0] if members[1] == index else members[1]]
         ratio = thing.size / other.size
-        if max(ratio, 1 / ratio) >= SIZE_RATIO:
+        looks_so = (ratio > 1) == (thing.area > other.area)
+        if max(ratio, 1 / ratio) >= SIZE_RATIO and looks_so:
             word = rng.choice(_LARGE if ratio > 1 else _SMALL)
             phrases.append(f'{word} {name.adjectives}{name.kind}')
     return phrases
@@ -102,7 +101,9 @@ def _part(table: Table, rng: random.Random) -> TableQuestion | None:
     choices = [
         (name, part, members[0])
         for (name, part), members in places_of_parts.items()
-        if len(members) == 1 and table.sure[members[0]] and (name.kind or not any(name))
+        if len(members) == 1
+        and table.sure[members[0]]
+        and (name.kind or (not any(name) and part not in _VAGUE_PARTS))
     ]
     if not choices:
         return None
@@ -114,7 +115,8 @@ def _part(table: Table, rng: random.Random) -> TableQuestion | None:
 
 def _part_of(name: Name, part: str, rng: random.Random) -> str:
     owner = definite(name, rng)
-    return rng.choice(_PART_WORDS).format(owner=owner, owners=possessive(owner), part=part)
+    words = rng.choice(_PART_WORDS).format(owner=owner, owners=possessive(owner), part=part)
+    return words if rng.random() < 0.8 else words.removeprefix('the ')
 
 
 def _groups(table: Table) -> dict[Name, list[int]]:
@@ -154,7 +156,7 @@ def _each(name: Name, rng: random.Random, several: bool) -> str:
         determiner = rng.choice(('the ', ''))
     if determiner in ('every ', 'each '):
         if name.kind not in PAIRS:
-            return determiner + singular_phrase(name, rng)
+            return determiner + name.adjectives + (name.kind or 'object')
         determiner = 'all '
     return determiner + plural_phrase(name, rng)
 
@@ -227,7 +229,7 @@ def _absent_part(table: Table, world: World, rng: random.Random) -> str | None:
     if not parts:
         return None
     part = rng.choice(parts)
-    if table.things and rng.random() < 0.6:
+    if table.things and part not in _VAGUE_PARTS and rng.random() < 0.6:
         index = rng.randrange(len(table.things))
         names = [name for name in table.own_names(index) if name.kind]
         if not names or part in world.parts.get(table.things[index].kind, ()):

@@ -16,9 +16,10 @@ from molmo_ros.pointing import Mode
 NEAREST = 1.3  # the next candidate is farther by this factor
 CONE = 0.8  # the most that a thing lies sideways for one ahead
 SIDE = 4.0  # percent of the image's width
-DEPTH = 0.04  # m
+DEPTH = 0.06  # m, along the table
+CLOSER = 0.05  # m, to the camera
 LARGER = 1.25
-TRIES = 24  # ways to put a question, after which a table is given up
+TRIES = 8  # at a wording, after which another is tried
 
 Free = Callable[[float, float], bool]
 Offset = Callable[[Thing, Thing], tuple[float, float]]
@@ -47,7 +48,8 @@ def _apart(anchor: Thing, thing: Thing) -> tuple[float, float]:
 
 
 # How it is said; how far ahead and sideways a thing lies; how far ahead is clear.
-_RELATIONS: tuple[tuple[tuple[str, ...], Offset, float], ...] = (
+_Relation = tuple[tuple[str, ...], Offset, float]
+_RELATIONS: tuple[_Relation, ...] = (
     (('left of', 'to the left of', 'on the left of'), _leftwards, SIDE),
     (('right of', 'to the right of', 'on the right of'), _rightwards, SIDE),
     (('behind',), _backwards, DEPTH),
@@ -61,16 +63,19 @@ def relation(table: Table, rng: random.Random) -> TableQuestion | None:
     anchors = [(index, names) for index, names in _named(table) if names]
     if not anchors:
         return None
-    for _ in range(TRIES):
-        noun = _noun(table, rng, least=1 if rng.random() < 0.2 else 2)
-        if rng.random() < 0.15 and len(anchors) > 1:
-            found = _between(table, noun, rng.sample(anchors, 2), rng)
-        else:
-            found = _beside(table, noun, rng.choice(anchors), rng)
-        if found is not None:
-            index, words = found
-            query = f'the {singular_phrase(noun, rng)} {words}'
-            return _point(table, Topic.RELATION, query, index)
+    for form in rng.sample(range(len(_RELATIONS) + 1), len(_RELATIONS) + 1):
+        for _ in range(TRIES):
+            noun = _noun(table, rng, least=1 if rng.random() < 0.2 else 2)
+            if form < len(_RELATIONS):
+                found = _beside(table, noun, rng.choice(anchors), _RELATIONS[form], rng)
+            elif len(anchors) > 1:
+                found = _between(table, noun, rng.sample(anchors, 2), rng)
+            else:
+                break
+            if found is not None:
+                index, words = found
+                query = f'the {singular_phrase(noun, rng)} {words}'
+                return _point(table, Topic.RELATION, query, index)
     return None
 
 
@@ -101,9 +106,13 @@ def _noun(table: Table, rng: random.Random, least: int) -> Name:
 
 
 def _beside(
-    table: Table, noun: Name, anchor: tuple[int, list[Name]], rng: random.Random
+    table: Table,
+    noun: Name,
+    anchor: tuple[int, list[Name]],
+    relation: _Relation,
+    rng: random.Random,
 ) -> tuple[int, str] | None:
-    forms, offset, clear = rng.choice(_RELATIONS)
+    forms, offset, clear = relation
     index, names = anchor
     others = [other for other in table.named.get(noun, ()) if other != index]
     if len(others) == 1 and offset is _apart:
@@ -179,7 +188,7 @@ def _more_right(thing: Thing, other: Thing) -> bool:
 
 
 def _nearer(thing: Thing, other: Thing) -> bool:
-    return math.hypot(*thing.position) + DEPTH <= math.hypot(*other.position)
+    return math.hypot(*thing.position) + CLOSER <= math.hypot(*other.position)
 
 
 def _farther(thing: Thing, other: Thing) -> bool:
@@ -201,13 +210,13 @@ _EXTREMES: tuple[tuple[tuple[str, ...], Callable[[Thing, Thing], bool]], ...] = 
 
 def extreme(table: Table, rng: random.Random) -> TableQuestion | None:
     """`the largest mug`, `the object closest to the camera`."""
-    for _ in range(TRIES):
-        noun = _noun(table, rng, least=2)
-        forms, beats = rng.choice(_EXTREMES)
-        found = _winner(table.things, table.named.get(noun, []), beats)
-        if found is not None and table.sure[found]:
-            query = 'the ' + rng.choice(forms).format(singular_phrase(noun, rng))
-            return _point(table, Topic.EXTREME, query, found)
+    for forms, beats in rng.sample(_EXTREMES, len(_EXTREMES)):
+        for _ in range(TRIES):
+            noun = _noun(table, rng, least=2)
+            found = _winner(table.things, table.named.get(noun, []), beats)
+            if found is not None and table.sure[found]:
+                query = 'the ' + rng.choice(forms).format(singular_phrase(noun, rng))
+                return _point(table, Topic.EXTREME, query, found)
     return None
 
 
@@ -239,7 +248,7 @@ def space(table: Table, rng: random.Random, free: Free | None) -> TableQuestion 
     named = [(index, names) for index, names in _named(table) if names]
     if len(named) < 2:
         return None
-    for _ in range(TRIES):
+    for _ in range(3 * TRIES):
         (first, first_names), (second, second_names) = rng.sample(named, 2)
         middle = _free_middle(table.things, first, second)
         if middle is None or (free is not None and not free(*middle)):

@@ -28,8 +28,8 @@ _FOR_ALL = ('all occurrences', 'any', 'are the', 'every')
 _ONE = tuple(text for text in POINT_PROMPTS if not any(word in text for word in _FOR_ALL))
 _THE_ONE = tuple(text for text in _ONE if ' a {' not in text)
 _EVERY = tuple(text for text in POINT_PROMPTS if 'every' in text or 'occurrences' in text)
-_SEVERAL = tuple(text for text in (*_THE_ONE, *POINT_PROMPTS) if 'every' not in text)
-_SEVERAL = tuple(text for text in _SEVERAL if ' a {' not in text and 'Object' not in text)
+_FOR_ONE = (' a {', 'every', 'Object:')
+_SEVERAL = tuple(text for text in POINT_PROMPTS if not any(word in text for word in _FOR_ONE))
 _EVERYTHING = tuple(text for text in POINT_PROMPTS if text.startswith('find'))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 DOUBTFUL = 0.35  # visible fraction below which people would not agree that a thing is seen
@@ -70,7 +71,7 @@ class Table:
         self.sure = [thing.visible >= DOUBTFUL for thing in things]
         self.named: dict[Name, list[int]] = {}
         for index, thing in enumerate(things):
-            for name in _names(thing):
+            for name in _names(thing.pattern, thing.colour, thing.kind):
                 self.named.setdefault(name, []).append(index)
 
     def certain(self, name: Name) -> list[int] | None:
@@ -88,23 +89,25 @@ class Table:
 
         Nobody says `plain` where nothing with a pattern is meant to be told apart.
         """
-        names = [name for name in _names(self.things[index]) if self.only(name) == index]
+        thing = self.things[index]
+        names = _names(thing.pattern, thing.colour, thing.kind)
+        own = [name for name in names if self.only(name) == index]
         return [
             name
-            for name in names
-            if name.pattern != PLAIN or name._replace(pattern='') not in names
+            for name in own
+            if name.pattern != PLAIN or Name('', name.colour, name.kind) not in own
         ]
 
 
-def _names(thing: Thing) -> list[Name]:
-    pattern, colour, kind = thing.pattern, thing.colour, thing.kind
-    names = [
+@cache
+def _names(pattern: str, colour: str, kind: str) -> tuple[Name, ...]:
+    names = (
         Name(),
         Name('', '', kind),
         Name('', colour, ''),
         Name('', colour, kind),
         Name(pattern, colour, kind),
-    ]
-    if pattern != PLAIN:
-        names += [Name(pattern, '', ''), Name(pattern, '', kind), Name(pattern, colour, '')]
-    return names
+    )
+    if pattern == PLAIN:
+        return names
+    return (*names, Name(pattern, '', ''), Name(pattern, '', kind), Name(pattern, colour, ''))

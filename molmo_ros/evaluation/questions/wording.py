@@ -9,7 +9,7 @@ import random
 from molmo_ros.evaluation.questions.table import Name
 
 THINGS = ('object', 'object', 'thing', 'item')
-PAIRS = ('scissors', 'tongs', 'pliers', 'glasses')  # plural even where there is one
+PAIRS = ('scissors', 'tongs', 'pliers')  # plural even where there is one
 _IRREGULAR = {'knife': 'knives', 'dice': 'dice', 'die': 'dice', 'mouse': 'mice', 'leaf': 'leaves'}
 _HISSING = ('s', 'x', 'z', 'ch', 'sh')
 
@@ -54,5 +54,5 @@ def with_article(phrase: str, rng: random.Random) -> str:
 
 
 def possessive(phrase: str) -> str:
-    """`the mug's`, `the scissors'`."""
-    return phrase + ("'" if phrase.endswith('s') else "'s")
+    """`the glass's`, `the scissors'`."""
+    return phrase + ("'" if phrase.endswith(PAIRS) else "'s")
