@@ -130,6 +130,12 @@ def test_all_means_every_one_of_them():
     assert meant['all boxes'] == {2}
 
 
+def test_plain_is_said_only_beside_a_pattern():
+    striped, plain = thing('striped red mug', 10), thing('red mug', 40)
+    assert 'the plain red mug' in questions([striped, plain], Topic.ONE)
+    assert not [q for q in questions([plain, thing('red box')], Topic.ONE) if 'plain' in q]
+
+
 def test_plurals_are_english():
     things = [thing('red knife', 10), thing('blue knife', 40), thing('red box', 80)]
     things += [thing('green scissors', 20), thing('blue scissors', 90)]

@@ -73,6 +73,7 @@ class Table:
         for index, thing in enumerate(things):
             for name in _names(thing.pattern, thing.colour, thing.kind):
                 self.named.setdefault(name, []).append(index)
+        self._drop_idle_plain()
 
     def certain(self, name: Name) -> list[int] | None:
         """Which things the name fits; None where that is in doubt."""
@@ -85,18 +86,16 @@ class Table:
         return members[0] if len(members) == 1 and self.sure[members[0]] else None
 
     def own_names(self, index: int) -> list[Name]:
-        """The names that fit this thing alone; none for a doubtful one.
-
-        Nobody says `plain` where nothing with a pattern is meant to be told apart.
-        """
+        """The names that fit this thing alone; none for a doubtful one."""
         thing = self.things[index]
         names = _names(thing.pattern, thing.colour, thing.kind)
-        own = [name for name in names if self.only(name) == index]
-        return [
-            name
-            for name in own
-            if name.pattern != PLAIN or Name('', name.colour, name.kind) not in own
-        ]
+        return [name for name in names if self.only(name) == index]
+
+    def _drop_idle_plain(self) -> None:
+        """Nobody says `plain` where there is no pattern to tell it from."""
+        for name in [name for name in self.named if name.pattern == PLAIN]:
+            if len(self.named[name]) == len(self.named[name._replace(pattern='')]):
+                del self.named[name]
 
 
 @cache
