@@ -37,7 +37,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from benchmarks.random_molmo import IMAGE_TOKENS, ONE_POINT, random_molmo, tilt, tiny_tokenizer
-from molmo_ros.engine import Answer, Question
+from molmo_ros.engine import Answer, Question, answer_many
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.requests import STAGES
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
@@ -135,12 +135,12 @@ class Bench:
         """Answers and seconds."""
         image, questions = self.image(*size), self.questions(case.questions)
         if case.again:
-            self.engine.answer_many(image, questions)
+            answer_many(self.engine, image, questions)
             image[0, 0, 0] ^= 1
         if not case.cold:
             self.engine.answer(image, self.questions(1)[0])
         begin = self._clock()
-        answers = self.engine.answer_many(image, questions)
+        answers = answer_many(self.engine, image, questions)
         return answers, self._clock() - begin
 
     @torch.inference_mode()

@@ -39,7 +39,7 @@ from benchmarks.random_molmo import (
     tiny_tokenizer,
 )
 from molmo_ros.camera.tabletop import EASY, Truth, make_scene, render, truth_of
-from molmo_ros.engine import Question
+from molmo_ros.engine import Question, answer_many
 from molmo_ros.engine.confidence import NEAR
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.greedy import greedy_tokens
@@ -65,7 +65,7 @@ def identity(checkpoint: Path, questions: int) -> None:
         together = rng.randrange(len(batch) + 1)
         answers = [engine.answer(image, question) for question in batch[together:]]
         if together:
-            answers = [*engine.answer_many(image, batch[:together]), *answers]
+            answers = [*answer_many(engine, image, batch[:together]), *answers]
         for question, answer, tokens in zip(batch, answers, expected, strict=True):
             asked += 1
             passes += answer.passes
@@ -147,7 +147,7 @@ def calibration(checkpoint: Path, count: int, svg: Path | None) -> None:
         names = Counter((truth.colour, truth.kind) for truth in seen)
         alone = [truth for truth in seen if names[truth.colour, truth.kind] == 1]
         questions = [Question(f'{truth.colour} {truth.kind}', max_points=1) for truth in alone]
-        answers = engine.answer_many(image, questions) if questions else ()
+        answers = answer_many(engine, image, questions) if questions else ()
         for truth, answer in zip(alone, answers, strict=True):
             for point in answer.points:
                 x, y = min(int(point.u), SIZE[0] - 1), min(int(point.v), SIZE[1] - 1)

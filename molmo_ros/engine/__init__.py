@@ -12,24 +12,28 @@ from pathlib import Path
 
 from molmo_ros.engine.answers import (
     Answer,
+    Asked,
     Engine,
     EngineError,
     InvalidImage,
     InvalidQuestion,
     Question,
     Stopped,
+    answer_each,
     answer_many,
     never,
 )
 
 __all__ = [
     'Answer',
+    'Asked',
     'Engine',
     'EngineError',
     'InvalidImage',
     'InvalidQuestion',
     'Question',
     'Stopped',
+    'answer_each',
     'answer_many',
     'fetch_checkpoint',
     'load_engine',

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -54,7 +55,7 @@ class Answer:
         tokens: ids of the text as the model wrote it, up to where reading on was needless.
         work: counts of what went through the model: crops (encoder), image_tokens and text_tokens
             (decoder, drafts included). For questions answered together, timings and work are those
-            of all of them.
+            of all of them until this answer was known.
     """
 
     text: str
@@ -69,6 +70,19 @@ class Answer:
 
 def never() -> bool:
     return False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One of several questions about an image, with an end of its own.
+
+    tell: called once, with the answer as soon as it is known, or with the error that it ended in.
+    should_stop: as in `Engine.answer`, for this question alone.
+    """
+
+    question: Question
+    tell: Callable[[Answer | Exception], None]
+    should_stop: Callable[[], bool] = never
 
 
 class Engine(Protocol):
@@ -91,6 +105,22 @@ class Engine(Protocol):
         ...
 
 
+def answer_each(engine: Engine, image: NDArray[np.uint8], asked: Sequence[Asked]) -> None:
+    """Answer several questions about one image; what becomes of one does not touch the others.
+
+    An engine with a method `answer_each` puts them through its model together.
+    """
+    together = getattr(engine, 'answer_each', None)
+    if together is not None:
+        together(image, asked)
+        return
+    for one in asked:
+        try:
+            one.tell(engine.answer(image, one.question, one.should_stop))
+        except Exception as error:
+            one.tell(error)
+
+
 def answer_many(
     engine: Engine,
     image: NDArray[np.uint8],
@@ -99,10 +129,27 @@ def answer_many(
 ) -> tuple[Answer, ...]:
     """Answer several questions about one image, in their order; all or none, as `Engine.answer`.
 
-    An engine with a method `answer_many` puts them through its model together.
+    An engine with a method `answer_each` puts them through its model together.
     """
-    together = getattr(engine, 'answer_many', None)
-    if together is not None:
-        answers: tuple[Answer, ...] = together(image, questions, should_stop)
-        return answers
-    return tuple(engine.answer(image, question, should_stop) for question in questions)
+    if not questions:
+        raise InvalidQuestion('no question was asked; ask at least one')
+    told: dict[int, Answer] = {}
+    errors: list[Exception] = []
+
+    def tell(index: int, outcome: Answer | Exception) -> None:
+        if isinstance(outcome, Exception):
+            errors.append(outcome)
+        else:
+            told[index] = outcome
+
+    def stop() -> bool:
+        return bool(errors) or should_stop()
+
+    answer_each(
+        engine,
+        image,
+        [Asked(question, partial(tell, index), stop) for index, question in enumerate(questions)],
+    )
+    if errors:
+        raise errors[0]
+    return tuple(told[index] for index in range(len(questions)))

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from molmo_ros.engine.networks import Network
 from molmo_ros.engine.slots import FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
 from molmo_ros.engine.writing import Prediction
 from molmo_ros.model.fast_text import FastText
-from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.replay import Replay
 
 SLOT_STEP = 512  # the cache grows by this much
@@ -47,14 +47,16 @@ class Decoder:
     multiples of it (1: not at all), so that few shapes occur and each is captured once.
     """
 
-    def __init__(self, model: Molmo, numbers: Sequence[int], row_step: int = 1) -> None:
-        self._model = model
-        self._text = FastText(model)
+    def __init__(self, network: Network, numbers: Sequence[int], row_step: int = 1) -> None:
+        self._both_ways = network.both_ways
+        self._embed, self._head = network.text.get_input_embeddings(), network.lm_head
+        self._device = network.lm_head.weight.device
+        self._text = FastText(network.text)
         self._text.reserve(3 * SLOT_STEP)
         self._slots = Slots()
-        self._numbers = torch.tensor(numbers, dtype=torch.long, device=model.device)
+        self._numbers = torch.tensor(numbers, dtype=torch.long, device=self._device)
         self._row_step = row_step
-        self._step = Replay(self._read_tokens, enabled=model.device.type == 'cuda')
+        self._step = Replay(self._read_tokens, enabled=self._device.type == 'cuda')
         self.image_tokens = 0  # of the image it holds
         self.rows = 0  # put through the decoder so far, the image's included
 
@@ -112,6 +114,10 @@ class Decoder:
         line.position += len(line.pending) + stood
         line.pending, line.drafted = [next_token], []
 
+    def end(self, line: Line) -> None:
+        """Free what a line holds; it is read no more."""
+        self._slots.release_all(line.owner)
+
     def _read_image(
         self,
         image: Tensor,
@@ -126,18 +132,21 @@ class Decoder:
         positions = np.concatenate([np.arange(count), positions])
         slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), slots])
         mask = None
-        if questions > 1:
+        if questions > 1 or self._both_ways:
             owners = np.concatenate([np.full(count, IMAGE), owners])
-            mask = self._mask(owners, positions)
+            last_seen = positions.copy()
+            if self._both_ways:
+                last_seen[1:count] = count - 1  # the beginning of text is not of the image
+            mask = self._mask(owners, last_seen)
         self._reserve()
-        embeds = torch.cat([image, self._model.embed(self._device(tokens))[0]])
+        embeds = torch.cat([image, self._embed(self._tensor(tokens))])
         hidden = self._text.forward(
             embeds,
-            self._device(positions),
-            self._device(slots),
-            None if mask is None else self._device(mask),
+            self._tensor(positions),
+            self._tensor(slots),
+            None if mask is None else self._tensor(mask),
         )
-        return self._predict(hidden[self._device(count + wanted)]).cpu().numpy()
+        return self._predict(hidden[self._tensor(count + wanted)]).cpu().numpy()
 
     def _read_step(
         self, tokens: Ints, owners: Ints, positions: Ints, slots: Ints, wanted: Ints
@@ -151,22 +160,22 @@ class Decoder:
         mask = self._mask(owners, positions)
         self._reserve()
         read = self._step if count <= MAX_REPLAYED_ROWS else self._read_tokens
-        inputs = (self._device(x) for x in (tokens, positions, slots, mask, wanted))
+        inputs = (self._tensor(x) for x in (tokens, positions, slots, mask, wanted))
         output: Tensor = read(*inputs)
         return output[:asked].cpu().numpy()
 
     def _read_tokens(
         self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, wanted: Tensor
     ) -> Tensor:
-        embeds = self._model.embed(tokens)[0]
-        return self._predict(self._text.forward(embeds, positions, slots, mask)[wanted])
+        hidden = self._text.forward(self._embed(tokens), positions, slots, mask)
+        return self._predict(hidden[wanted])
 
     def _predict(self, hidden: Tensor) -> Tensor:
-        return choices(self._model.lm_head(hidden), self._numbers)
+        return choices(self._head(hidden), self._numbers)
 
-    def _mask(self, owners: Ints, positions: Ints) -> NDArray[np.bool_]:
+    def _mask(self, owners: Ints, last_seen: Ints) -> NDArray[np.bool_]:
         extent = -(-self._slots.extent // EXTENT_STEP) * EXTENT_STEP
-        return self._slots.mask(owners, positions, extent)
+        return self._slots.mask(owners, last_seen, extent)
 
     def _clear(self, image_tokens: int) -> None:
         self._slots.clear(image_tokens)
@@ -183,8 +192,8 @@ class Decoder:
     def _image_slots(self) -> Tensor:
         return self._text.cache[:, :, :, FIRST_SLOT : FIRST_SLOT + self.image_tokens]
 
-    def _device(self, array: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
-        return torch.from_numpy(array).to(self._model.device)
+    def _tensor(self, array: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
 
 
 def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from molmo_ros.engine.answers import Engine, EngineError
 from molmo_ros.engine.local import LocalEngine
-from molmo_ros.engine.molmo2 import Molmo2Engine
 from molmo_ros.model.config import is_molmo2
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo2 import load_molmo2
@@ -26,9 +25,8 @@ def load(
             on_progress('loading weights', share)
 
     try:
-        if is_molmo2(folder):
-            return Molmo2Engine(load_molmo2(folder, options, progress))
-        return LocalEngine(load_molmo(folder, options, progress))
+        load_model = load_molmo2 if is_molmo2(folder) else load_molmo
+        return LocalEngine(load_model(folder, options, progress))
     except ValueError as error:
         raise EngineError(str(error)) from error
     except OSError as error:

@@ -4,7 +4,7 @@
 
 An image is computed once and kept for the questions that follow. What an answer's form suggests is
 drafted and verified (`writing`), several questions share their passes (`decoding`), and a question
-asked before is first tried with its last answer.
+asked before is first tried with its last answer. Both generations go this way (`networks`).
 """
 
 from __future__ import annotations
@@ -20,19 +20,28 @@ from torch import Tensor
 
 from molmo_ros.engine.answers import (
     Answer,
+    Asked,
     EngineError,
     InvalidQuestion,
     Question,
+    answer_many,
     never,
 )
 from molmo_ros.engine.confidence import number_tokens, with_confidence
-from molmo_ros.engine.decoding import Decoder
+from molmo_ros.engine.decoding import Decoder, Line
 from molmo_ros.engine.frames import FrameCache, FrameKey, frame_key
-from molmo_ros.engine.requests import Stopwatch, check_image, continue_or_stop, prompt_of, turn
+from molmo_ros.engine.networks import Network, network_of
+from molmo_ros.engine.requests import (
+    Stopwatch,
+    as_engine_error,
+    check_image,
+    continue_or_stop,
+    prompt_of,
+    turn,
+)
 from molmo_ros.engine.writing import Writer
-from molmo_ros.model.fast_vision import FastVision
 from molmo_ros.model.loading import LoadedMolmo
-from molmo_ros.model.preprocessing import preprocess
+from molmo_ros.model.molmo2 import LoadedMolmo2
 from molmo_ros.pointing import read_points
 
 MAX_NEW_TOKENS = 1024
@@ -41,7 +50,7 @@ MAX_REMEMBERED = 64  # answers, to draft from
 
 
 class LocalEngine:
-    """Runs a loaded Molmo; one image at a time, others wait.
+    """Runs a loaded checkpoint; one image at a time, others wait.
 
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
     `Decoder`; by default 8 on a GPU.
@@ -49,13 +58,14 @@ class LocalEngine:
 
     def __init__(
         self,
-        loaded: LoadedMolmo,
+        loaded: LoadedMolmo | LoadedMolmo2,
         max_frames: int = 16,
         max_bytes: int = 1 << 30,
         row_step: int | None = None,
     ) -> None:
         self._lock = Lock()
-        self._state: _State | None = _State(loaded, FrameCache(max_frames, max_bytes), row_step)
+        frames = FrameCache(max_frames, max_bytes)
+        self._state: _State | None = _State(network_of(loaded), frames, row_step)
 
     def answer(
         self,
@@ -63,35 +73,23 @@ class LocalEngine:
         question: Question,
         should_stop: Callable[[], bool] = never,
     ) -> Answer:
-        return self.answer_many(image, [question], should_stop)[0]
+        return answer_many(self, image, [question], should_stop)[0]
 
-    def answer_many(
-        self,
-        image: NDArray[np.uint8],
-        questions: Sequence[Question],
-        should_stop: Callable[[], bool] = never,
-    ) -> tuple[Answer, ...]:
-        """Answer questions about one image in common passes; see `answers.answer_many`."""
-        check_image(image)
-        if not 1 <= len(questions) <= MAX_QUESTIONS:
-            raise InvalidQuestion(
-                f'{len(questions)} questions were asked at once; ask 1 to {MAX_QUESTIONS}'
-            )
-        prompts = [prompt_of(question) for question in questions]
-        with turn(self._lock, should_stop), torch.inference_mode():
-            if self._state is None:
-                raise EngineError('the engine is closed')
-            try:
-                return _Run(self._state, should_stop).answers(image, questions, prompts)
-            except EngineError:
-                raise
-            except torch.OutOfMemoryError as error:
-                raise EngineError(
-                    'the GPU ran out of memory; use a smaller checkpoint, fewer crops '
-                    '(max_crops) or a smaller dtype'
-                ) from error
-            except Exception as error:
-                raise EngineError(f'inference failed: {error}') from error
+    def answer_each(self, image: NDArray[np.uint8], asked: Sequence[Asked]) -> None:
+        """Answer questions about one image in common passes; see `answers.answer_each`."""
+        run = _Run(asked)
+        try:
+            check_image(image)
+            if len(asked) > MAX_QUESTIONS:
+                raise InvalidQuestion(
+                    f'{len(asked)} questions were asked at once; ask at most {MAX_QUESTIONS}'
+                )
+            with turn(self._lock, run.all_stopped), torch.inference_mode():
+                if self._state is None:
+                    raise EngineError('the engine is closed')
+                run.go(self._state, image)
+        except Exception as error:
+            run.fail(as_engine_error(error))
 
     @property
     def held_bytes(self) -> int:
@@ -109,18 +107,25 @@ class LocalEngine:
 class _State:
     """What stays from question to question."""
 
-    def __init__(self, loaded: LoadedMolmo, frames: FrameCache, row_step: int | None) -> None:
-        self.tokenizer, self.preprocessor = loaded.tokenizer, loaded.preprocessor
-        self.device = loaded.model.device
-        self.max_positions = loaded.model.config.text.max_positions
-        number_ids, self.numbers = number_tokens(loaded.tokenizer.backend.get_vocab())
+    def __init__(self, network: Network, frames: FrameCache, row_step: int | None) -> None:
+        self.network = network
+        self.device = network.lm_head.weight.device
+        self.max_positions: int = network.text.config.max_position_embeddings
+        number_ids, self.numbers = number_tokens(network.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
-        self.vision = FastVision(loaded.model)
-        self.decoder = Decoder(loaded.model, number_ids, row_step)
+        self.decoder = Decoder(network, number_ids, row_step)
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
+
+    def knows(self, key: FrameKey) -> bool:
+        """Whether the decoder holds a frame, by now."""
+        if key != self.frame and (kept := self.frames.get(key)) is not None:
+            self.frame = None
+            self.decoder.put_image(kept)
+            self.frame = key
+        return key == self.frame
 
     def remember(self, question: Question, ids: Sequence[int]) -> None:
         self.remembered[question] = tuple(ids)
@@ -129,129 +134,159 @@ class _State:
             self.remembered.popitem(last=False)
 
 
-class _Run:
-    """The way of some questions about one image through the model."""
+class _Reply:
+    """One question on its way."""
 
-    def __init__(self, state: _State, should_stop: Callable[[], bool]) -> None:
-        self._state, self._should_stop = state, should_stop
-        self._stage = Stopwatch(state.device)
+    ids: list[int]  # of the question
+    writer: Writer
+    line: Line | None = None
+    passes = 0
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+
+    def go_on(self) -> None:
+        """Raise Stopped if nobody wants to know any more."""
+        continue_or_stop(self.asked.should_stop)
+
+
+class _Run:
+    """The way of some questions about one image through the model.
+
+    Each leaves it as soon as its answer is known, it is stopped, or it turns out to be no question.
+    """
+
+    _state: _State
+    _stage: Stopwatch
+
+    def __init__(self, asked: Sequence[Asked]) -> None:
+        self._open = [_Reply(one) for one in asked]  # who has not been told anything yet
         self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens'), 0)
 
-    def answers(
-        self, image: NDArray[np.uint8], questions: Sequence[Question], prompts: Sequence[str]
-    ) -> tuple[Answer, ...]:
-        suffixes = [self._state.tokenizer.encode_question(prompt) for prompt in prompts]
-        continue_or_stop(self._should_stop)
+    def all_stopped(self) -> bool:
+        return all(reply.asked.should_stop() for reply in self._open)
+
+    def fail(self, error: EngineError) -> None:
+        """Tell everybody left."""
+        for reply in list(self._open):
+            self._tell(reply, error)
+
+    def go(self, state: _State, image: NDArray[np.uint8]) -> None:
+        self._state, self._stage = state, Stopwatch(state.device)
+        self._each(self._encode)
+        self._each(_Reply.go_on)
+        if not self._open:
+            return
         with self._stage('preprocess'):
             key = frame_key(image)
-        embeds, image_tokens = self._image(image, key, max(map(len, suffixes)))
-        writers = [
-            self._writer(question, image_tokens + len(suffix))
-            for question, suffix in zip(questions, suffixes, strict=True)
-        ]
-        passes = self._decode(embeds, image_tokens, suffixes, writers, key)
-        for question, writer in zip(questions, writers, strict=True):
-            self._state.remember(question, writer.ids)
-        with self._stage('parse'):
-            read = [
-                self._answer(image, question, writer, count)
-                for question, writer, count in zip(questions, writers, passes, strict=True)
-            ]
-        return tuple(read)
+            seen = None if state.knows(key) else state.network.see(image)
+        tokens = state.decoder.image_tokens if seen is None else seen.tokens
+        self._each(lambda reply: self._begin(reply, tokens))
+        if seen is None:
+            self._decode(None, tokens, key, image)
+            return
+        self._each(_Reply.go_on)
+        if self._open:
+            with self._stage('vision'):
+                embeds = seen.embed()
+            self._work |= {'crops': seen.crops, 'image_tokens': tokens}
+            self._decode(embeds, tokens, key, image)
 
-    def _image(
-        self, image: NDArray[np.uint8], key: FrameKey, longest: int
-    ) -> tuple[Tensor | None, int]:
-        """What the decoder has yet to read of the image (None: nothing), and its tokens."""
-        state = self._state
-        with self._stage('preprocess'):
-            if key != state.frame and (kept := state.frames.get(key)) is not None:
-                state.frame = None
-                state.decoder.put_image(kept)
-                state.frame = key
-            if key == state.frame:
-                tokens = state.decoder.image_tokens
-                self._check_length(tokens + longest)
-                return None, tokens
-            inputs = preprocess(image, state.preprocessor, state.tokenizer.image, state.device)
-            tokens = 1 + len(inputs.token_ids)
-            self._check_length(tokens + longest)
-        continue_or_stop(self._should_stop)
-        with self._stage('vision'):
-            embeds = state.vision.embed_image(inputs, state.tokenizer.eos)
-        self._work |= {'crops': len(inputs.crops), 'image_tokens': tokens}
-        return embeds, tokens
+    def _each(self, step: Callable[[_Reply], None]) -> None:
+        """Take a step with every question; one that fails leaves, and the others go on."""
+        for reply in list(self._open):
+            try:
+                step(reply)
+            except Exception as error:
+                self._tell(reply, as_engine_error(error))
 
-    def _check_length(self, length: int) -> None:
-        if length >= self._state.max_positions:
+    def _tell(self, reply: _Reply, outcome: Answer | EngineError) -> None:
+        self._open.remove(reply)
+        if reply.line is not None:
+            self._state.decoder.end(reply.line)
+        reply.asked.tell(outcome)
+
+    def _encode(self, reply: _Reply) -> None:
+        prompt = prompt_of(reply.asked.question)
+        reply.ids = self._state.network.tokenizer.encode_question(prompt)
+
+    def _begin(self, reply: _Reply, image_tokens: int) -> None:
+        state, question = self._state, reply.asked.question
+        length = image_tokens + len(reply.ids)
+        if length >= state.max_positions:
             raise InvalidQuestion(
                 f'the question is too long: with the image it takes {length} tokens of '
-                f'{self._state.max_positions}; ask a shorter one'
+                f'{state.max_positions}; ask a shorter one'
             )
-
-    def _writer(self, question: Question, length: int) -> Writer:
-        limit = min(self._state.max_positions - length, MAX_NEW_TOKENS)
-        remembered = self._state.remembered.get(question, ())
-        tokenizer = self._state.tokenizer
-        return Writer(tokenizer, question, limit, [tokenizer.eos], remembered)
+        tokenizer = state.network.tokenizer
+        reply.writer = Writer(
+            tokenizer,
+            question,
+            min(state.max_positions - length, MAX_NEW_TOKENS),
+            tokenizer.stops,
+            state.remembered.get(question, ()),
+            state.network.style,
+        )
 
     def _decode(
-        self,
-        embeds: Tensor | None,
-        image_tokens: int,
-        suffixes: Sequence[Sequence[int]],
-        writers: Sequence[Writer],
-        key: FrameKey,
-    ) -> list[int]:
-        """Write all answers; return how many passes each took part in."""
-        state, decoder = self._state, self._state.decoder
+        self, embeds: Tensor | None, tokens: int, key: FrameKey, image: NDArray[np.uint8]
+    ) -> None:
+        """Write all answers. embeds: what the decoder has yet to read of the image."""
         if embeds is not None:
-            state.frame = None
-        lines = decoder.begin(suffixes, image_tokens)
-        passes = [0] * len(lines)
-        active = list(range(len(lines)))
+            self._state.frame = None
+        lines = self._state.decoder.begin([reply.ids for reply in self._open], tokens)
+        for reply, line in zip(self._open, lines, strict=True):
+            reply.line = line
         stage = 'prefill'
-        while active:
-            continue_or_stop(self._should_stop)
+        while True:
+            self._each(_Reply.go_on)
+            if not self._open:
+                return
             with self._stage(stage):
-                for index in active:
-                    lines[index].drafted = writers[index].draft()
-                rows = decoder.rows
-                predictions = decoder.read([lines[index] for index in active], embeds)
-                self._work['text_tokens'] += decoder.rows - rows
-                for index, predicted in zip(active, predictions, strict=True):
-                    line, writer = lines[index], writers[index]
-                    stood = writer.accept(line.drafted, predicted)
-                    decoder.settle(line, stood, predicted[stood].token)
-                    passes[index] += 1
+                self._pass([(reply, reply.line) for reply in self._open if reply.line], embeds)
                 if embeds is not None:
-                    self._work['text_tokens'] -= image_tokens
-                    state.frames.put(key, decoder.image())
-                    state.frame, embeds = key, None
-            active = [index for index in active if not writers[index].done]
+                    self._state.frames.put(key, self._state.decoder.image())
+                    self._state.frame, embeds = key, None
+            self._each(lambda reply: self._finish(reply, image))
             stage = 'decode'
-        return passes
 
-    def _answer(
-        self, image: NDArray[np.uint8], question: Question, writer: Writer, passes: int
-    ) -> Answer:
+    def _pass(self, replies: Sequence[tuple[_Reply, Line]], embeds: Tensor | None) -> None:
+        decoder = self._state.decoder
+        for reply, line in replies:
+            line.drafted = reply.writer.draft()
+        rows = decoder.rows
+        predictions = decoder.read([line for _, line in replies], embeds)
+        self._work['text_tokens'] += decoder.rows - rows - (0 if embeds is None else len(embeds))
+        for (reply, line), predicted in zip(replies, predictions, strict=True):
+            stood = reply.writer.accept(line.drafted, predicted)
+            decoder.settle(line, stood, predicted[stood].token)
+            reply.passes += 1
+
+    def _finish(self, reply: _Reply, image: NDArray[np.uint8]) -> None:
+        """Tell the answer, if it is written."""
+        writer, question = reply.writer, reply.asked.question
+        if not writer.done:
+            return
+        self._state.remember(question, writer.ids)
         height, width = image.shape[:2]
-        text = writer.answer
-        reading = read_points(text, width, height)
-        points = with_confidence(
-            reading.points[: question.max_points or None],
-            writer,
-            self._state.numbers,
-            width,
-            height,
-        )
-        return Answer(
-            text,
+        with self._stage('parse'):
+            reading = read_points(writer.answer, width, height)
+            points = with_confidence(
+                reading.points[: question.max_points or None],
+                writer,
+                self._state.numbers,
+                width,
+                height,
+                self._state.network.style,
+            )
+        answer = Answer(
+            writer.answer,
             points,
             reading.count,
             reading.absent,
-            passes,
-            self._stage.seconds,
+            reply.passes,
+            dict(self._stage.seconds),
             tuple(writer.ids),
-            self._work,
+            dict(self._work),
         )
+        self._tell(reply, answer)

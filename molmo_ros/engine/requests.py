@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molmo_ros.engine.answers import InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.engine.answers import EngineError, InvalidImage, InvalidQuestion, Question, Stopped
 from molmo_ros.pointing import prompt_for
 
 MIN_SIDE = 16
@@ -64,6 +64,21 @@ def prompt_of(question: Question) -> str:
         return prompt_for(question.query, question.mode)
     except ValueError as error:
         raise InvalidQuestion(str(error)) from error
+
+
+def as_engine_error(error: Exception) -> EngineError:
+    """What to tell whoever asked."""
+    if isinstance(error, EngineError):
+        return error
+    if isinstance(error, torch.OutOfMemoryError):
+        told = EngineError(
+            'the GPU ran out of memory; use a smaller checkpoint, fewer crops (max_crops), a '
+            'smaller dtype or quantize'
+        )
+    else:
+        told = EngineError(f'inference failed: {error}')
+    told.__cause__ = error
+    return told
 
 
 def continue_or_stop(should_stop: Callable[[], bool]) -> None:

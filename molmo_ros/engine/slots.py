@@ -49,14 +49,18 @@ class Slots:
     def release(self, slots: NDArray[np.int64]) -> None:
         self._owner[slots] = FREE
 
+    def release_all(self, owner: int) -> None:
+        """Free whatever an owner holds."""
+        self._owner[self._owner == owner] = FREE
+
     def mask(
-        self, owners: NDArray[np.int64], positions: NDArray[np.int64], extent: int
+        self, owners: NDArray[np.int64], last_seen: NDArray[np.int64], extent: int
     ) -> NDArray[np.bool_]:
-        """(rows, extent): whether a row sees a slot: the image's or its own, up to its position."""
+        """(rows, extent): whether a row sees a slot: the image's or its own, up to a position."""
         self._ensure(extent)
         owner, position = self._owner[:extent], self._position[:extent]
         shared = (owner == IMAGE) & (owners != PADDING)[:, None]
-        return (shared | (owner == owners[:, None])) & (position <= positions[:, None])
+        return (shared | (owner == owners[:, None])) & (position <= last_seen[:, None])
 
     def _ensure(self, count: int) -> None:
         lacking = count - len(self._owner)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder's forward pass over a cache that stays in place.
 
-The weights are those of `Molmo.text`, the arithmetic that of transformers' Qwen2, OLMo2 and OLMoE.
+The weights are those of transformers' Qwen2, OLMo2, OLMoE or Molmo2, and so is the arithmetic.
 The rows of a pass need not be one text: each has its own position, its own slot of the cache, and
 its own view of the other slots, so drafts and several questions share every read of the weights.
 """
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from molmo_ros.model.fused import Projection, fuse
-from molmo_ros.model.molmo import Molmo
 
 Norm = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class _Block:
-    """One layer; where a norm is absent it is the identity."""
+    """One layer; where a norm is absent it is the identity. rotary: which table it turns by."""
 
     before_attention: Norm
     qkv: Projection
@@ -35,23 +35,33 @@ class _Block:
     before_mlp: Norm
     mlp: nn.Module
     after_mlp: Norm
+    rotary: int
 
 
 class FastText:
-    """Molmo's decoder with a preallocated cache of keys and values."""
+    """A decoder of transformers' with a preallocated cache of keys and values.
 
-    def __init__(self, model: Molmo) -> None:
-        config = model.config.text
-        self._model = model
-        self._heads, self._kv_heads = config.num_heads, config.num_kv_heads
-        self._head_dim = config.head_dim
-        self._blocks = [_block(layer) for layer in model.text.layers]
-        self._norm = _norm(model.text.norm)
-        positions = torch.arange(config.max_positions, device=model.device)[None]
-        like = torch.zeros((), dtype=torch.float32, device=model.device)
-        self._cos, self._sin = (
-            table[0].contiguous() for table in model.text.rotary_emb(like, positions)
-        )
+    text: Qwen2Model, Olmo2Model, OlmoeModel or Molmo2TextModel, on its device.
+    """
+
+    def __init__(self, text: PreTrainedModel) -> None:
+        config = text.config
+        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self._head_dim = text.layers[0].self_attn.head_dim
+        # Molmo2 may scale the angles in some layers only.
+        unscaled = getattr(text, 'rotary_emb_unscaled', None)
+        scaled_in = config.rope_scaling_layers if unscaled else range(len(text.layers))
+        self._blocks = [
+            _block(layer, rotary=0 if index in scaled_in else 1)
+            for index, layer in enumerate(text.layers)
+        ]
+        self._norm = _norm(text.norm)
+        self._rotary = [
+            _table(module, config.max_position_embeddings)
+            for module in (text.rotary_emb, unscaled)
+            if module is not None
+        ]
+        self._weight = text.norm.weight
         self.cache = self._empty(0)
 
     @property
@@ -75,10 +85,11 @@ class FastText:
         each row sees, its own among them; None if the rows are all there is, in order.
         Returns hidden states (T, hidden) after the last norm.
         """
-        cos, sin = self._cos[positions][:, None], self._sin[positions][:, None]
+        angles = [(cos[positions][:, None], sin[positions][:, None]) for cos, sin in self._rotary]
         rows = None if mask is None else mask.repeat(self._heads // self._kv_heads, 1)
         hidden = embeds
         for block, cache in zip(self._blocks, self.cache, strict=True):
+            cos, sin = angles[block.rotary]
             q, k, v = self._qkv(block, hidden)
             q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
             cache[0].index_copy_(1, slots, k.transpose(0, 1))
@@ -120,14 +131,21 @@ class FastText:
 
     def _empty(self, slots: int) -> Tensor:
         shape = (len(self._blocks), 2, self._kv_heads, slots, self._head_dim)
-        return torch.zeros(
-            shape, dtype=self._model.text.norm.weight.dtype, device=self._model.device
-        )
+        return torch.zeros(shape, dtype=self._weight.dtype, device=self._weight.device)
 
 
-def _block(layer: nn.Module) -> _Block:
+def _table(rotary: nn.Module, positions: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, (positions, head_dim) float32 each."""
+    like = torch.zeros((), dtype=torch.float32, device=rotary.inv_freq.device)
+    cos, sin = rotary(like, torch.arange(positions, device=like.device)[None])
+    return cos[0].contiguous(), sin[0].contiguous()
+
+
+def _block(layer: nn.Module, rotary: int) -> _Block:
     attention = layer.self_attn
-    if hasattr(layer, 'input_layernorm'):
+    if getattr(layer, 'norm_after', False):
+        norms = (None, layer.input_layernorm, None, layer.post_attention_layernorm)
+    elif hasattr(layer, 'input_layernorm'):
         norms = (layer.input_layernorm, None, layer.post_attention_layernorm, None)
     else:
         norms = (None, layer.post_attention_layernorm, None, layer.post_feedforward_layernorm)
@@ -142,6 +160,7 @@ def _block(layer: nn.Module) -> _Block:
         before_mlp,
         layer.mlp,
         after_mlp,
+        rotary,
     )
 
 
@@ -149,7 +168,14 @@ def _norm(module: nn.Module | None) -> Norm:
     if module is None:
         return lambda x: x
     weight, eps = module.weight, module.variance_epsilon
-    return lambda x: functional.rms_norm(x, weight.shape, weight, eps)
+
+    def norm(x: Tensor) -> Tensor:
+        if x.shape[-1] == len(weight):
+            return functional.rms_norm(x, weight.shape, weight, eps)
+        heads = x.unflatten(-1, (-1, len(weight)))  # each by itself
+        return functional.rms_norm(heads, weight.shape, weight, eps).flatten(-2)
+
+    return norm
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ class Tokenizer:
     image: ImageTokens
     eos: int
 
+    @property
+    def stops(self) -> frozenset[int]:
+        """The ids that end an answer."""
+        return frozenset({self.eos})
+
     def encode(self, text: str) -> list[int]:
         """Ids of `text` alone. A special token's name in it stays plain text."""
         return self.backend.encode(text, add_special_tokens=False, split_special_tokens=True)

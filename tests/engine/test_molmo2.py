@@ -3,7 +3,10 @@
 """Molmo2 through the same Engine: a tiny one with random weights, from its folder to points."""
 
 import json
+import random
+import re
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -18,25 +21,42 @@ from molmo_ros.engine import (
     InvalidQuestion,
     Question,
     Stopped,
+    answer_many,
     load_engine,
 )
 from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
-from molmo_ros.pointing import Mode
+from molmo_ros.pointing import Mode, Style, finished, prompt_for
 
 IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<low_res_im_start>')
 SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', *IMAGE_TOKENS, '<|image|>')
 # Each piece is a token, so that one can follow from the one before it.
-POINTS = ('<points coords="1 1 ', '615 ', '404 ', '2 ', '100 ', '200', '">', 'mugs', '</points>')
+POINTS = (
+    '<points',
+    ' coords="',
+    '1 1 ',
+    '615 ',
+    '404 ',
+    '2 ',
+    '100 ',
+    '200',
+    '">',
+    'mugs',
+    '</points>',
+)
+ONE = ('<points', ' coords="', '1 1 ', '615', ' ', '404', '">', 'mugs', '</points>')
 NONE = ('There ', 'are ', 'none.')
+PIECES = sorted({*POINTS, *ONE, *NONE, 'assistant\n', 'user\n'}, key=len, reverse=True)
 IMAGE = np.random.default_rng(3).integers(0, 256, (90, 160, 3), dtype=np.uint8)
 
 
 def tiny_tokenizer():
-    pieces = [*POINTS, *NONE, 'assistant\n', 'user\n', '\n', *map(chr, range(32, 127))]
+    """A token a piece, and one for every other character."""
+    pieces = [*PIECES, '\n', *map(chr, range(32, 127))]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r'assistant\n|user\n|[\s\S]'), 'isolated')
+    pattern = '|'.join(map(re.escape, PIECES)) + r'|[\s\S]'
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
     backend.decoder = decoders.Fuse()
     backend.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
     return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token='<|endoftext|>')
@@ -44,14 +64,17 @@ def tiny_tokenizer():
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    """Makes a folder whose model writes the pieces given, whatever it sees; none: noise."""
+    """Makes a folder whose model writes the pieces given, the more loosely the more noise.
 
-    def make(pieces=()):
+    Without pieces it writes noise alone. text: fields of its decoder's configuration.
+    """
+
+    def make(pieces=(), noise=0.05, text=MappingProxyType({})):
         folder = tmp_path_factory.mktemp('molmo2')
         tokenizer = tiny_tokenizer()
-        model = tiny_model(tokenizer)
+        model = tiny_model(tokenizer, text)
         if pieces:
-            tilt(model, tokenizer, pieces)
+            tilt(model, tokenizer, pieces, noise)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / 'preprocessor_config.json').write_text(
@@ -64,7 +87,7 @@ def checkpoint(tmp_path_factory):
     return make
 
 
-def tiny_model(tokenizer):
+def tiny_model(tokenizer, text):
     torch.manual_seed(0)
     ids = tokenizer.get_vocab()
     config = Molmo2Config(
@@ -79,6 +102,7 @@ def tiny_model(tokenizer):
             'additional_vocab_size': 8,
             'max_position_embeddings': 512,
             'rope_parameters': {'rope_type': 'default', 'rope_theta': 1e4},
+            **text,
         },
         vision_config={
             'hidden_size': 32,
@@ -112,14 +136,14 @@ def tiny_model(tokenizer):
 
 
 @torch.no_grad()
-def tilt(model, tokenizer, pieces):
+def tilt(model, tokenizer, pieces, noise):
     """Let each piece call for the next one: the head looks for the embedding before it."""
     vocabulary = tokenizer.get_vocab()
     chain = ['assistant\n', *pieces, '<|im_end|>']
     embeddings = model.get_input_embeddings()(torch.arange(len(tokenizer)))
     for layer in model.model.language_model.layers:
-        layer.self_attn.o_proj.weight *= 0.05
-        layer.mlp.down_proj.weight *= 0.05
+        layer.self_attn.o_proj.weight *= noise
+        layer.mlp.down_proj.weight *= noise
     for before, after in pairwise(chain):
         model.lm_head.weight[vocabulary[after]] = embeddings[vocabulary[before]]
 
@@ -131,13 +155,48 @@ def test_it_points_in_pixels_of_the_image(checkpoint):
     assert [p.u for p in answer.points] == pytest.approx([98.4, 16.0])
     assert [p.v for p in answer.points] == pytest.approx([36.36, 18.0])
     assert {(point.label, point.image_index) for point in answer.points} == {('mugs', 0)}
-    assert not answer.absent and answer.passes == len(answer.tokens)
+    assert not answer.absent
 
 
 def test_a_limit_of_points_is_kept(checkpoint):
     engine = load_engine(checkpoint(POINTS), device='cpu')
     answer = engine.answer(IMAGE, Question('mugs', max_points=1))
-    assert len(answer.points) == 1 and answer.passes < len(POINTS)
+    assert len(answer.points) == 1 and len(answer.tokens) < len(POINTS) - 3
+
+
+def test_what_coords_force_is_drafted_and_saves_passes(checkpoint):
+    """The head of the tag rides with the question, the space with the digits before it."""
+    answer = load_engine(checkpoint(ONE), device='cpu').answer(IMAGE, Question('mugs'))
+    assert answer.text == '<points coords="1 1 615 404">mugs</points>'
+    assert len(answer.tokens) == 7  # the last of them closes the list
+    assert answer.passes == 3
+
+
+def test_a_second_question_on_a_frame_costs_no_vision_and_no_image_prefill(checkpoint):
+    engine = load_engine(checkpoint(POINTS), device='cpu')
+    first = engine.answer(IMAGE, Question('mugs'))
+    second = engine.answer(IMAGE.copy(), Question('cups'))
+    assert first.work['crops'] > 0 and first.work['image_tokens'] > 0
+    assert second.work['crops'] == second.work['image_tokens'] == 0
+    assert second.tokens == first.tokens
+
+
+def test_the_last_answer_is_the_draft_on_the_next_frame(checkpoint):
+    engine = load_engine(checkpoint(POINTS), device='cpu')
+    before = engine.answer(IMAGE, Question('mugs'))
+    after = engine.answer(IMAGE[:, ::-1], Question('mugs'))
+    assert before.passes > 1 and after.passes == 1
+    assert after.tokens == before.tokens
+
+
+def test_questions_on_a_frame_share_their_passes(checkpoint):
+    engine = load_engine(checkpoint(POINTS), device='cpu')
+    queries = ['mug', 'cup', 'a very large bowl']
+    answers = answer_many(engine, IMAGE, [Question(query) for query in queries])
+    alone = engine.answer(IMAGE[::-1], Question('spoon'))
+    assert {len(answer.points) for answer in answers} == {2}
+    assert max(answer.passes for answer in answers) <= alone.passes
+    assert answers[0].work['crops'] == alone.work['crops']
 
 
 def test_an_asked_question_is_answered_to_its_end(checkpoint):
@@ -151,37 +210,81 @@ def test_absence_is_an_answer(checkpoint):
     assert answer.absent and answer.points == () and answer.count == 0
 
 
-def test_it_writes_what_transformers_generates(checkpoint):
-    """With images' tokens seeing each other both ways: without, the model says something else."""
-    folder = checkpoint()
-    loaded = load_molmo2(folder)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    image = preprocess_molmo2(IMAGE, loaded.preprocessor, tokenizer.image)
-    prompt = tokenizer.encode_question('What is this?')
-    ids = torch.tensor([[tokenizer.bos, *image.token_ids, *prompt]])
+SCALED = {'rope_type': 'linear', 'rope_theta': 1e4, 'factor': 4.0}
+
+
+def prompt(loaded, image, words):
+    """What transformers' Molmo2 takes."""
+    tokenizer = loaded.tokenizer
+    seen = preprocess_molmo2(image, loaded.preprocessor, tokenizer.image)
+    question = tokenizer.encode_question(words)
+    ids = torch.tensor([[tokenizer.bos, *seen.token_ids, *question]])
     kinds = torch.zeros_like(ids)
-    kinds[0, 1 : 1 + len(image.token_ids)] = 1
-    inputs = {
+    kinds[0, 1 : 1 + len(seen.token_ids)] = 1
+    return {
         'input_ids': ids,
-        'pixel_values': image.pixel_values,
-        'image_token_pooling': image.token_pooling,
-        'image_grids': image.grids,
+        'pixel_values': seen.pixel_values,
+        'image_token_pooling': seen.token_pooling,
+        'image_grids': seen.grids,
+        'mm_token_type_ids': kinds,
     }
-    stops = sorted(tokenizer.stops)
-    written = model.generate(
+
+
+def generated(loaded, image, question):
+    """The tokens of transformers' own `generate`, up to where the answer is finished."""
+    tokenizer = loaded.tokenizer
+    inputs = prompt(loaded, image, prompt_for(question.query, question.mode))
+    whole = loaded.model.generate(
         **inputs,
-        mm_token_type_ids=kinds,
-        attention_mask=torch.ones_like(ids),
+        attention_mask=torch.ones_like(inputs['input_ids']),
         do_sample=False,
-        max_new_tokens=12,
-        eos_token_id=stops,
-    )[0, ids.shape[1] :].tolist()
-    answer = load_engine(folder, device='cpu').answer(IMAGE, Question('What is this?', Mode.ASK))
-    kept = [token for token in written if token not in stops]
-    assert list(answer.tokens[: len(kept)]) == kept and len(kept) > 2
+        max_length=loaded.model.config.text_config.max_position_embeddings,
+        eos_token_id=sorted(tokenizer.stops),
+    )
+    ids = []
+    for token in whole[0, inputs['input_ids'].shape[1] :].tolist():
+        if token in tokenizer.stops:
+            break
+        ids.append(token)
+        text = tokenizer.decode(ids)
+        if question.mode is not Mode.ASK and finished(text, question.max_points, Style.MOLMO2):
+            break
+    return tuple(ids)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        {},
+        {'qk_norm_type': 'olmo', 'norm_after': True, 'num_key_value_heads': 4},
+        {'attention_bias': True, 'rope_parameters': SCALED, 'rope_scaling_layers': [1]},
+    ],
+    ids=['8B', 'O-7B', 'scaled'],
+)
+@pytest.mark.parametrize(('pieces', 'noise'), [(ONE, 0.05), (POINTS, 0.3), ((), 1.0)])
+def test_tokens_are_those_that_transformers_generates(checkpoint, text, pieces, noise):
+    """Alone or together, on a new frame and on a known one."""
+    rng = random.Random(f'{text} {noise}')
+    folder = checkpoint(pieces, noise, {**text, 'max_position_embeddings': 200})
+    loaded, engine = load_molmo2(folder), load_engine(folder, device='cpu')
+    questions = [
+        Question(''.join(rng.choices('abc mugs', k=rng.randrange(1, 9))) + 'x', mode)
+        for mode in rng.sample(list(Mode), 3)
+    ]
+    image = np.random.default_rng(rng.randrange(1 << 30)).integers(0, 256, (60, 90, 3), np.uint8)
+    expected = [generated(loaded, image, question) for question in questions]
+    cold = engine.answer(image, questions[0])
+    together = answer_many(engine, image, questions)
+    assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
+
+
+def test_an_images_tokens_see_each_other_both_ways(checkpoint):
+    """As in `generate`: without, the model says something else, so the test above would see it."""
+    loaded = load_molmo2(checkpoint())
+    inputs = prompt(loaded, IMAGE, 'What is this?')
     with torch.no_grad():
-        both = model(**inputs, mm_token_type_ids=kinds).logits[0, -1]
-        causal = model(**inputs).logits[0, -1]
+        both = loaded.model(**inputs).logits[0, -1]
+        causal = loaded.model(**inputs | {'mm_token_type_ids': None}).logits[0, -1]
     assert (both - causal).abs().max() > 1e-2
 
 

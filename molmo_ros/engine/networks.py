@@ -1,0 +1,122 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What decoding needs to know of a loaded checkpoint, of either generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from molmo_ros.engine.answers import EngineError
+from molmo_ros.model.fast_vision import FastVision
+from molmo_ros.model.loading import LoadedMolmo
+from molmo_ros.model.molmo2 import LoadedMolmo2
+from molmo_ros.model.molmo2_preprocessing import Molmo2ImageInputs, preprocess_molmo2
+from molmo_ros.model.preprocessing import preprocess
+from molmo_ros.pointing import Style
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back; see `model.tokenizer` and `model.molmo2`."""
+
+    @property
+    def backend(self) -> PreTrainedTokenizerBase: ...
+    @property
+    def stops(self) -> frozenset[int]: ...
+    def encode(self, text: str) -> list[int]: ...
+    def encode_question(self, prompt: str) -> list[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A preprocessed image.
+
+    tokens: how many the decoder reads, with the beginning of text before them. embed: runs the
+    encoder and gives them, (tokens, hidden).
+    """
+
+    tokens: int
+    crops: int
+    embed: Callable[[], Tensor]
+
+
+class Network(Protocol):
+    """text, lm_head: the decoder, of transformers', and its head.
+
+    both_ways: whether the image's tokens see each other in both directions; nothing that follows
+    is seen by any of them, so what they become hangs on the image alone in either case.
+    """
+
+    text: PreTrainedModel
+    lm_head: nn.Module
+    tokenizer: Tokenizer
+    style: Style
+    both_ways: bool
+
+    def see(self, image: NDArray[np.uint8]) -> Seen:
+        """Preprocess an (H, W, 3) RGB image."""
+        ...
+
+
+class MolmoNetwork:
+    """See `Network`."""
+
+    style, both_ways = Style.MOLMO, False
+
+    def __init__(self, loaded: LoadedMolmo) -> None:
+        self.text, self.lm_head = loaded.model.text, loaded.model.lm_head
+        self.tokenizer: Tokenizer = loaded.tokenizer
+        self._loaded, self._vision = loaded, FastVision(loaded.model)
+
+    def see(self, image: NDArray[np.uint8]) -> Seen:
+        tokenizer, model = self._loaded.tokenizer, self._loaded.model
+        inputs = preprocess(image, self._loaded.preprocessor, tokenizer.image, model.device)
+        return Seen(
+            1 + len(inputs.token_ids),
+            len(inputs.crops),
+            lambda: self._vision.embed_image(inputs, tokenizer.eos),
+        )
+
+
+class Molmo2Network:
+    """See `Network`; the encoder is run by transformers' own classes."""
+
+    style, both_ways = Style.MOLMO2, True
+
+    def __init__(self, loaded: LoadedMolmo2) -> None:
+        self.text, self.lm_head = loaded.model.model.language_model, loaded.model.lm_head
+        self.tokenizer: Tokenizer = loaded.tokenizer
+        self._loaded = loaded
+        kind = self.text.config.rope_parameters['rope_type']
+        if kind in ('dynamic', 'longrope'):
+            raise EngineError(f'rope_type {kind} is not supported: its angles hang on the length')
+
+    def see(self, image: NDArray[np.uint8]) -> Seen:
+        tokenizer, model = self._loaded.tokenizer, self._loaded.model
+        inputs = preprocess_molmo2(image, self._loaded.preprocessor, tokenizer.image, model.device)
+        return Seen(
+            1 + len(inputs.token_ids), len(inputs.pixel_values), lambda: self._embed(inputs)
+        )
+
+    def _embed(self, inputs: Molmo2ImageInputs) -> Tensor:
+        model, tokenizer = self._loaded.model, self._loaded.tokenizer
+        (features,) = model.get_image_features(
+            inputs.pixel_values.to(model.dtype), inputs.token_pooling, inputs.grids
+        ).pooler_output
+        ids = torch.cat([inputs.token_ids.new_tensor([tokenizer.bos]), inputs.token_ids])
+        (places,) = torch.where(ids == tokenizer.image.patch)
+        hidden: Tensor = model.get_input_embeddings()(ids)
+        return hidden.index_add(0, places, features.to(hidden.dtype))
+
+
+def network_of(loaded: LoadedMolmo | LoadedMolmo2) -> Network:
+    """The network of a loaded checkpoint. Raises EngineError."""
+    return Molmo2Network(loaded) if isinstance(loaded, LoadedMolmo2) else MolmoNetwork(loaded)
