@@ -32,7 +32,8 @@ from molmo_ros.camera.tabletop import (
 )
 from molmo_ros.engine import Engine, Question, load_engine
 from molmo_ros.evaluation.metrics import Rate, lies_in
-from molmo_ros.finetuning.training import Progress, Settings, finetune
+from molmo_ros.finetuning.settings import Settings
+from molmo_ros.finetuning.training import Progress, finetune
 
 SIZE = (640, 480)
 FIRST_TRAINING_SEED = 600_000

@@ -15,6 +15,7 @@ COMMANDS = {
     'demo': 'the whole way of a question, on a rendered table',
     'ask': 'ask about an image file, without ROS',
     'eval': 'measure a checkpoint',
+    'finetune': "teach a checkpoint one's own objects",
     'check': 'does a checkpoint compute here what it should',
     'fetch': 'download a checkpoint; nothing else downloads',
 }
@@ -23,7 +24,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 2 where the user can mend it."""
     argv = sys.argv[1:] if argv is None else argv
-    listed = '\n'.join(f'  {name:8}{summary}' for name, summary in COMMANDS.items())
+    listed = '\n'.join(f'  {name:10}{summary}' for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog='molmo-ros',
         usage='molmo-ros COMMAND [ARGUMENTS]',

@@ -175,6 +175,7 @@ def _folder(path: Path) -> Path:
 def _node(arguments: argparse.Namespace) -> list[str]:
     parameters = {
         'checkpoint': checkpoint_of(arguments),
+        'adapter': arguments.adapter or '',
         'device': arguments.device,
         'dtype': arguments.dtype,
         'max_crops': arguments.max_crops or 0,

@@ -18,13 +18,16 @@ from molmo_ros.engine.shipped import default_checkpoint
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """--checkpoint, --device, --dtype, --max-crops, which the node knows as well."""
+    """--checkpoint, --adapter, --device, --dtype, --max-crops, which the node knows as well."""
     group = parser.add_argument_group('model')
     group.add_argument(
         '--checkpoint',
         metavar='CHECKPOINT',
         help='a folder, or a hub id that was fetched (default: the demo checkpoint, which knows '
         'rendered tables only)',
+    )
+    group.add_argument(
+        '--adapter', metavar='FOLDER', help='what `molmo-ros finetune` learnt for the checkpoint'
     )
     group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     group.add_argument(
@@ -85,5 +88,6 @@ def _load(arguments: argparse.Namespace) -> Engine:
             dtype=arguments.dtype,
             max_crops=arguments.max_crops,
             quantize=arguments.quantize,
+            adapter=arguments.adapter,
             on_progress=told,
         )

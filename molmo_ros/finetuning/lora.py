@@ -19,12 +19,12 @@ from molmo_ros.model.adapter import BASE_DIGEST, CONFIG, WEIGHTS
 from molmo_ros.model.molmo import Molmo
 
 # MolmoE's experts are one tensor a layer, which LoRA on linear layers leaves alone.
-TARGETS = {
+LAYERS = {
     'decoder': r'text\.layers\.\d+\.(?:self_attn\.[qkvo]_proj|mlp\.(?:gate|up|down)_proj)',
     'connector': r'connector\.(?:pooling\.w[qkvo]|projector\.w[123])',
     'vision': r'vision\.blocks\.\d+\.(?:self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])',
 }
-"""Parts of a `Molmo` and the linear layers in them."""
+"""The linear layers of the parts that `settings.TARGETS` names."""
 
 
 def check_peft() -> None:
@@ -41,7 +41,7 @@ def add_lora(model: Molmo, targets: Sequence[str], rank: int, alpha: int, seed: 
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules='|'.join(TARGETS[name] for name in targets)
+        r=rank, lora_alpha=alpha, target_modules='|'.join(LAYERS[name] for name in targets)
     )
     # peft looks for this before it wraps bitsandbytes' layers.
     model.is_loaded_in_4bit = any(hasattr(p, 'quant_state') for p in model.parameters())

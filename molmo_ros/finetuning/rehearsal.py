@@ -20,14 +20,6 @@ from molmo_ros.finetuning.folder import LabelledImage, read_image
 from molmo_ros.finetuning.pictures import View, seen
 from molmo_ros.pointing import Mode, label_for, prompt_for
 
-THINGS = (
-    *('apple', 'bag', 'ball', 'banana', 'book', 'bottle', 'bowl', 'box', 'cable', 'chair', 'clock'),
-    *('cone', 'cup', 'door', 'fork', 'glass', 'hand', 'keyboard', 'knife', 'lamp', 'laptop'),
-    *('mouse', 'mug', 'paper', 'pen', 'person', 'phone', 'plant', 'plate', 'ring', 'scissors'),
-    *('screwdriver', 'shoe', 'spoon', 'table', 'tape', 'toy', 'wall', 'window'),
-)
-"""What is asked about by default."""
-
 ANSWERS_PER_VIEW = 8
 _LONGEST = 400  # characters: what is longer is a list without end
 

@@ -30,7 +30,6 @@ from molmo_ros.finetuning.folder import (
     read_image,
 )
 from molmo_ros.finetuning.lora import (
-    TARGETS,
     adapter_tensors,
     add_lora,
     check_peft,
@@ -41,12 +40,12 @@ from molmo_ros.finetuning.lora import (
 from molmo_ros.finetuning.packing import IGNORED, Packed, answer_losses, pack
 from molmo_ros.finetuning.pictures import View, jittered, seen
 from molmo_ros.finetuning.rehearsal import (
-    THINGS,
     Rehearsal,
     read_rehearsal,
     rehearse,
     write_rehearsal,
 )
+from molmo_ros.finetuning.settings import Settings
 from molmo_ros.model.adapter import base_digest
 from molmo_ros.model.config import UnsupportedCheckpoint, is_molmo2
 from molmo_ros.model.hub import checkpoint_folder
@@ -56,43 +55,6 @@ from molmo_ros.model.preprocessing import preprocess
 
 SAVE_EVERY = 25
 _WIDE = 1024  # of decoders from this width on, the releases', a step may change less
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to learn.
-
-    Attributes:
-        steps: of the optimiser; each looks at `images` pictures with `questions` questions each.
-        rehearsal: share of the questions that the checkpoint's own answers are rehearsed with.
-        keep: what to rehearse: labels that the checkpoint knows.
-        targets: keys of `lora.TARGETS`.
-        rank: of the adapter; alpha is twice that.
-        learning_rate: 0 takes 1e-3, or 2e-4 for decoders as wide as the releases'.
-        mirror: whether pictures are mirrored as well, where no label says left or right.
-    """
-
-    steps: int = 300
-    images: int = 4
-    questions: int = 6
-    rehearsal: float = 0.5
-    keep: tuple[str, ...] = THINGS
-    targets: tuple[str, ...] = ('decoder', 'connector')
-    rank: int = 16
-    learning_rate: float = 0.0
-    mirror: bool = True
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raise ValueError for what makes no sense."""
-        if min(self.steps, self.images, self.questions, self.rank) < 1:
-            raise ValueError('steps, images, questions and rank must be 1 or more')
-        if not 0 <= self.rehearsal < 1:
-            raise ValueError(f'rehearsal must be 0 or more and less than 1, not {self.rehearsal}')
-        if not self.targets or set(self.targets) - set(TARGETS):
-            raise ValueError(f'targets must be of {", ".join(TARGETS)}')
-        if self.learning_rate < 0:
-            raise ValueError('learning_rate must be more than 0')
 
 
 @dataclass(frozen=True)

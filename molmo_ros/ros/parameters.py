@@ -48,6 +48,12 @@ POINT_QUERY = (
         fixed=True,
     ),
     Parameter(
+        'adapter',
+        '',
+        'Folder that `molmo-ros finetune` wrote for the checkpoint; empty: none.',
+        fixed=True,
+    ),
+    Parameter(
         'device',
         'auto',
         "Where the model runs: 'auto', 'cpu', 'cuda' or 'cuda:N'.",

@@ -151,6 +151,7 @@ class PointQueryNode(Node):
             dtype=settings['dtype'],
             max_crops=settings['max_crops'] or None,
             quantize=settings['quantize'],
+            adapter=settings['adapter'] or None,
             on_progress=on_progress,
         )
 

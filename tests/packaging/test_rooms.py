@@ -16,6 +16,7 @@ ROOMS = {
     'spatial': set(),
     'camera': {'spatial'},
     'engine': {'model', 'pointing'},
+    'finetuning': {'engine', 'model', 'pointing'},
     'evaluation': {'camera', 'engine', 'pointing', 'spatial'},
     'ros': {'camera', 'engine', 'pointing', 'spatial'},
 }
@@ -52,6 +53,7 @@ def test_a_room_knows_only_its_neighbours(room):
         ('molmo_ros.engine', 'torch transformers rclpy'),
         ('molmo_ros.camera', 'torch transformers rclpy'),
         ('molmo_ros.cli', 'torch transformers rclpy'),
+        ('molmo_ros.commands.finetune', 'torch transformers rclpy peft'),
         ('molmo_ros.ros.point_query_node', 'torch transformers'),
     ],
 )

@@ -1,0 +1,55 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How to learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TARGETS = ('decoder', 'connector', 'vision')
+"""The parts of a `Molmo` that can be changed."""
+
+THINGS = (
+    *('apple', 'bag', 'ball', 'banana', 'book', 'bottle', 'bowl', 'box', 'cable', 'chair', 'clock'),
+    *('cone', 'cup', 'door', 'fork', 'glass', 'hand', 'keyboard', 'knife', 'lamp', 'laptop'),
+    *('mouse', 'mug', 'paper', 'pen', 'person', 'phone', 'plant', 'plate', 'ring', 'scissors'),
+    *('screwdriver', 'shoe', 'spoon', 'table', 'tape', 'toy', 'wall', 'window'),
+)
+"""What is rehearsed unless it is said."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to learn.
+
+    Attributes:
+        steps: of the optimiser; each looks at `images` pictures with `questions` questions each.
+        rehearsal: share of the questions that the checkpoint's own answers are rehearsed with.
+        keep: what to rehearse: labels that the checkpoint knows.
+        targets: which of TARGETS change.
+        rank: of the adapter; alpha is twice that.
+        learning_rate: 0 takes 1e-3, or 2e-4 for decoders as wide as the releases'.
+        mirror: whether pictures are mirrored as well, where no label says left or right.
+    """
+
+    steps: int = 300
+    images: int = 4
+    questions: int = 6
+    rehearsal: float = 0.5
+    keep: tuple[str, ...] = THINGS
+    targets: tuple[str, ...] = ('decoder', 'connector')
+    rank: int = 16
+    learning_rate: float = 0.0
+    mirror: bool = True
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise ValueError for what makes no sense."""
+        if min(self.steps, self.images, self.questions, self.rank) < 1:
+            raise ValueError('steps, images, questions and rank must be 1 or more')
+        if not 0 <= self.rehearsal < 1:
+            raise ValueError(f'rehearsal must be 0 or more and less than 1, not {self.rehearsal}')
+        if not self.targets or set(self.targets) - set(TARGETS):
+            raise ValueError(f'targets must be of {", ".join(TARGETS)}')
+        if self.learning_rate < 0:
+            raise ValueError('learning_rate must be more than 0')
