@@ -18,24 +18,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m training', description=__doc__)
     parser.add_argument('--runs', type=Path, default=Path('training/runs'))
     parser.add_argument('--out', type=Path, default=Path('training/runs/checkpoint'))
-    parser.add_argument('--scenes', type=int, default=6000)
-    parser.add_argument('--seeing-steps', type=int, default=1650)
-    parser.add_argument('--pointing-steps', type=int, default=1500)
+    parser.add_argument('--scenes', type=int, default=6000, help='of the easy table')
+    parser.add_argument('--rich-scenes', type=int, default=12_000)
+    parser.add_argument('--easy-steps', type=int, default=1650)
+    parser.add_argument('--seeing-steps', type=int, default=3200)
+    parser.add_argument('--pointing-steps', type=int, default=3000)
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    runs = arguments.runs
-    scenes.render_scenes(runs / 'scenes', arguments.scenes)
-    build_tokenizer(runs / 'tokenizer')
-    seeing.train(runs / 'seeing', runs / 'scenes', arguments.seeing_steps)
-    pointing.train(
-        runs / 'pointing',
-        runs / 'scenes',
-        runs / 'seeing',
-        runs / 'tokenizer',
-        arguments.pointing_steps,
+    easy, rich = (arguments.runs / f'scenes_{table}' for table in ('easy', 'rich'))
+    first, seen, pointed, tokenizer = (
+        arguments.runs / name for name in ('seeing_easy', 'seeing', 'pointing', 'tokenizer')
     )
-    export(runs / 'pointing', runs / 'tokenizer', arguments.out)
+    scenes.render_scenes(easy, 'easy', arguments.scenes)
+    scenes.render_scenes(rich, 'rich', arguments.rich_scenes)
+    build_tokenizer(tokenizer)
+    seeing.train(first, easy, arguments.easy_steps)
+    seeing.train(seen, rich, arguments.seeing_steps, start=first)
+    pointing.train(pointed, rich, seen, tokenizer, arguments.pointing_steps)
+    export(pointed, tokenizer, arguments.out)
     print(f'checkpoint written to {arguments.out}')
 
 

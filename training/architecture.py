@@ -11,7 +11,7 @@ from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
 
-VOCABULARY = 512  # of the tokenizer, added image tokens not counted
+VOCABULARY = 640  # of the tokenizer, added image tokens not counted
 ADDED_TOKENS = 8
 
 PREPROCESSOR = PreprocessorConfig(image_size=192, patch_size=16, max_crops=2, margins=(2, 2))
@@ -30,7 +30,7 @@ CONFIG = MolmoConfig(
         family='qwen2',
         hidden_size=192,
         intermediate_size=512,
-        num_layers=4,
+        num_layers=6,
         num_heads=3,
         num_kv_heads=1,
         rope_theta=10_000.0,

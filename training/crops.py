@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from training.architecture import PREPROCESSOR
-from training.scenes import MAX_OBJECTS, SceneSet
+from training.scenes import MAX_OBJECTS, MAX_PARTS, SceneSet
 
 SIZE, PATCH, GRID = PREPROCESSOR.image_size, PREPROCESSOR.patch_size, PREPROCESSOR.grid
 STEP = PREPROCESSOR.window_pixels
@@ -24,14 +24,24 @@ _STD = torch.tensor(PREPROCESSOR.std)
 
 @dataclass(frozen=True)
 class Batch:
-    """B crops: patches (B, P, pixels) float32, share (B, P, MAX_OBJECTS) of each patch that an
-    object covers, which crop (B,), scene (B,) and whether it is mirrored (B,)."""
+    """B crops: patches (B, P, pixels) float32, share (B, P, MAX_OBJECTS, 1 + MAX_PARTS) of each
+    patch that each part of an object covers (0: its body), which crop (B,), scene (B,) and whether
+    it is mirrored (B,)."""
 
     patches: Tensor
     share: Tensor
     crop: Tensor
     scene: Tensor
     mirrored: Tensor
+
+    def only(self, kept: Tensor) -> Batch:
+        """The patches with indices (B, K)."""
+        rows = torch.arange(len(kept))[:, None]
+        return replace(
+            self,
+            patches=self.patches[rows, kept],
+            share=self.share[rows, kept],
+        )
 
 
 def make_batch(
@@ -48,8 +58,16 @@ def make_batch(
     if jitter:
         pixels = _jitter(pixels) * ~border[..., None]
     pixels = (pixels - _MEAN) / _STD
-    objects = torch.stack(ids).where(~border, torch.tensor(0, dtype=torch.uint8)).long()
-    return Batch(_to_patches(pixels), _share(objects), crop, index, mirrored)
+    seen = torch.stack(ids).where(~border, torch.tensor(0, dtype=torch.uint8)).long()
+    code = torch.where(seen % 16 > 0, 1 + (seen % 16 - 1) * (1 + MAX_PARTS) + seen // 16, 0)
+    share = _counts(code, 1 + MAX_OBJECTS * (1 + MAX_PARTS))[..., 1:] / PATCH**2
+    return Batch(
+        _to_patches(pixels),
+        share.unflatten(-1, (MAX_OBJECTS, 1 + MAX_PARTS)),
+        crop,
+        index,
+        mirrored,
+    )
 
 
 def _cut(scenes: SceneSet, scene: int, crop: int, mirror: bool) -> tuple[Tensor, Tensor]:
@@ -67,12 +85,17 @@ def _cut(scenes: SceneSet, scene: int, crop: int, mirror: bool) -> tuple[Tensor,
 
 
 def _jitter(pixels: Tensor) -> Tensor:
-    """Exposure, white balance, contrast and a little noise: a camera's moods."""
+    """Exposure, white balance, contrast, blur and noise: a camera's moods."""
     count = len(pixels)
-    gain = 1 + 0.12 * (2 * torch.rand(count, 1, 1, 1) - 1)
-    balance = 1 + 0.05 * (2 * torch.rand(count, 1, 1, 3) - 1)
-    contrast = 1 + 0.15 * (2 * torch.rand(count, 1, 1, 1) - 1)
-    noise = 0.015 * torch.randn_like(pixels)
+    gain = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1) - 1)
+    balance = 1 + 0.07 * (2 * torch.rand(count, 1, 1, 3) - 1)
+    contrast = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1) - 1)
+    blurred = torch.rand(count) < 0.15
+    if blurred.any():
+        planes = pixels[blurred].permute(0, 3, 1, 2)
+        soft = functional.avg_pool2d(planes, 3, 1, 1, count_include_pad=False)
+        pixels[blurred] = soft.permute(0, 2, 3, 1)
+    noise = 0.03 * torch.rand(count, 1, 1, 1) * torch.randn_like(pixels)
     return (((pixels - 0.5) * contrast + 0.5) * gain * balance + noise).clamp(0, 1)
 
 
@@ -81,18 +104,23 @@ def _to_patches(pixels: Tensor) -> Tensor:
     return split.transpose(2, 3).reshape(len(pixels), GRID * GRID, -1)
 
 
-def _share(ids: Tensor) -> Tensor:
-    one_hot = functional.one_hot(ids, MAX_OBJECTS + 1)[..., 1:].float()
-    split = one_hot.reshape(-1, GRID, PATCH, GRID, PATCH, MAX_OBJECTS)
-    return split.mean(dim=(2, 4)).reshape(len(ids), GRID * GRID, MAX_OBJECTS)
-
-
-def targets_in_crop(scenes: SceneSet, batch: Batch) -> Tensor:
-    """(B, MAX_OBJECTS, 2): where to point, percent of the whole image, or of a smaller crop."""
-    target = torch.from_numpy(scenes.target)[batch.scene].clone()
-    target[..., 0] = torch.where(batch.mirrored[:, None], 100 - target[..., 0], target[..., 0])
-    left = 32 - (batch.crop - 1) * STEP
-    in_crop = torch.stack(
-        [(target[..., 0] * 2.56 + left[:, None]) / SIZE * 100, target[..., 1]], dim=-1
+def _counts(values: Tensor, number: int) -> Tensor:
+    """(B, P, number): how many pixels of each patch have each value of (B, SIZE, SIZE)."""
+    patch = torch.arange(SIZE) // PATCH
+    place = torch.arange(len(values))[:, None, None] * GRID**2 + patch[:, None] * GRID + patch
+    counted = torch.bincount(
+        (place * number + values).flatten(), minlength=len(values) * GRID**2 * number
     )
-    return torch.where((batch.crop == 0)[:, None, None], target, in_crop)
+    return counted.reshape(len(values), GRID * GRID, number).float()
+
+
+def in_crop(percent: Tensor, batch: Batch) -> Tensor:
+    """(B, ..., 2) places in percent of the unmirrored image, as each crop sees them: percent of the
+    whole image in the whole-image crop, of the crop in the others."""
+    shape = (-1, *(1,) * (percent.dim() - 2))
+    x = torch.where(batch.mirrored.reshape(shape), 100 - percent[..., 0], percent[..., 0])
+    left = (32 - (batch.crop - 1) * STEP).reshape(shape)
+    within = (x * 2.56 + left) / SIZE * 100
+    return torch.stack(
+        [torch.where((batch.crop == 0).reshape(shape), x, within), percent[..., 1]], -1
+    )

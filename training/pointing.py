@@ -12,38 +12,27 @@ from __future__ import annotations
 import argparse
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop import EASY
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import CROPS, make_batch, targets_in_crop
-from training.questions import Thing
+from training.crops import CROPS, Batch, make_batch
+from training.packing import NAME, Layout
+from training.questions import free_table, make_example, things_of
 from training.runs import Run, optimizer_for
 from training.scenes import SceneSet, load_scenes
-from training.seeing import BINS
-from training.sequences import IGNORED, Questions, ask, attention_mask, positions
+from training.seeing import Readouts, labels_of, load_encoder, readout_loss
+from training.sequences import IGNORED, TOPICS, Questions, pack
 
-_LOOKING_LAYERS = (1, 2)
-_LOOKING_HEAD = 0
-
-
-class TokenHeads(nn.Module):
-    """Readouts of the pooled patches as the decoder receives them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        width = CONFIG.text.hidden_size
-        self.norm = nn.LayerNorm(width)
-        self.kind = nn.Linear(width, len(EASY.kinds))
-        self.colour = nn.Linear(width, len(EASY.colours))
-        self.place = nn.Linear(width, 2 * BINS)
+_LOOKING_LAYERS = (2, 4)
+_COVERED = 0.25
 
 
 class Teacher:
@@ -61,24 +50,19 @@ class Teacher:
     def prefix(self) -> int:
         return len(self.image_ids)
 
-    def things(self, scene: int, mirrored: bool) -> list[Thing]:
-        kinds, colours, targets = (
-            values[scene] for values in (self.scenes.kind, self.scenes.colour, self.scenes.target)
-        )
-        return [
-            Thing(
-                EASY.kinds[kind],
-                EASY.colours[colour],
-                (float(100 - x if mirrored else x), float(y)),
-            )
-            for kind, colour, (x, y) in zip(kinds, colours, targets, strict=True)
-            if kind >= 0
-        ]
+    def ask(self, index: Tensor, mirrored: Tensor, per_scene: int, rng: random.Random) -> Questions:
+        """`per_scene` questions about each of these scenes."""
+        examples = []
+        for scene, mirror in zip(index.tolist(), mirrored.tolist(), strict=True):
+            things = things_of(self.scenes, scene, mirror)
+            free = free_table(self.scenes, scene, mirror)
+            examples.append([make_example(things, rng, free) for _ in range(per_scene)])
+        return pack(examples, self.tokenizer, rng)
 
 
 def lesson(
     model: Molmo,
-    heads: TokenHeads,
+    heads: Readouts,
     teacher: Teacher,
     index: Tensor,
     per_scene: int,
@@ -99,97 +83,85 @@ def lesson(
     with torch.no_grad():
         seen = model.vision(batch.patches)
     features = model.connector(seen, teacher.masks.repeat(count, 1))
-    things = [teacher.things(i, m) for i, m in zip(index.tolist(), mirrored.tolist(), strict=True)]
-    questions = ask(things, per_scene, teacher.tokenizer, rng)
+    questions = teacher.ask(index, mirrored, per_scene, rng)
     by_image = features.unflatten(0, (count, CROPS))
     prefix = torch.cat(
         [model.embed(teacher.image_ids, image, teacher.input_idx) for image in by_image]
     )
-    embeds = torch.cat([prefix, model.text.get_input_embeddings()(questions.ids)], dim=1)
+    layout = Layout(
+        count, teacher.prefix, questions.image, questions.lengths, watch=_LOOKING_LAYERS
+    )
+    words = model.text.get_input_embeddings()(questions.ids)
     out = model.text(
-        inputs_embeds=embeds,
-        attention_mask={'full_attention': attention_mask(questions, teacher.prefix)},
-        position_ids=positions(questions, teacher.prefix),
-        output_attentions=True,
+        inputs_embeds=torch.cat([prefix.flatten(0, 1), words])[None],
+        attention_mask={'full_attention': layout},
+        position_ids=layout.positions(),
         use_cache=False,
     )
-    logits = model.lm_head(out.last_hidden_state[:, teacher.prefix :])
-    loss, figures = _language_loss(logits, questions)
-    # (B, pooled patches of the whole image, objects): how much of each an object covers.
-    share = _pool(batch.share[::CROPS])
+    asked = questions.label != IGNORED
+    logits = model.lm_head(out.last_hidden_state[0, -layout.tokens :][asked])
+    loss, figures = _language_loss(logits, questions, asked)
     if guidance > 0:
-        looking, on_target = _looking_loss(out.attentions, questions, share, teacher)
-        knowing = _knowing_loss(
-            heads,
-            by_image[:, 0],
-            share,
-            targets_in_crop(teacher.scenes, batch)[::CROPS],
-            teacher,
-            index,
+        whole = replace(
+            batch, crop=batch.crop[::CROPS], scene=index, mirrored=mirrored, share=_pool(batch)
         )
+        looking, on_target = _looking_loss(layout, questions, whole.share, teacher)
+        labels, covered = labels_of(teacher.scenes, whole, whole.share, _COVERED)
+        knowing, _ = readout_loss(heads, heads.norm(by_image[:, 0][covered]), labels)
         loss = loss + guidance * (looking + 0.3 * knowing)
         figures['on_target'] = on_target
     return loss, figures
 
 
-def _language_loss(logits: Tensor, questions: Questions) -> tuple[Tensor, dict[str, float]]:
-    asked = questions.label != IGNORED
-    each = functional.cross_entropy(logits[asked], questions.label[asked], reduction='none')
-    weight = questions.weight[asked]
-    right = logits.argmax(-1) == questions.label
-    first = (questions.weight == 1.0) & (questions.thing < 0) & asked
-    return (each * weight).sum() / weight.sum(), {
-        'language': ((each * weight).sum() / weight.sum()).item(),
-        'tens': right[questions.tens].float().mean().item(),
-        'digits': right[questions.thing >= 0].float().mean().item(),
-        'presence': right[first].float().mean().item(),
+def _language_loss(
+    logits: Tensor, questions: Questions, asked: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    label, weight = questions.label[asked], questions.weight[asked]
+    each = functional.cross_entropy(logits, label, reduction='none')
+    loss = (each * weight).sum() / weight.sum()
+    right = logits.argmax(-1) == label
+    tens, topic = questions.tens[asked], questions.topic[asked]
+    figures = {
+        'language': loss.detach(),
+        'digits': right[questions.seen[asked] >= 0].float().mean(),
+        'choice': right[questions.choice[asked]].float().mean(),
+        'tens': right[tens].float().mean(),
     }
+    for number, name in enumerate(TOPICS):
+        of_topic = tens & (topic == number)
+        if name.value not in ('count', 'absent'):
+            figures[f'tens_{name.value}'] = right[of_topic].float().mean()
+    return loss, {key: float(value) for key, value in figures.items()}
 
 
-def _pool(share: Tensor) -> Tensor:
+def _pool(batch: Batch) -> Tensor:
+    """(B, pooled patches, ...): the shares of the whole-image crops' pooled patches."""
     side = PREPROCESSOR.grid // PREPROCESSOR.pool
-    split = share.reshape(len(share), side, 2, side, 2, -1)
+    split = batch.share[::CROPS].unflatten(1, (side, 2, side, 2))
     return split.mean(dim=(2, 4)).flatten(1, 2)
 
 
 def _looking_loss(
-    attentions: tuple[Tensor, ...], questions: Questions, share: Tensor, teacher: Teacher
+    layout: Layout, questions: Questions, share: Tensor, teacher: Teacher
 ) -> tuple[Tensor, float]:
-    rows, columns = torch.nonzero(questions.thing >= 0, as_tuple=True)
-    owned = share[rows, :, questions.thing[rows, columns]]
-    owned = owned >= 0.5 * owned.max(dim=-1, keepdim=True).values
-    places = teacher.input_idx[0]
-    masses = []
-    for layer in _LOOKING_LAYERS:
-        attention = attentions[layer][rows, _LOOKING_HEAD, teacher.prefix + columns]
-        masses.append((attention[:, places] * owned).sum(-1))
-    loss = -sum(mass.clamp(min=1e-6).log().mean() for mass in masses) / len(masses)
-    return loss, masses[-1].mean().item()
-
-
-def _knowing_loss(
-    heads: TokenHeads,
-    features: Tensor,
-    share: Tensor,
-    target: Tensor,
-    teacher: Teacher,
-    index: Tensor,
-) -> Tensor:
-    most, owner = share.max(dim=-1)
-    covered = most > 0.25
-    rows = torch.arange(len(owner))[:, None].expand_as(owner)
-    kind = torch.from_numpy(teacher.scenes.kind)[index].long()[rows, owner][covered]
-    colour = torch.from_numpy(teacher.scenes.colour)[index].long()[rows, owner][covered]
-    x = heads.norm(features[covered])
-    centres = torch.arange(BINS) + 0.5
-    wanted = target[rows, owner][covered]
-    soft = (-0.5 * ((wanted[..., None] - centres) / 1.5).square()).softmax(-1)
-    place = heads.place(x).unflatten(-1, (2, BINS)).log_softmax(-1)
-    return (
-        functional.cross_entropy(heads.kind(x), kind)
-        + functional.cross_entropy(heads.colour(x), colour)
-        - (soft * place).sum(-1).mean()
+    """While a coordinate is written, a head must look at what it belongs to."""
+    (tokens,) = torch.nonzero(questions.seen >= 0, as_tuple=True)
+    image = questions.image.repeat_interleave(questions.lengths)[tokens]
+    parts = share.shape[-1]
+    thing, part = questions.seen[tokens] // parts, questions.seen[tokens] % parts
+    owned = share[image, :, thing]
+    owned = torch.where(
+        (part == 0)[:, None], owned.sum(-1), owned[torch.arange(len(part)), :, part]
     )
+    owned = owned >= 0.5 * owned.max(dim=-1, keepdim=True).values.clamp(min=1e-3)
+    seen = owned.any(-1)  # a part may be too small for the coarse picture
+    places = teacher.input_idx[0]
+    masses = [
+        (layout.looked[layer][tokens[seen]][:, places] * owned[seen]).sum(-1)
+        for layer in _LOOKING_LAYERS
+    ]
+    loss = -sum(mass.clamp(min=1e-6).log().mean() for mass in masses) / len(masses)
+    return loss, float(masses[-1].mean().detach())
 
 
 def train(
@@ -199,17 +171,14 @@ def train(
     tokenizer: Path,
     steps: int,
     images: int = 8,
-    per_scene: int = 8,
+    per_scene: int = 12,
     lr: float = 1.5e-3,
 ) -> None:
     scenes = load_scenes(data)
-    model, heads = new_model(seed=1), TokenHeads()
-    seeing = torch.load(encoder / 'state.pt', weights_only=True)['modules']
-    model.vision.load_state_dict(
-        {k.removeprefix('0.'): v for k, v in seeing.items() if k.startswith('0.')}
-    )
+    model, heads = new_model(seed=1), Readouts(CONFIG.text.hidden_size)
+    load_encoder(model.vision, encoder)
     model.vision.requires_grad_(False)
-    model.text.config._attn_implementation = 'eager'  # only it tells where it looked
+    model.text.config._attn_implementation = NAME
     teacher = Teacher(scenes, load_tokenizer(tokenizer), min(500, len(scenes) // 10))
     both = nn.ModuleList([model, heads])
     optimizer = optimizer_for(both)

@@ -1,82 +1,112 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo model is asked, and what Molmo would answer, about a scene."""
+"""What the demo model is asked, and what Molmo would answer, about a scene of a scene set."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from molmo_ros.camera.tabletop import EASY
-from molmo_ros.pointing import (
-    ABSENT,
-    NOT_IN_IMAGE,
-    POINT_PROMPTS,
-    Mode,
-    format_points,
-    label_for,
-    prompt_for,
+from molmo_ros.camera.tabletop.shapes import KINDS
+from molmo_ros.evaluation.questions import Thing, Topic, World, answer_for, ask, prompt_of
+from training.scenes import COLOUR_NAMES, KIND_NAMES, PATTERN_NAMES, SceneSet
+
+Free = Callable[[float, float], bool]
+
+WORLD = World(
+    KIND_NAMES,
+    COLOUR_NAMES,
+    PATTERN_NAMES,
+    {k: tuple(part.name for part in KINDS[k].parts if part.name) for k in KIND_NAMES},
 )
-
-ABSENT_SHARE = 0.12
-ARTICLES = ('the ', 'the ', 'a ', '')
-
-
-@dataclass(frozen=True)
-class Thing:
-    """One visible object: what it is called and where to point, in percent of the image."""
-
-    kind: str
-    colour: str
-    target: tuple[float, float]
+SHARES = {
+    Topic.ONE: 0.30,
+    Topic.PART: 0.12,
+    Topic.ALL: 0.12,
+    Topic.COUNT: 0.12,
+    Topic.RELATION: 0.11,
+    Topic.EXTREME: 0.08,
+    Topic.SPACE: 0.03,
+    Topic.ABSENT: 0.12,
+}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt, its answer, and which object (an index into the scene) the answer points at."""
+    """A prompt and its answer; pointed_at: for each of its points, in the answer's order, the
+    object (an index into the scene) and the number of its part (0: all of it); None on the table.
+    """
 
+    topic: Topic
     prompt: str
     answer: str
-    thing: int | None
+    pointed_at: tuple[tuple[int, int] | None, ...]
 
 
-def make_example(things: Sequence[Thing], rng: random.Random) -> Example:
-    """One question about one object, or about something that is not there."""
-    if rng.random() < ABSENT_SHARE:
-        query = _absent(things, rng)
-        prompt = _prompt(query, rng)
-        return Example(prompt, f' {NOT_IN_IMAGE if "isn" in prompt else ABSENT}', None)
-    index = rng.randrange(len(things))
-    query = rng.choice(_names(things, index))
-    answer = format_points([things[index].target], label_for(query))
-    return Example(_prompt(query, rng), answer, index)
-
-
-def _prompt(query: str, rng: random.Random) -> str:
-    if rng.random() < 0.6:
-        return prompt_for(rng.choice(ARTICLES) + query, Mode.POINT)
-    return rng.choice(POINT_PROMPTS).format(label=query)
-
-
-def _names(things: Sequence[Thing], index: int) -> list[str]:
-    """Every name that fits this object alone; the full one counts most."""
-    thing = things[index]
-    names = [f'{thing.colour} {thing.kind}'] * 3
-    if sum(other.kind == thing.kind for other in things) == 1:
-        names.append(thing.kind)
-    if sum(other.colour == thing.colour for other in things) == 1:
-        names.append(f'{thing.colour} object')
-    return names
-
-
-def _absent(things: Sequence[Thing], rng: random.Random) -> str:
-    present = {(thing.colour, thing.kind) for thing in things}
+def make_example(things: Sequence[Thing], rng: random.Random, free: Free | None = None) -> Example:
+    """A question of a topic drawn by SHARES, of another where this table allows none."""
     while True:
-        pair = (rng.choice(EASY.colours), rng.choice(EASY.kinds))
-        # Half of the time something like it is there: only colour and kind together tell.
-        if rng.random() < 0.5:
-            thing = rng.choice(things)
-            pair = rng.choice([(pair[0], thing.kind), (thing.colour, pair[1])])
-        if pair not in present:
-            return ' '.join(pair)
+        topic = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        question = ask(things, topic, WORLD, rng, free)
+        if question is not None:
+            break
+    prompt = prompt_of(question, rng)
+    pointed_at = tuple(
+        None if target.thing is None else (target.thing, _number(things, target.thing, target.part))
+        for target in question.targets
+    )
+    return Example(question.topic, prompt, answer_for(question, prompt), pointed_at)
+
+
+def _number(things: Sequence[Thing], thing: int, part: str | None) -> int:
+    if part is None:
+        return 0
+    return 1 + [known.name for known in KINDS[things[thing].kind].parts].index(part)
+
+
+def things_of(scenes: SceneSet, scene: int, mirrored: bool) -> list[Thing]:
+    """What lies in a scene, as seen in its picture or in that mirrored left to right."""
+    return [
+        _thing(scenes, scene, item, mirrored)
+        for item, kind in enumerate(scenes.kind[scene])
+        if kind >= 0
+    ]
+
+
+def _thing(scenes: SceneSet, scene: int, item: int, mirrored: bool) -> Thing:
+    def place(percent: Sequence[float]) -> tuple[float, float]:
+        x, y = map(float, percent)
+        return (100 - x if mirrored else x), y
+
+    kind = KIND_NAMES[scenes.kind[scene, item]]
+    x, y, z = map(float, scenes.position[scene, item])
+    return Thing(
+        kind,
+        COLOUR_NAMES[scenes.colour[scene, item]],
+        PATTERN_NAMES[scenes.pattern[scene, item]],
+        place(scenes.target[scene, item]),
+        (-x if mirrored else x, y, z),
+        float(scenes.size[scene, item]),
+        float(scenes.area[scene, item]),
+        float(scenes.visible[scene, item]),
+        {
+            part.name: place(target)
+            for part, target in zip(KINDS[kind].parts, scenes.parts[scene, item], strict=False)
+            if not math.isnan(target[0])
+        },
+    )
+
+
+def free_table(scenes: SceneSet, scene: int, mirrored: bool) -> Free:
+    """Whether no object is seen at (x, y) in percent of the image."""
+    ids = scenes.coarse_ids[scene]
+    rows, columns = ids.shape
+
+    def free(x: float, y: float) -> bool:
+        column = int((100 - x if mirrored else x) / 100 * columns)
+        row = int(y / 100 * rows)
+        return bool(ids[min(row, rows - 1), min(column, columns - 1)] == 0)
+
+    return free

@@ -3,14 +3,14 @@
 """Rendered scenes on disk, as the demo model's preprocessing will see them.
 
 Each shard is a NumPy archive of `SHARD` scenes: the picture at the two resolutions that the
-demo checkpoint's preprocessing makes of a 4:3 image, the instances at the same, and what lies
-there.
+demo checkpoint's preprocessing makes of a 4:3 image, the instances and their parts at the same, and
+what lies there. There are two tables: `easy`, on which the encoder begins, and `rich`.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -19,11 +19,25 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop import EASY, make_scene, render, truth_of
+from molmo_ros.camera.tabletop import (
+    EASY,
+    HELD_OUT,
+    RICH,
+    TableSpec,
+    Truth,
+    make_scene,
+    render,
+    truth_of,
+)
+from molmo_ros.camera.tabletop.patterns import ON_OBJECTS
+from molmo_ros.camera.tabletop.shapes import KINDS
 
 FIRST_SEED = 10_000  # everything below is kept for evaluation
 SHARD = 250
-MAX_OBJECTS = EASY.max_objects
+TABLES: dict[str, TableSpec] = {'easy': EASY, 'rich': replace(RICH, never=HELD_OUT)}
+KIND_NAMES, COLOUR_NAMES, PATTERN_NAMES = RICH.kinds, RICH.colours, tuple(ON_OBJECTS)
+MAX_OBJECTS = RICH.max_objects
+MAX_PARTS = 3
 RENDER_SIZE = (320, 240)
 COARSE_SIZE, FINE_SIZE = (192, 144), (256, 192)
 
@@ -32,8 +46,12 @@ COARSE_SIZE, FINE_SIZE = (192, 144), (256, 192)
 class SceneSet:
     """Arrays over N scenes; objects are padded to MAX_OBJECTS with kind -1.
 
-    coarse, fine: (N, h, w, 3) uint8; coarse_ids, fine_ids: (N, h, w) uint8, 0 = no object;
-    kind, colour: (N, MAX_OBJECTS) int8; target: (N, MAX_OBJECTS, 2) float32, percent of the image.
+    coarse, fine: (N, h, w, 3) uint8; coarse_ids, fine_ids: (N, h, w) uint8, the object from 1
+    (0: none) in the low half of a byte and its part in the high half; kind, colour, pattern: (N,
+    MAX_OBJECTS) int8, indices of the names above; target: (N, MAX_OBJECTS, 2) float32, percent of
+    the image; parts: (N, MAX_OBJECTS, MAX_PARTS, 2) float32, the same of the parts, NaN where
+    unnamed or unseen; position: (N, MAX_OBJECTS, 3) float32, metres, optical frame; size, area,
+    visible: (N, MAX_OBJECTS) float32, metres, percent of the image, and 0..1.
     """
 
     coarse: NDArray[np.uint8]
@@ -42,7 +60,13 @@ class SceneSet:
     fine_ids: NDArray[np.uint8]
     kind: NDArray[np.int8]
     colour: NDArray[np.int8]
+    pattern: NDArray[np.int8]
     target: NDArray[np.float32]
+    parts: NDArray[np.float32]
+    position: NDArray[np.float32]
+    size: NDArray[np.float32]
+    area: NDArray[np.float32]
+    visible: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -56,35 +80,54 @@ def load_scenes(folder: Path, limit: int | None = None) -> SceneSet:
     return SceneSet(**{key: np.concatenate([s[key] for s in shards]) for key in shards[0]})
 
 
-def render_shard(first_seed: int, count: int = SHARD) -> dict[str, NDArray]:
-    scenes = [_one(seed) for seed in range(first_seed, first_seed + count)]
+def render_shard(table: TableSpec, first_seed: int, count: int = SHARD) -> dict[str, NDArray]:
+    scenes = [_one(table, seed) for seed in range(first_seed, first_seed + count)]
     return {key: np.stack([scene[key] for scene in scenes]) for key in scenes[0]}
 
 
-def _one(seed: int) -> dict[str, NDArray]:
-    scene = make_scene(seed)
+def _one(table: TableSpec, seed: int) -> dict[str, NDArray]:
+    scene = make_scene(seed, table)
     picture = render(scene, *RENDER_SIZE, smooth=True)
-    truths = truth_of(scene, picture)
-    kind = np.full(MAX_OBJECTS, -1, np.int8)
-    colour = np.full(MAX_OBJECTS, -1, np.int8)
-    target = np.full((MAX_OBJECTS, 2), np.nan, np.float32)
-    for i, truth in enumerate(truths):
-        kind[i] = EASY.kinds.index(truth.kind)
-        colour[i] = EASY.colours.index(truth.colour)
-        target[i] = [
-            100 * (pixel + 0.5) / side
-            for pixel, side in zip(truth.target, RENDER_SIZE, strict=True)
-        ]
-    ids = np.maximum(picture.instances, 0).astype(np.uint8)
+    objects = [_object(truth) for truth in truth_of(scene, picture)]
+    ids = (np.maximum(picture.instances, 0) + 16 * picture.parts).astype(np.uint8)
     return {
         'coarse': _resize(picture.color, COARSE_SIZE),
         'fine': _resize(picture.color, FINE_SIZE),
         'coarse_ids': cv2.resize(ids, COARSE_SIZE, interpolation=cv2.INTER_NEAREST),
         'fine_ids': cv2.resize(ids, FINE_SIZE, interpolation=cv2.INTER_NEAREST),
-        'kind': kind,
-        'colour': colour,
-        'target': target,
+        **{key: _padded([item[key] for item in objects]) for key in objects[0]},
     }
+
+
+def _object(truth: Truth) -> dict[str, NDArray]:
+    parts = np.full((MAX_PARTS, 2), np.nan, np.float32)
+    for number, part in enumerate(KINDS[truth.kind].parts):
+        if part.name in truth.parts:
+            parts[number] = _percent(truth.parts[part.name].target)
+    return {
+        'kind': np.int8(KIND_NAMES.index(truth.kind)),
+        'colour': np.int8(COLOUR_NAMES.index(truth.colour)),
+        'pattern': np.int8(PATTERN_NAMES.index(truth.pattern)),
+        'target': _percent(truth.target),
+        'parts': parts,
+        'position': truth.position.astype(np.float32),
+        'size': np.float32(truth.size),
+        'area': np.float32(100 * truth.mask.mean()),
+        'visible': np.float32(truth.visible_fraction),
+    }
+
+
+def _percent(pixel: tuple[float, float]) -> NDArray[np.float32]:
+    return (100 * (np.array(pixel) + 0.5) / RENDER_SIZE).astype(np.float32)
+
+
+def _padded(values: list[NDArray]) -> NDArray:
+    """(MAX_OBJECTS, ...): -1 in integers and NaN in numbers where there is no object."""
+    stacked = np.stack(values)
+    empty = -1 if stacked.dtype == np.int8 else np.nan
+    padded = np.full((MAX_OBJECTS, *stacked.shape[1:]), empty, stacked.dtype)
+    padded[: len(stacked)] = stacked
+    return padded
 
 
 def _resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -93,14 +136,14 @@ def _resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return small[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
 
-def render_scenes(folder: Path, scenes: int, part: int = 0, parts: int = 1) -> None:
+def render_scenes(folder: Path, table: str, scenes: int, part: int = 0, parts: int = 1) -> None:
     """Render what is missing of the first `scenes` training scenes, every `parts`-th shard."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(part, -(-scenes // SHARD), parts):
         path = folder / f'shard_{number:05d}.npz'
         if path.exists():
             continue
-        arrays = render_shard(FIRST_SEED + number * SHARD)
+        arrays = render_shard(TABLES[table], FIRST_SEED + number * SHARD)
         partial = path.with_suffix('.part')
         with partial.open('wb') as file:
             np.savez(file, **arrays)
@@ -111,12 +154,13 @@ def render_scenes(folder: Path, scenes: int, part: int = 0, parts: int = 1) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description='Render training scenes; resumes where it was.')
     parser.add_argument('folder', type=Path)
+    parser.add_argument('--table', choices=TABLES, default='rich')
     parser.add_argument('--scenes', type=int, default=6000)
     parser.add_argument('--part', default='0/1', help='this process of how many, e.g. 0/2')
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     part, parts = map(int, arguments.part.split('/'))
-    render_scenes(arguments.folder, arguments.scenes, part, parts)
+    render_scenes(arguments.folder, arguments.table, arguments.scenes, part, parts)
 
 
 if __name__ == '__main__':

@@ -2,83 +2,183 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 1: the image encoder learns to see, patch by patch.
 
-Every patch that an object covers is asked for the object's kind, colour and where to point at it
-(percent of the image in the whole-image crop, of the crop in the others). The heads are thrown
-away; what stays is an encoder whose patches know what they belong to, and where that is.
+Every patch that an object covers is asked for the object's kind, colour, pattern and size, for the
+part it shows, and where to point at the object and at that part (percent of the image in the
+whole-image crop, of the crop in the others). The heads are thrown away; what stays is an encoder
+whose patches know what they belong to, and where that is.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop import EASY
+from molmo_ros.camera.tabletop.shapes import KINDS
+from molmo_ros.model.vision import VisionTower
 from training.architecture import CONFIG, new_model
-from training.crops import CROPS, Batch, make_batch, targets_in_crop
+from training.crops import CROPS, Batch, in_crop, make_batch
 from training.runs import Run, optimizer_for
-from training.scenes import SceneSet, load_scenes
+from training.scenes import (
+    COLOUR_NAMES,
+    KIND_NAMES,
+    MAX_PARTS,
+    PATTERN_NAMES,
+    SceneSet,
+    load_scenes,
+)
 
 BINS = 100
-_COVERED, _EMPTY = 0.35, 0.02
+SIZE_BINS = 8
+_SMALLEST, _LARGEST = 0.07, 0.32  # metres
+_COVERED, _EMPTY = 0.3, 0.02
+_KEPT = 72  # patches of a crop: nine in ten show the table, and half of those teach as much
+_FULL_FROM = 0.9  # of the steps; after that whole crops, as at inference
+
+PART_NAMES = tuple(sorted({part.name for k in KIND_NAMES for part in KINDS[k].parts if part.name}))
 
 
-class PatchHeads(nn.Module):
-    """Linear readouts of the encoder's features; bins of a percent for x and y."""
+def _parts_of(kind: str) -> list[int]:
+    """By the number of a part (0: the body) its place in PART_NAMES, -1 where it has no name."""
+    named = [PART_NAMES.index(part.name) if part.name else -1 for part in KINDS[kind].parts]
+    return [-1, *named, *[-1] * (MAX_PARTS - len(named))]
 
-    def __init__(self) -> None:
+
+_PART_OF_KIND = torch.tensor([_parts_of(kind) for kind in KIND_NAMES])
+
+
+class Readouts(nn.Module):
+    """Linear readouts of patch features; bins of a percent for x and y."""
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        features = CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers)
-        self.norm = nn.LayerNorm(features)
-        self.kind = nn.Linear(features, len(EASY.kinds) + 1)
-        self.colour = nn.Linear(features, len(EASY.colours) + 1)
-        self.in_image = nn.Linear(features, 2 * BINS)
-        self.in_crop = nn.Linear(features, 2 * BINS)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = self.norm(features)
-        return self.kind(x), self.colour(x), self.in_image(x), self.in_crop(x)
+        self.norm = nn.LayerNorm(width)
+        self.kind = nn.Linear(width, len(KIND_NAMES) + 1)
+        self.colour = nn.Linear(width, len(COLOUR_NAMES) + 1)
+        self.pattern = nn.Linear(width, len(PATTERN_NAMES))
+        self.size = nn.Linear(width, SIZE_BINS)
+        self.part = nn.Linear(width, len(PART_NAMES) + 1)
+        self.place = nn.Linear(width, 2 * BINS)
+        self.part_place = nn.Linear(width, 2 * BINS)
 
 
-def patch_losses(
-    heads: PatchHeads, features: Tensor, batch: Batch, scenes: SceneSet
-) -> tuple[Tensor, dict[str, float]]:
-    """The stage's loss, and what fraction of covered patches is right (and how far off)."""
-    share, owner = batch.share.max(dim=-1)
-    covered, empty = share > _COVERED, batch.share.sum(-1) < _EMPTY
-    rows = torch.arange(len(owner))[:, None].expand_as(owner)
-    kind = torch.from_numpy(scenes.kind)[batch.scene].long()[rows, owner]
-    colour = torch.from_numpy(scenes.colour)[batch.scene].long()[rows, owner]
-    target = targets_in_crop(scenes, batch)[rows, owner]
-    kinds, colours, in_image, in_crop = heads(features)
-    loss = features.new_zeros(())
-    for logits, label, weight in ((kinds, kind, 1.0), (colours, colour, 0.7)):
-        on = functional.cross_entropy(logits[covered], label[covered])
-        off = logits[empty].log_softmax(-1)[:, -1].mean()
-        loss = loss + weight * (on - 0.2 * off)
-    places = torch.where((batch.crop == 0)[:, None, None], in_image, in_crop)
-    place = places[covered].unflatten(-1, (2, BINS))
-    wanted = target[covered]
-    inside = ((wanted > 0) & (wanted < BINS)).all(-1)
-    place, wanted = place[inside], wanted[inside]
-    centres = torch.arange(BINS) + 0.5
-    soft = (-0.5 * ((wanted[..., None] - centres) / 1.5).square()).softmax(-1)
-    loss = loss - (soft * place.log_softmax(-1)).sum(-1).mean()
-    whole = (batch.crop == 0)[rows][covered][inside]
-    error = ((place.softmax(-1) * centres).sum(-1) - wanted).abs()[whole].mean()
+@dataclass(frozen=True)
+class Labels:
+    """What N patches show: indices (N,), and places (N, 2) in percent that may be NaN."""
+
+    kind: Tensor
+    colour: Tensor
+    pattern: Tensor
+    size: Tensor
+    part: Tensor
+    place: Tensor
+    part_place: Tensor
+
+
+def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tuple[Labels, Tensor]:
+    """The labels of the patches (B, P) of which an object covers `least`, and which those are.
+
+    share: (B, P, MAX_OBJECTS, 1 + MAX_PARTS), the batch's own or pooled.
+    """
+    most, owner = share.sum(-1).max(-1)
+    number = share.gather(2, owner[..., None, None].expand(*owner.shape, 1, share.shape[-1]))
+    number = number[:, :, 0].argmax(-1)
+    covered = most > least
+    rows = torch.arange(len(owner))[:, None].expand_as(owner)[covered]
+    owner, number = owner[covered], number[covered]
+
+    def of(values: Tensor) -> Tensor:
+        return values[batch.scene][rows, owner]
+
+    kind = of(torch.from_numpy(scenes.kind)).long()
+    named = _PART_OF_KIND[kind, number]
+    parts = in_crop(torch.from_numpy(scenes.parts)[batch.scene], batch)[rows, owner]
+    size = of(torch.from_numpy(scenes.size))
+    ratio = torch.log(size / _SMALLEST) / torch.log(torch.tensor(_LARGEST / _SMALLEST))
+    labels = Labels(
+        kind,
+        of(torch.from_numpy(scenes.colour)).long(),
+        of(torch.from_numpy(scenes.pattern)).long(),
+        (ratio * SIZE_BINS).long().clamp(0, SIZE_BINS - 1),
+        named + 1,
+        in_crop(torch.from_numpy(scenes.target)[batch.scene], batch)[rows, owner],
+        torch.where(
+            (named >= 0)[:, None],
+            parts[torch.arange(len(owner)), (number - 1).clamp(min=0)],
+            torch.nan,
+        ),
+    )
+    return labels, covered
+
+
+def readout_loss(heads: Readouts, x: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of normed features (N, width) against their labels, and (N,) what was right."""
+    kind, colour, part = heads.kind(x), heads.colour(x), heads.part(x)
+    loss = (
+        functional.cross_entropy(kind, labels.kind)
+        + 0.7 * functional.cross_entropy(colour, labels.colour)
+        + 0.4 * functional.cross_entropy(heads.pattern(x), labels.pattern)
+        + 0.2 * functional.cross_entropy(heads.size(x), labels.size)
+        + 0.5 * functional.cross_entropy(part, labels.part)
+        + place_loss(heads.place(x), labels.place)
+        + 0.5 * place_loss(heads.part_place(x), labels.part_place)
+    )
     return loss, {
-        'kind': (kinds[covered].argmax(-1) == kind[covered]).float().mean().item(),
-        'colour': (colours[covered].argmax(-1) == colour[covered]).float().mean().item(),
-        'percent_off': error.item(),
+        'kind': kind.argmax(-1) == labels.kind,
+        'colour': colour.argmax(-1) == labels.colour,
+        'part': (part.argmax(-1) == labels.part)[labels.part > 0],
     }
 
 
-def train(folder: Path, data: Path, steps: int, batch_size: int = 32, lr: float = 1.5e-3) -> None:
+def place_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Of bins of a percent for x and y against places (N, 2); NaN and outside are left out."""
+    inside = ((wanted > 0) & (wanted < BINS)).all(-1)
+    if not inside.any():
+        return logits.sum() * 0
+    place, wanted = logits[inside].unflatten(-1, (2, BINS)), wanted[inside]
+    soft = (-0.5 * ((wanted[..., None] - _centres()) / 1.5).square()).softmax(-1)
+    return -(soft * place.log_softmax(-1)).sum(-1).mean()
+
+
+def _centres() -> Tensor:
+    return torch.arange(BINS) + 0.5
+
+
+def patch_losses(
+    heads: Readouts, features: Tensor, batch: Batch, scenes: SceneSet
+) -> tuple[Tensor, dict[str, float]]:
+    """The stage's loss, and what fraction of covered patches is right (and how far off)."""
+    labels, covered = labels_of(scenes, batch, batch.share, _COVERED)
+    empty = batch.share.sum((-1, -2)) < _EMPTY
+    x = heads.norm(features)
+    loss, right = readout_loss(heads, x[covered], labels)
+    for head in (heads.kind, heads.colour):
+        loss = loss - 0.2 * head(x[empty]).log_softmax(-1)[:, -1].mean()
+    figures = {key: value.float().mean().item() for key, value in right.items()}
+    whole = (batch.crop == 0)[:, None].expand_as(covered)[covered]
+    place = heads.place(x[covered][whole]).unflatten(-1, (2, BINS)).softmax(-1)
+    error = ((place * _centres()).sum(-1) - labels.place[whole]).abs().mean()
+    return loss, {**figures, 'percent_off': error.item()}
+
+
+def train(
+    folder: Path,
+    data: Path,
+    steps: int,
+    start: Path | None = None,
+    batch_size: int = 48,
+    lr: float = 1.5e-3,
+) -> None:
+    """Train an encoder, from the one in another run's folder if `start` names one."""
     scenes = load_scenes(data)
-    model, heads = new_model().vision, PatchHeads()
+    model = new_model().vision
+    if start is not None:
+        load_encoder(model, start)
+    heads = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
     both = nn.ModuleList([model, heads])
     optimizer = optimizer_for(both)
     run = Run(folder, steps, lr)
@@ -91,7 +191,12 @@ def train(folder: Path, data: Path, steps: int, batch_size: int = 32, lr: float 
         for group in optimizer.param_groups:
             group['lr'] = run.lr()
         batch = _random_batch(scenes, held_out, len(scenes), batch_size, train=True)
-        loss, figures = patch_losses(heads, model(batch.patches), batch, scenes)
+        if run.step < _FULL_FROM * steps:
+            kept = _worth_seeing(batch)
+            features, batch = some_features(model, batch.patches, kept), batch.only(kept)
+        else:
+            features = model(batch.patches)
+        loss, figures = patch_losses(heads, features, batch, scenes)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
@@ -103,6 +208,31 @@ def train(folder: Path, data: Path, steps: int, batch_size: int = 32, lr: float 
             run.save(both, optimizer)
 
 
+def _worth_seeing(batch: Batch) -> Tensor:
+    """(B, _KEPT) indices of patches: those that show something first, then any."""
+    worth = torch.rand(batch.share.shape[:2]) + (batch.share.sum((-1, -2)) > 0)
+    return worth.topk(_KEPT, dim=1).indices
+
+
+def some_features(model: VisionTower, patches: Tensor, kept: Tensor) -> Tensor:
+    """What the encoder makes of a crop (B, P, pixels) that has only the patches kept (B, K)."""
+    chosen = patches[torch.arange(len(kept))[:, None], kept]
+    hidden = model.patch_embedding(chosen) + model.positional_embedding[1:][kept]
+    first = (model.class_embedding + model.positional_embedding[0]).expand(len(patches), 1, -1)
+    hidden = model.pre_ln(torch.cat([first, hidden], dim=1))
+    outputs = []
+    for block in model.blocks:
+        hidden = block(hidden, attention_mask=None)
+        outputs.append(hidden)
+    return torch.cat([outputs[index][:, 1:] for index in model.blocks_used], dim=-1)
+
+
+def load_encoder(model: nn.Module, folder: Path) -> None:
+    """Take the encoder that a run of this stage has left in its folder."""
+    state = torch.load(folder / 'state.pt', weights_only=True)['modules']
+    model.load_state_dict({k.removeprefix('0.'): v for k, v in state.items() if k.startswith('0.')})
+
+
 def _random_batch(scenes: SceneSet, first: int, last: int, count: int, train: bool) -> Batch:
     index = torch.randint(first, last, (count,))
     # Half of the crops are whole images: those say where in the image a thing is.
@@ -112,10 +242,8 @@ def _random_batch(scenes: SceneSet, first: int, last: int, count: int, train: bo
 
 
 @torch.no_grad()
-def _held_out(
-    model: nn.Module, heads: PatchHeads, scenes: SceneSet, count: int
-) -> dict[str, float]:
-    batch = _random_batch(scenes, 0, count, 32, train=False)
+def _held_out(model: nn.Module, heads: Readouts, scenes: SceneSet, count: int) -> dict[str, float]:
+    batch = _random_batch(scenes, 0, count, 64, train=False)
     _, figures = patch_losses(heads, model(batch.patches), batch, scenes)
     return {f'unseen_{key}': value for key, value in figures.items()}
 
@@ -124,11 +252,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Stage 1: train the image encoder.')
     parser.add_argument('folder', type=Path)
     parser.add_argument('--data', type=Path, required=True)
+    parser.add_argument('--start', type=Path, help="another run's folder, for its encoder")
     parser.add_argument('--steps', type=int, default=3000)
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(arguments.folder, arguments.data, arguments.steps)
+    train(arguments.folder, arguments.data, arguments.steps, arguments.start)
 
 
 if __name__ == '__main__':

@@ -1,10 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several questions about one image as one training sequence that pays for the image once.
-
-Each question attends to the image and to itself, at the positions it would have alone, so that what
-is learnt is exactly what inference computes.
-"""
+"""Questions and answers as one row of tokens, and what each token teaches."""
 
 from __future__ import annotations
 
@@ -16,98 +12,102 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from molmo_ros.evaluation.questions import Topic
 from molmo_ros.model.tokenizer import Tokenizer
-from training.questions import Example, Thing, make_example
+from training.questions import Example
+from training.scenes import MAX_PARTS
 
 IGNORED = -100
-_NUMBER = re.compile(r'[xy]="(\d+)\.(\d)"')
-_WEIGHTS = {'forced': 0.2, 'first': 1.0, 'tens': 1.5, 'units': 1.0, 'tenths': 0.3}
+TOPICS = tuple(Topic)
+_NUMBER = re.compile(r'[xy]\d*="(\d+)\.(\d)')
+_WEIGHTS = {'forced': 0.2, 'choice': 1.0, 'tens': 1.5, 'units': 1.0, 'tenths': 0.3}
+_WHOLE_ANSWERS = 0.3  # of the examples; what follows the last coordinate only copies the prompt
 
 
 @dataclass(frozen=True)
 class Questions:
-    """(B, S) tensors over the questions of B images, after their image prefix.
+    """(T,) tensors over the tokens of all questions, one after the other, and (Q,) over those.
 
-    ids; group (which question, -1 = padding); position (from the end of the image prefix);
-    label: the next id, IGNORED in the prompt; weight of that label; thing: the object whose
-    coordinate the next id writes, else -1; tens: whether the next id is a tens digit.
+    ids; label: the next id, IGNORED in the prompt; weight of that label; seen: what the coordinate
+    that the next id writes belongs to, object * (1 + MAX_PARTS) + part, else -1; tens, choice:
+    whether the next id is a tens digit, or decides whether and how many points there are; topic;
+    image (Q,): which image each question is about; lengths (Q,).
     """
 
     ids: Tensor
-    group: Tensor
-    position: Tensor
     label: Tensor
     weight: Tensor
-    thing: Tensor
+    seen: Tensor
     tens: Tensor
+    choice: Tensor
+    topic: Tensor
+    image: Tensor
+    lengths: Tensor
 
 
-def ask(
-    scenes: Sequence[Sequence[Thing]], per_scene: int, tokenizer: Tokenizer, rng: random.Random
+def pack(
+    examples: Sequence[Sequence[Example]], tokenizer: Tokenizer, rng: random.Random
 ) -> Questions:
-    """`per_scene` random questions about each scene."""
-    rows = [
-        [
-            column
-            for group in range(per_scene)
-            for column in _columns(make_example(things, rng), group, tokenizer)
-        ]
-        for things in scenes
+    """The examples of each image."""
+    asked = [
+        (image, _columns(example, tokenizer, rng))
+        for image, of_image in enumerate(examples)
+        for example in of_image
     ]
-    length = max(map(len, rows))
-    padding = (0, -1, 0, IGNORED, 0.0, -1, False)
-    padded = [row + [padding] * (length - len(row)) for row in rows]
-    columns = list(zip(*(zip(*row, strict=True) for row in padded), strict=True))
-    return Questions(*(torch.tensor(column) for column in columns))
+    columns = zip(*(column for _, columns in asked for column in columns), strict=True)
+    return Questions(
+        *(torch.tensor(column) for column in columns),
+        torch.tensor([image for image, _ in asked]),
+        torch.tensor([len(columns) for _, columns in asked]),
+    )
 
 
-def _columns(example: Example, group: int, tokenizer: Tokenizer) -> list[tuple]:
+def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list[tuple]:
     prompt = tokenizer.encode_question(example.prompt)
     encoded = tokenizer.backend(
         example.answer, add_special_tokens=False, return_offsets_mapping=True
     )
     answer = [*encoded['input_ids'], tokenizer.eos]
-    roles = _roles(example.answer, encoded['offset_mapping'])
+    roles, points = _roles(example.answer, encoded['offset_mapping'])
+    if rng.random() > _WHOLE_ANSWERS:
+        last = max((i for i, point in enumerate(points) if point >= 0), default=len(answer))
+        # One more: whether another point follows.
+        answer, roles, points = answer[: last + 2], roles[: last + 2], points[: last + 2]
+    topic = TOPICS.index(example.topic)
     ids = prompt + answer[:-1]
-    columns = []
+    columns: list[tuple] = []
     for place, token in enumerate(ids):
         step = place - len(prompt) + 1  # which answer token is predicted here
         if step < 0:
-            columns.append((token, group, place, IGNORED, 0.0, -1, False))
+            columns.append((token, IGNORED, 0.0, -1, False, False, topic))
             continue
         role = roles[step]
-        digit = role in ('tens', 'units', 'tenths')
-        thing = example.thing if digit and example.thing is not None else -1
-        columns.append((token, group, place, answer[step], _WEIGHTS[role], thing, role == 'tens'))
+        target = example.pointed_at[points[step]] if points[step] >= 0 else None
+        seen = -1 if target is None else target[0] * (1 + MAX_PARTS) + target[1]
+        columns.append(
+            (
+                token,
+                answer[step],
+                _WEIGHTS[role],
+                seen,
+                role == 'tens',
+                role == 'choice',
+                topic,
+            )
+        )
     return columns
 
 
-def _roles(answer: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
-    """What each answer token is, the closing end-of-text included."""
-    by_place: dict[int, str] = {}
-    for match in _NUMBER.finditer(answer):
+def _roles(answer: str, offsets: Sequence[tuple[int, int]]) -> tuple[list[str], list[int]]:
+    """What each answer token is, the closing end-of-text included, and whose coordinate."""
+    by_place: dict[int, tuple[str, int]] = {}
+    for number, match in enumerate(_NUMBER.finditer(answer)):
         whole = range(match.start(1), match.end(1))
-        by_place |= {place: 'tens' for place in whole}
-        by_place[whole[-1]] = 'units' if len(whole) > 1 else 'tens'
-        by_place[match.start(2)] = 'tenths'
-    roles = [by_place.get(start, 'forced') for start, _ in offsets]
-    return ['first', *roles[1:], 'forced']
-
-
-def attention_mask(questions: Questions, prefix: int) -> Tensor:
-    """(B, 1, T, T) additive float mask over prefix + questions."""
-    batch, length = questions.group.shape
-    total = prefix + length
-    group = torch.cat([torch.full((batch, prefix), -2), questions.group], dim=1)
-    causal = torch.ones(total, total, dtype=torch.bool).tril()
-    same = group[:, :, None] == group[:, None, :]
-    image = (group == -2)[:, None, :]
-    allowed = (same | image) & causal
-    return torch.zeros(batch, 1, total, total).masked_fill(~allowed[:, None], -1e9)
-
-
-def positions(questions: Questions, prefix: int) -> Tensor:
-    """(B, T) position ids over prefix + questions."""
-    batch = len(questions.ids)
-    first = torch.arange(prefix).expand(batch, prefix)
-    return torch.cat([first, questions.position + prefix], dim=1)
+        by_place |= {place: ('tens', number // 2) for place in whole}
+        by_place[whole[-1]] = ('units' if len(whole) > 1 else 'tens', number // 2)
+        by_place[match.start(2)] = ('tenths', number // 2)
+        if number % 2:
+            by_place[match.end(2)] = ('choice', -1)
+    found = [by_place.get(start, ('forced', -1)) for start, _ in offsets]
+    roles = ['choice', *(role for role, _ in found[1:]), 'forced']
+    return roles, [*(point for _, point in found), -1]

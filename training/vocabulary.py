@@ -1,21 +1,44 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo checkpoint's own tokenizer: bytes, single digits, and the words of its small world."""
+"""The demo checkpoint's own tokenizer: bytes, single digits, the words of its small world, and
+whole phrases that never change, so that little is spent on them."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from molmo_ros.camera.tabletop import EASY
+from molmo_ros.evaluation.questions import Thing
+from molmo_ros.pointing import ABSENT, NOT_IN_IMAGE, POINT_PROMPTS
 from training.architecture import VOCABULARY
-from training.questions import Thing, make_example
+from training.questions import WORLD, make_example
 
 END_OF_TEXT = '<|endoftext|>'
 IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<|image|>')
+MOST_POINTS = 10
+PHRASES = (
+    ' User:',
+    ' Assistant:',
+    POINT_PROMPTS[0].partition('{label}')[2],
+    f' {ABSENT}',
+    f' {NOT_IN_IMAGE}',
+    ' Counting the',
+    ' shows a total of ',
+    ' <point x="',
+    '" y="',
+    *(
+        f'{lead} x{i}="'
+        for i in range(1, MOST_POINTS + 1)
+        for lead in [' <points' if i == 1 else '"']
+    ),
+    *(f'" y{i}="' for i in range(1, MOST_POINTS + 1)),
+    '" alt="',
+    '</point>',
+    '</points>',
+)
 
 
 def build_tokenizer(folder: Path) -> None:
@@ -32,12 +55,13 @@ def build_tokenizer(folder: Path) -> None:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=VOCABULARY - len(PHRASES),
         special_tokens=[END_OF_TEXT],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in PHRASES])
     # Merges that this small world lacks leave room; the image tokens keep their place above it.
     spare = [f'<|spare_{i}|>' for i in range(VOCABULARY - tokenizer.get_vocab_size())]
     tokenizer.add_special_tokens([*spare, *IMAGE_TOKENS])
@@ -51,13 +75,33 @@ def build_tokenizer(folder: Path) -> None:
 
 
 def _corpus() -> list[str]:
+    """Prompts and answers without the phrases, so that merges go to what is left."""
     rng = random.Random(0)
     texts = []
-    for _ in range(4000):
-        things = [
-            Thing(rng.choice(EASY.kinds), rng.choice(EASY.colours), (rng.uniform(5, 95), 50.0))
-            for _ in range(3)
-        ]
-        example = make_example(things, rng)
-        texts += [f' User: {example.prompt} Assistant:', example.answer]
+    for _ in range(6000):
+        example = make_example([_anything(rng) for _ in range(rng.randint(3, 7))], rng)
+        for text in (f' User: {example.prompt} Assistant:', example.answer):
+            pieces = [text]
+            for phrase in sorted(PHRASES, key=len, reverse=True):
+                pieces = [part for piece in pieces for part in piece.split(phrase)]
+            texts += pieces
     return texts
+
+
+def _anything(rng: random.Random) -> Thing:
+    def place() -> tuple[float, float]:
+        return rng.uniform(5, 95), rng.uniform(5, 95)
+
+    kind = rng.choice(WORLD.kinds)
+    x, y = place()
+    return Thing(
+        kind,
+        rng.choice(WORLD.colours),
+        rng.choice(WORLD.patterns),
+        (x, y),
+        (x / 100, y / 100, rng.uniform(0.5, 1.0)),
+        rng.uniform(0.05, 0.3),
+        rng.uniform(0.5, 8),
+        1.0,
+        {part: place() for part in WORLD.parts[kind]},
+    )

@@ -13,13 +13,15 @@ import torch
 from molmo_ros.camera.tabletop import make_scene, render
 from molmo_ros.engine import Question, load_engine
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
+from molmo_ros.model.tokenizer import load_tokenizer
 from molmo_ros.pointing import read_points
-from training import pointing, seeing
-from training.architecture import PREPROCESSOR
+from training import packing, pointing, seeing
+from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import CROPS, make_batch
 from training.export import export
-from training.questions import Thing, make_example
-from training.scenes import FIRST_SEED, load_scenes, render_shard
+from training.questions import free_table, make_example, things_of
+from training.scenes import COARSE_SIZE, FIRST_SEED, TABLES, load_scenes, render_shard
+from training.sequences import pack
 from training.vocabulary import build_tokenizer
 
 SCENES = 24
@@ -29,7 +31,8 @@ SCENES = 24
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('runs')
     (folder / 'scenes').mkdir()
-    np.savez(folder / 'scenes/shard_00000.npz', **render_shard(FIRST_SEED, SCENES))
+    shard = render_shard(TABLES['rich'], FIRST_SEED, SCENES)
+    np.savez(folder / 'scenes/shard_00000.npz', **shard)
     build_tokenizer(folder / 'tokenizer')
     return folder
 
@@ -40,7 +43,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 
 def test_training_crops_are_what_the_released_preprocessing_makes(runs: Path) -> None:
-    picture = render(make_scene(FIRST_SEED), 640, 480, smooth=True).color
+    picture = render(make_scene(FIRST_SEED, TABLES['rich']), 640, 480, smooth=True).color
     real = preprocess(picture, PREPROCESSOR, ImageTokens(1, 2, 3, 4))
     whole_and_parts = torch.arange(CROPS)
     batch = make_batch(
@@ -55,20 +58,61 @@ def test_training_crops_are_what_the_released_preprocessing_makes(runs: Path) ->
     assert (real.crops.std() > 0.5) and real.crops.shape == batch.patches.shape
 
 
-def test_every_answer_taught_reads_back_as_its_object() -> None:
-    rng = random.Random(3)
-    things = [Thing('mug', 'red', (12.3, 45.6)), Thing('bowl', 'red', (78.9, 9.9))]
-    seen = set()
-    for _ in range(200):
-        example = make_example(things, rng)
-        reading = read_points(example.answer, 100, 100)
-        seen.add(example.thing)
-        if example.thing is None:
-            assert reading.absent and not reading.points
-        else:
-            point = reading.points[0]
-            assert (point.u, point.v) == pytest.approx(things[example.thing].target)
-    assert seen == {None, 0, 1}
+def test_every_answer_taught_points_at_what_it_says(runs: Path) -> None:
+    """In mirrored pictures too, and at the part where a part is asked for."""
+    scenes, rng = load_scenes(runs / 'scenes'), random.Random(3)
+    width, height = COARSE_SIZE
+    pointed = 0
+    for scene in range(SCENES):
+        mirrored = scene % 2 == 1
+        ids = scenes.coarse_ids[scene][:, ::-1] if mirrored else scenes.coarse_ids[scene]
+        things = things_of(scenes, scene, mirrored)
+        for _ in range(20):
+            example = make_example(things, rng, free_table(scenes, scene, mirrored))
+            reading = read_points(example.answer, width, height)
+            assert len(reading.points) == len(example.pointed_at)
+            assert reading.absent == (not example.pointed_at)
+            for point, target in zip(reading.points, example.pointed_at, strict=True):
+                u, v = int(point.u), int(point.v)
+                # The picture here is small: the point may round to the next pixel.
+                near = ids[max(v - 1, 0) : v + 2, max(u - 1, 0) : u + 2]
+                wanted = near == 0 if target is None else near % 16 == target[0] + 1
+                if target is not None and target[1]:
+                    wanted = near == target[0] + 1 + 16 * target[1]
+                assert wanted.any(), (example, target)
+                pointed += 1
+    assert pointed > 300
+
+
+def test_training_computes_what_inference_will(runs: Path) -> None:
+    """Several questions in one row, each as if it were alone after its image."""
+    torch.manual_seed(0)
+    scenes, tokenizer, rng = (
+        load_scenes(runs / 'scenes'),
+        load_tokenizer(runs / 'tokenizer'),
+        random.Random(0),
+    )
+    examples = [[make_example(things_of(scenes, i, False), rng) for _ in range(5)] for i in (0, 1)]
+    questions = pack(examples, tokenizer, rng)
+    model, prefix = new_model().text, torch.randn(2, 50, CONFIG.text.hidden_size)
+    words = model.get_input_embeddings()(questions.ids)
+    layout = packing.Layout(2, 50, questions.image, questions.lengths)
+    with torch.no_grad():
+        model.config._attn_implementation = packing.NAME
+        together = model(
+            inputs_embeds=torch.cat([prefix.flatten(0, 1), words])[None],
+            attention_mask={'full_attention': layout},
+            position_ids=layout.positions(),
+            use_cache=False,
+        ).last_hidden_state[0, 100:]
+        model.config._attn_implementation = 'sdpa'
+        start = 0
+        for image, length in zip(questions.image, questions.lengths.tolist(), strict=True):
+            row = torch.cat([prefix[image], words[start : start + length]])[None]
+            alone = model(inputs_embeds=row, use_cache=False).last_hidden_state[0, 50:]
+            torch.testing.assert_close(together[start : start + length], alone, atol=2e-5, rtol=0)
+            start += length
+    assert start == len(questions.ids)
 
 
 def test_both_stages_learn_resume_and_export_a_folder_that_answers(
@@ -88,5 +132,5 @@ def test_both_stages_learn_resume_and_export_a_folder_that_answers(
 
     export(runs / 'pointing', runs / 'tokenizer', tmp_path / 'checkpoint')
     engine = load_engine(tmp_path / 'checkpoint', device='cpu')
-    picture = render(make_scene(FIRST_SEED), 320, 240).color
+    picture = render(make_scene(FIRST_SEED, TABLES['rich']), 320, 240).color
     assert isinstance(engine.answer(picture, Question('the red mug')).text, str)
