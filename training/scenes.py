@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,12 +81,12 @@ def load_scenes(folder: Path, limit: int | None = None) -> SceneSet:
     return SceneSet(**{key: np.concatenate([s[key] for s in shards]) for key in shards[0]})
 
 
-def render_shard(table: TableSpec, first_seed: int, count: int = SHARD) -> dict[str, NDArray]:
+def render_shard(table: TableSpec, first_seed: int, count: int = SHARD) -> dict[str, Any]:
     scenes = [_one(table, seed) for seed in range(first_seed, first_seed + count)]
     return {key: np.stack([scene[key] for scene in scenes]) for key in scenes[0]}
 
 
-def _one(table: TableSpec, seed: int) -> dict[str, NDArray]:
+def _one(table: TableSpec, seed: int) -> dict[str, Any]:
     scene = make_scene(seed, table)
     picture = render(scene, *RENDER_SIZE, smooth=True)
     objects = [_object(truth) for truth in truth_of(scene, picture)]
@@ -99,7 +100,7 @@ def _one(table: TableSpec, seed: int) -> dict[str, NDArray]:
     }
 
 
-def _object(truth: Truth) -> dict[str, NDArray]:
+def _object(truth: Truth) -> dict[str, Any]:
     parts = np.full((MAX_PARTS, 2), np.nan, np.float32)
     for number, part in enumerate(KINDS[truth.kind].parts):
         if part.name in truth.parts:
@@ -121,7 +122,7 @@ def _percent(pixel: tuple[float, float]) -> NDArray[np.float32]:
     return (100 * (np.array(pixel) + 0.5) / RENDER_SIZE).astype(np.float32)
 
 
-def _padded(values: list[NDArray]) -> NDArray:
+def _padded(values: list[Any]) -> NDArray:
     """(MAX_OBJECTS, ...): -1 in integers and NaN in numbers where there is no object."""
     stacked = np.stack(values)
     empty = -1 if stacked.dtype == np.int8 else np.nan

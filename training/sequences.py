@@ -55,11 +55,8 @@ def pack(
         for example in of_image
     ]
     columns = zip(*(column for _, columns in asked for column in columns), strict=True)
-    return Questions(
-        *(torch.tensor(column) for column in columns),
-        torch.tensor([image for image, _ in asked]),
-        torch.tensor([len(columns) for _, columns in asked]),
-    )
+    of_questions = [image for image, _ in asked], [len(columns) for _, columns in asked]
+    return Questions(*(torch.tensor(column) for column in (*columns, *of_questions)))
 
 
 def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list[tuple]:
