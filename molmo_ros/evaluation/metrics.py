@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,11 +57,12 @@ def lies_in(point: ImagePoint, mask: Mask) -> bool:
 
 @dataclass(frozen=True)
 class PointingScore:
-    """How a set of points answers a set of things, each 0..1."""
+    """How a set of points answers a set of things, each 0..1; and which of the points are right."""
 
     precision: float
     recall: float
     f1: float
+    right: tuple[bool, ...] = ()
 
 
 def pointing_score(
@@ -76,20 +77,79 @@ def pointing_score(
     """
     if len(targets) != len(masks):
         raise ValueError('every target needs its mask')
+    return _paired_score(points, targets, lambda i, j: lies_in(points[i], masks[j]))
+
+
+def nearness_score(
+    points: Sequence[ImagePoint], targets: Sequence[tuple[float, float]], radius: float
+) -> PointingScore:
+    """As `pointing_score` for targets without masks: right within `radius` pixels of its own."""
+    return _paired_score(points, targets, lambda i, j: near(points[i], targets[j], radius))
+
+
+def near(point: ImagePoint, target: tuple[float, float], radius: float) -> bool:
+    """Whether a point is within `radius` of a target, all in pixels."""
+    return math.dist((point.u, point.v), target) <= radius
+
+
+def _paired_score(
+    points: Sequence[ImagePoint],
+    targets: Sequence[tuple[float, float]],
+    is_right: Callable[[int, int], bool],
+) -> PointingScore:
     if not targets:
         score = float(not points)
-        return PointingScore(score, score, score)
-    right = 0
+        return PointingScore(score, score, score, (False,) * len(points))
+    right = [False] * len(points)
     if points:
         given = np.array([(point.u, point.v) for point in points])
-        wanted = np.array(targets, float)
-        distance = np.linalg.norm(given[:, None] - wanted, axis=2)
-        pairs = zip(*linear_sum_assignment(distance), strict=True)
-        right = sum(lies_in(points[i], masks[j]) for i, j in pairs)
-    precision = right / len(points) if points else 0.0
-    recall = right / len(targets)
-    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-    return PointingScore(precision, recall, f1)
+        distance = np.linalg.norm(given[:, None] - np.array(targets, float), axis=2)
+        for i, j in zip(*linear_sum_assignment(distance), strict=True):
+            right[i] = is_right(i, j)
+    hits = sum(right)
+    precision = hits / len(points) if points else 0.0
+    recall = hits / len(targets)
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    return PointingScore(precision, recall, f1, tuple(right))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Points of about one confidence: how many, how confident on average, how often right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether points of confidence c are right in a share c of the cases.
+
+    error: the expected calibration error, mean |confidence - share right| over all points, by the
+    bins they fall in; NaN of nothing. bins: those that are not empty.
+    """
+
+    error: float
+    bins: tuple[Bin, ...]
+    n: int
+
+
+def calibration(outcomes: Sequence[tuple[float, bool]], bins: int = 10) -> Calibration:
+    """Of pairs of a confidence, 0..1, and whether it was right; NaN confidences are left out."""
+    known = np.array([pair for pair in outcomes if not math.isnan(pair[0])]).reshape(-1, 2)
+    number = np.minimum((known[:, 0] * bins).astype(int), bins - 1)
+    found = []
+    for i in range(bins):
+        confidence, right = known[number == i].T
+        if len(right):
+            shares = float(confidence.mean()), float(right.mean())
+            found.append(Bin(i / bins, (i + 1) / bins, len(right), *shares))
+    n = len(known)
+    error = sum(b.n * abs(b.confidence - b.right) for b in found) / n if n else math.nan
+    return Calibration(error, tuple(found), n)
 
 
 def median(values: Sequence[float]) -> float:

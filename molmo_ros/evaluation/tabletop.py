@@ -1,143 +1,165 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""An engine measured on freshly rendered tables: does it point at what it was asked for?"""
+"""Rendered tables as a data set: the questions are fixed by the seeds."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import nan
-from typing import Any
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache, partial
 
 import numpy as np
 
-from molmo_ros.engine import Answer, Engine, Question
-from molmo_ros.evaluation.metrics import Rate, median, percentile
+from molmo_ros.camera.tabletop import EASY, HELD_OUT, RICH, TableSpec
+from molmo_ros.evaluation.questions import TableQuestion, Topic, ask
+from molmo_ros.evaluation.samples import Image, Mask, PositionError, Rule, Sample
+from molmo_ros.evaluation.tables import is_bare, masks_of, percent, things_of, world_of
 from molmo_ros.evaluation.views import (
+    SIZE,
     Query,
-    Verdict,
     View,
     absent_query,
     distance_to_object,
     object_queries,
     true_position,
-    verdict_of,
     view_of,
 )
+from molmo_ros.pointing import ImagePoint, Mode
 from molmo_ros.spatial import LiftStatus, lift
 
+TABLES = {'easy': EASY, 'rich': RICH}
+_ATTEMPTS = 4
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One question and how it was answered.
-
-    seconds: the whole answer, lifting not counted. error_at_pixel: metres from the lifted position
-    to the surface that the point truly shows; error_to_object: to the nearest surface of the object
-    asked for. NaN where there is no lifted point, or nothing to hold it against.
-    """
-
-    seed: int
-    query: Query
-    verdict: Verdict
-    answer: Answer
-    seconds: float
-    lift_status: LiftStatus | None = None
-    error_at_pixel: float = nan
-    error_to_object: float = nan
+# Samples of one table follow each other; the gallery renders again what it shows.
+_view = lru_cache(maxsize=2)(view_of)
 
 
-def evaluate(engine: Engine, seeds: Iterable[int]) -> Iterator[Case]:
-    """Ask for every object of every scene, and in each for one thing that is not there.
-
-    Positions are lifted from the renderer's exact depth. Raises EngineError.
-    """
+def easy_samples(seeds: Iterable[int], size: tuple[int, int] = SIZE) -> Iterator[Sample]:
+    """On easy tables: every object by colour and kind, and one thing that is not there."""
     for seed in seeds:
-        view = view_of(seed)
+        view = _view(seed, EASY, size)
         for query in (*object_queries(view), absent_query(view)):
-            yield ask(engine, view, query)
+            yield _easy_sample(view, query, size)
 
 
-def ask(
-    engine: Engine, view: View, query: Query, clock: Callable[[], float] = time.perf_counter
-) -> Case:
-    """Ask one question and judge the answer. Raises EngineError."""
-    begun = clock()
-    answer = engine.answer(view.picture.color, Question(query.text))
-    seconds = clock() - begun
-    seed, verdict = view.scene.seed, verdict_of(view, query, answer.points)
-    if not answer.points or query.target is None:
-        return Case(seed, query, verdict, answer, seconds)
-    point = answer.points[0]
+def rich_samples(
+    seeds: Iterable[int], size: tuple[int, int] = SIZE, per_topic: int = 1
+) -> Iterator[Sample]:
+    """On rich tables: up to `per_topic` different questions of every topic that a table allows."""
+    world = world_of(RICH)
+    for seed in seeds:
+        view = _view(seed, RICH, size)
+        things = things_of(view)
+        for topic in Topic:
+            rng = random.Random(f'{seed} {topic.value}')
+            asked: dict[str, TableQuestion] = {}
+            for _ in range(per_topic * _ATTEMPTS):
+                question = ask(things, topic, world, rng, partial(is_bare, view))
+                if question is not None and len(asked) < per_topic:
+                    asked.setdefault(question.query, question)
+            for number, question in enumerate(asked.values()):
+                yield _rich_sample(view, question, number, size)
+
+
+def _easy_sample(view: View, query: Query, size: tuple[int, int]) -> Sample:
+    seed, target = view.scene.seed, query.target
+    absent = Sample(
+        id=f'{seed} {query.text}',
+        image_id=str(seed),
+        image=partial(_color, seed, EASY, size),
+        query=query.text,
+        mode=Mode.POINT,
+        topic=Topic.ABSENT.value,
+        rule=Rule.FIRST,
+        count=0,
+    )
+    if target is None:
+        return absent
+    return replace(
+        absent,
+        topic=Topic.ONE.value,
+        targets=(percent(view.truths[target].target, view),),
+        count=1,
+        masks=partial(_object_mask, seed, EASY, size, target),
+        facts={'kind': query.kind, 'colour': query.colour},
+        position=partial(_position, seed, EASY, size, target),
+    )
+
+
+def _rich_sample(view: View, question: TableQuestion, number: int, size: tuple[int, int]) -> Sample:
+    seed, targets = view.scene.seed, question.targets
+    sample = Sample(
+        id=f'{seed} {question.topic.value} {number}',
+        image_id=str(seed),
+        image=partial(_color, seed, RICH, size),
+        query=question.query,
+        mode=question.mode,
+        topic=question.topic.value,
+        rule=_rule(question),
+        targets=tuple(target.point for target in targets),
+        count=len(targets),
+        masks=partial(_question_masks, seed, size, question) if targets else None,
+        facts=_facts(view, question),
+    )
+    thing = targets[0].thing if targets else None
+    if sample.rule is not Rule.FIRST or thing is None:
+        return sample
+    return replace(sample, position=partial(_position, seed, RICH, size, thing))
+
+
+def _rule(question: TableQuestion) -> Rule:
+    if question.topic is Topic.COUNT:
+        return Rule.COUNT
+    return Rule.EVERY if question.topic is Topic.ALL else Rule.FIRST
+
+
+def _facts(view: View, question: TableQuestion) -> dict[str, str]:
+    """What the figures are broken down by: what was asked for, where it is a single thing."""
+    number = str(len(question.targets))
+    if question.topic is Topic.COUNT:
+        return {'true count': number}
+    if question.topic is Topic.ALL:
+        return {'things to find': number}
+    index = question.targets[0].thing if question.targets else None
+    if index is None:
+        return {}
+    thing = view.truths[index]
+    if question.topic is Topic.PART:
+        return {'part': f'{question.targets[0].part} of a {thing.kind}'}
+    if question.topic is not Topic.ONE:
+        return {}
+    seen = (thing.kind, thing.colour) not in HELD_OUT
+    return {
+        'kind': thing.kind,
+        'colour': thing.colour,
+        'pattern': thing.pattern,
+        'kind and colour': 'together in training' if seen else 'never together in training',
+    }
+
+
+def _color(seed: int, spec: TableSpec, size: tuple[int, int]) -> Image:
+    return _view(seed, spec, size).picture.color
+
+
+def _object_mask(seed: int, spec: TableSpec, size: tuple[int, int], index: int) -> tuple[Mask]:
+    return (_view(seed, spec, size).truths[index].mask,)
+
+
+def _question_masks(seed: int, size: tuple[int, int], question: TableQuestion) -> tuple[Mask, ...]:
+    return masks_of(_view(seed, RICH, size), question)
+
+
+def _position(
+    seed: int, spec: TableSpec, size: tuple[int, int], index: int, point: ImagePoint
+) -> PositionError:
+    """Lifted from the renderer's exact depth."""
+    view = _view(seed, spec, size)
     surface = lift(point.u - 0.5, point.v - 0.5, view.picture.depth, view.picture.camera)
     if surface.status is not LiftStatus.OK:
-        return Case(seed, query, verdict, answer, seconds, surface.status)
-    at_pixel = float(np.linalg.norm(surface.position - true_position(view, point)))
-    to_object = distance_to_object(view, query.target, surface.position)
-    return Case(seed, query, verdict, answer, seconds, surface.status, at_pixel, to_object)
-
-
-def summary(cases: Sequence[Case]) -> dict[str, Any]:
-    """The figures, as plain data that JSON can hold but for NaN."""
-    present = [case for case in cases if case.query.target is not None]
-    absent = [case for case in cases if case.query.target is None]
-    hits = [case for case in present if case.verdict is Verdict.HIT]
-    lifted = [case for case in hits if case.lift_status is LiftStatus.OK]
-    at_pixel = [case.error_at_pixel for case in lifted]
-    to_object = [case.error_to_object for case in lifted]
-    return {
-        'scenes': len({case.seed for case in cases}),
-        'hits': {
-            **_rate(present),
-            'not_found': sum(case.verdict is Verdict.NOT_FOUND for case in present),
-            'by_kind': _by(present, lambda query: query.kind),
-            'by_colour': _by(present, lambda query: query.colour),
-        },
-        'absence': _rate(absent),
-        'position_of_hits': {
-            'n': len(lifted),
-            'not_lifted': len(hits) - len(lifted),
-            'median_error_m': median(at_pixel),
-            'p90_error_m': percentile(at_pixel, 90),
-            'median_distance_to_object_m': median(to_object),
-            'p90_distance_to_object_m': percentile(to_object, 90),
-        },
-        'cost': _cost(cases),
-        'wrong': [_wrong(case) for case in cases if not case.verdict.right],
-    }
-
-
-def _rate(cases: Sequence[Case]) -> dict[str, Any]:
-    rate = Rate(sum(case.verdict.right for case in cases), len(cases))
-    return {'rate': rate.value, 'right': rate.hits, 'n': rate.n, 'interval_95': [*rate.interval]}
-
-
-def _by(cases: Sequence[Case], key: Callable[[Query], str]) -> dict[str, Any]:
-    names = sorted({key(case.query) for case in cases})
-    return {name: _rate([case for case in cases if key(case.query) == name]) for name in names}
-
-
-def _cost(cases: Sequence[Case]) -> dict[str, Any]:
-    # The engine may remember a picture: only the first question about it pays for all stages.
-    first = list({case.seed: case for case in reversed(cases)}.values())
-    later = [case for case in cases if case not in first]
-    stages = {stage: None for case in first for stage in case.answer.timings}
-    return {
-        'median_passes': median([case.answer.passes for case in cases]),
-        'p95_s': percentile([case.seconds for case in cases], 95),
-        'median_s_same_picture': median([case.seconds for case in later]),
-        'median_s_new_picture': median([case.seconds for case in first]),
-        'median_s_new_picture_by_stage': {
-            stage: median([case.answer.timings.get(stage, 0.0) for case in first])
-            for stage in stages
-        },
-    }
-
-
-def _wrong(case: Case) -> dict[str, Any]:
-    return {
-        'seed': case.seed,
-        'query': case.query.text,
-        'verdict': case.verdict.value,
-        'answer': case.answer.text,
-    }
+        return PositionError(surface.status)
+    return PositionError(
+        surface.status,
+        float(np.linalg.norm(surface.position - true_position(view, point))),
+        distance_to_object(view, index, surface.position),
+    )

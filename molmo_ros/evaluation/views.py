@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import enum
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,14 @@ from molmo_ros.camera.tabletop import (
     Object,
     Rendering,
     Scene,
+    TableSpec,
     Truth,
     make_scene,
     render,
     truth_of,
 )
 from molmo_ros.camera.tabletop.shapes import mesh_of
+from molmo_ros.evaluation.judging import Verdict
 from molmo_ros.evaluation.metrics import lies_in, pixel_of
 from molmo_ros.evaluation.surfaces import distance_to_triangles
 from molmo_ros.pointing import ImagePoint, label_for
@@ -53,25 +54,10 @@ class Query:
     target: int | None
 
 
-class Verdict(enum.Enum):
-    """Of an answer to a question about one thing."""
-
-    HIT = 'hit'
-    MISSED = 'missed'
-    NOT_FOUND = 'not found'
-    RIGHTLY_ABSENT = 'rightly none'
-    INVENTED = 'made up'
-
-    @property
-    def right(self) -> bool:
-        """Whether the answer is what it should be."""
-        return self in (Verdict.HIT, Verdict.RIGHTLY_ABSENT)
-
-
-def view_of(seed: int) -> View:
-    """The scene of a seed, exactly as TabletopCamera(seed) shows it."""
-    scene = make_scene(seed, EASY)
-    picture = render(scene, *SIZE, smooth=True)
+def view_of(seed: int, spec: TableSpec = EASY, size: tuple[int, int] = SIZE) -> View:
+    """The scene of a seed, exactly as TabletopCamera(seed) shows it; size is width and height."""
+    scene = make_scene(seed, spec)
+    picture = render(scene, *size, smooth=True)
     return View(scene, picture, truth_of(scene, picture))
 
 

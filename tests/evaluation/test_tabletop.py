@@ -5,11 +5,15 @@
 import numpy as np
 import pytest
 
-from molmo_ros.camera.tabletop import TabletopCamera
+from molmo_ros.camera.tabletop import HELD_OUT, RICH, TabletopCamera
 from molmo_ros.engine import Answer
-from molmo_ros.evaluation.tabletop import evaluate, summary
+from molmo_ros.evaluation.judging import Verdict
+from molmo_ros.evaluation.metrics import lies_in
+from molmo_ros.evaluation.running import evaluate
+from molmo_ros.evaluation.samples import Rule
+from molmo_ros.evaluation.summary import summary
+from molmo_ros.evaluation.tabletop import easy_samples, rich_samples
 from molmo_ros.evaluation.views import (
-    Verdict,
     absent_query,
     distance_to_object,
     object_queries,
@@ -18,33 +22,39 @@ from molmo_ros.evaluation.views import (
     verdict_of,
     view_of,
 )
-from molmo_ros.pointing import ImagePoint
+from molmo_ros.pointing import ImagePoint, Mode
 
 SEEDS = range(5000, 5003)
 
 
 class Knowing:
-    """Answers from the truth, or with one and the same point."""
+    """Points at the targets of the samples that it was shown, or always at one pixel."""
 
-    def __init__(self, point=None):
-        self.views = {view.picture.color.tobytes(): view for view in map(view_of, SEEDS)}
-        self.point = point
+    def __init__(self, samples, pixel=None):
+        self.targets = {(s.image().tobytes(), s.query, s.mode): s.targets for s in samples}
+        self.pixel = pixel
 
     def answer(self, image, question, should_stop=None):
-        point = self.point or self._true_point(self.views[image.tobytes()], question.query)
-        points = () if point is None else (ImagePoint(*point, question.query),)
-        return Answer('', points, None, not points, passes=3, timings={'decode': 0.5})
-
-    @staticmethod
-    def _true_point(view, text):
-        target = understood(text, view).target
-        if target is None:
-            return None
-        u, v = view.truths[target].target
-        return u + 0.5, v + 0.5
+        height, width = image.shape[:2]
+        targets = self.targets[image.tobytes(), question.query, question.mode]
+        pixels = [(x / 100 * width, y / 100 * height) for x, y in targets]
+        pixels = pixels if self.pixel is None else [self.pixel]
+        points = tuple(ImagePoint(*pixel, question.query, confidence=0.9) for pixel in pixels)
+        count = len(points) if question.mode is Mode.COUNT else None
+        return Answer('', points, count, not points, passes=3, timings={'decode': 0.5})
 
     def close(self):
         pass
+
+
+@pytest.fixture(scope='module')
+def easy():
+    return list(easy_samples(SEEDS))
+
+
+@pytest.fixture(scope='module')
+def rich():
+    return list(rich_samples(SEEDS))
 
 
 @pytest.fixture(scope='module')
@@ -52,23 +62,24 @@ def view():
     return view_of(SEEDS[0])
 
 
-def test_one_that_knows_scores_full_marks():
-    report = summary(list(evaluate(Knowing(), SEEDS)))
+def test_one_that_knows_scores_full_marks(easy):
+    report = summary(list(evaluate(Knowing(easy), easy)))
     objects = sum(len(view_of(seed).truths) for seed in SEEDS)
-    assert report['scenes'] == len(SEEDS)
+    assert report['pictures'] == len(SEEDS)
     assert (report['hits']['right'], report['hits']['n']) == (objects, objects)
     assert (report['absence']['right'], report['absence']['n']) == (len(SEEDS), len(SEEDS))
-    assert sum(rate['n'] for rate in report['hits']['by_kind'].values()) == objects
+    assert sum(rate['n'] for rate in report['by']['kind'].values()) == objects
     assert report['position_of_hits']['n'] == objects
     assert report['position_of_hits']['median_error_m'] < 0.001
     assert report['position_of_hits']['median_distance_to_object_m'] < 0.001
+    assert report['calibration']['error'] == pytest.approx(0.1)
     assert report['cost']['median_passes'] == 3
     assert report['cost']['median_s_new_picture_by_stage'] == {'decode': 0.5}
     assert report['wrong'] == []
 
 
-def test_one_that_always_points_at_the_corner_scores_nothing():
-    report = summary(list(evaluate(Knowing((2.0, 2.0)), SEEDS)))
+def test_one_that_always_points_at_the_corner_scores_nothing(easy):
+    report = summary(list(evaluate(Knowing(easy, (2.0, 2.0)), easy)))
     assert report['hits']['right'] == report['absence']['right'] == 0
     assert report['position_of_hits']['n'] == 0
     assert len(report['wrong']) == report['hits']['n'] + report['absence']['n']
@@ -76,6 +87,60 @@ def test_one_that_always_points_at_the_corner_scores_nothing():
         Verdict.MISSED.value,
         Verdict.INVENTED.value,
     }
+
+
+def test_the_right_answer_to_every_question_of_a_rich_table_scores_full_marks(rich):
+    report = summary(list(evaluate(Knowing(rich), rich)))
+    assert set(report['topics']) >= {'one', 'all', 'count', 'relation', 'extreme', 'absent'}
+    assert all(topic['rate'] == 1 for topic in report['topics'].values())
+    assert report['topics']['all']['f1'] == 1
+    assert report['counts']['up_to_6']['rate'] == 1
+    assert report['position_of_hits']['median_error_m'] < 0.001
+
+
+def test_pointing_at_the_corner_of_a_rich_table_is_right_nowhere(rich):
+    report = summary(list(evaluate(Knowing(rich, (2.0, 2.0)), rich)))
+    pointed = {name: topic for name, topic in report['topics'].items() if name != 'count'}
+    assert all(topic['right'] == 0 for topic in pointed.values())
+
+
+def test_each_table_is_asked_the_same_every_time_and_topics_do_not_share_chance(rich):
+    again = list(rich_samples(SEEDS))
+    assert [(s.id, s.query) for s in again] == [(s.id, s.query) for s in rich]
+    more = list(rich_samples(SEEDS, per_topic=2))
+    assert {s.query for s in rich} <= {s.query for s in more}
+    assert len({s.id for s in more}) == len(more)
+
+
+def test_a_view_of_another_shape_asks_about_what_it_shows():
+    samples = list(rich_samples([SEEDS[0]], size=(320, 120)))
+    for sample in samples:
+        assert sample.image().shape == (120, 320, 3)
+        for target, mask in zip(
+            sample.targets, sample.masks() if sample.masks else (), strict=True
+        ):
+            point = ImagePoint(target[0] / 100 * 320, target[1] / 100 * 120, '')
+            assert mask.shape == (120, 320)
+            assert lies_in(point, mask)
+
+
+def test_kinds_and_colours_that_training_never_shows_together_are_counted_apart():
+    found = {}
+    for sample in rich_samples(range(5000, 5012)):
+        if sample.topic == 'one':
+            pair = sample.facts['kind'], sample.facts['colour']
+            found[sample.facts['kind and colour']] = pair in HELD_OUT
+    assert found == {'together in training': False, 'never together in training': True}
+
+
+def test_free_table_is_near_the_middle_and_on_nothing():
+    samples = [s for s in rich_samples(range(5000, 5004)) if s.topic == 'space']
+    assert samples
+    for sample in samples:
+        (free,) = sample.masks()
+        view = view_of(int(sample.image_id), RICH)
+        assert free.any() and not (free & (view.picture.instances != 0)).any()
+        assert sample.rule is Rule.FIRST and sample.position is None
 
 
 def test_nothing_to_measure_is_no_error():

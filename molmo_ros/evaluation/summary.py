@@ -1,0 +1,156 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of an evaluation, as plain data that JSON can hold but for NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from molmo_ros.evaluation.judging import Verdict, stated_count
+from molmo_ros.evaluation.metrics import Calibration, Rate, calibration, median, percentile
+from molmo_ros.evaluation.running import Result
+from molmo_ros.evaluation.samples import Rule
+from molmo_ros.spatial import LiftStatus
+
+SMALL_COUNT = 6
+
+
+def summary(results: Sequence[Result]) -> dict[str, Any]:
+    """All figures: see docs/evaluation.md for what each means."""
+    counted = [result for result in results if result.sample.rule is Rule.COUNT]
+    pointed = [result for result in results if result.sample.rule is not Rule.COUNT]
+    absent = [result for result in pointed if result.sample.absent]
+    present = [result for result in pointed if not result.sample.absent]
+    return {
+        'pictures': len({result.sample.image_id for result in results}),
+        'questions': len(results),
+        'hits': {
+            **_rate(present),
+            'not_found': sum(r.judgement.verdict is Verdict.NOT_FOUND for r in present),
+        },
+        'absence': _rate(absent),
+        'topics': {
+            topic: {**_rate(some), **_pointing(some)}
+            for topic, some in _grouped(results, lambda result: result.sample.topic)
+        },
+        'by': _facts(results),
+        'pointing': _pointing(results),
+        'counts': _counts(counted),
+        'position_of_hits': _positions(results),
+        'calibration': asdict(calibration_of(results)),
+        'cost': _cost(results),
+        'wrong': [_wrong(result) for result in results if not result.judgement.verdict.right],
+    }
+
+
+def calibration_of(results: Sequence[Result]) -> Calibration:
+    """Of every point that was judged and has a confidence."""
+    return calibration(
+        [
+            (point.confidence, right)
+            for result in results
+            for point, right in zip(result.answer.points, result.judgement.points, strict=False)
+        ]
+    )
+
+
+def _rate(results: Sequence[Result]) -> dict[str, Any]:
+    rate = Rate(sum(result.judgement.verdict.right for result in results), len(results))
+    return {'rate': rate.value, 'right': rate.hits, 'n': rate.n, 'interval_95': [*rate.interval]}
+
+
+def _grouped(
+    results: Iterable[Result], key: Callable[[Result], str]
+) -> list[tuple[str, list[Result]]]:
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(key(result), []).append(result)
+    return list(groups.items())
+
+
+def _facts(results: Sequence[Result]) -> dict[str, Any]:
+    facts = {fact: None for result in results for fact in result.sample.facts}
+    return {fact: _by_fact(results, fact) for fact in facts}
+
+
+def _by_fact(results: Sequence[Result], fact: str) -> dict[str, Any]:
+    known = [result for result in results if fact in result.sample.facts]
+    groups = _grouped(known, lambda result: result.sample.facts[fact])
+    return {value: {**_rate(some), **_pointing(some)} for value, some in sorted(groups, key=_order)}
+
+
+def _order(group: tuple[str, Any]) -> tuple[float, str]:
+    """Numbers by size, before words by the alphabet."""
+    first = group[0].split()[0] if group[0].split() else ''
+    return (float(first) if first.isdecimal() else np.inf), group[0]
+
+
+def _pointing(results: Sequence[Result]) -> dict[str, Any]:
+    """Means over the questions that are scored by pairs; nothing where there is none."""
+    scores = [r.judgement.pointing for r in results if r.judgement.pointing is not None]
+    if not scores:
+        return {}
+    return {
+        name: float(np.mean([getattr(score, name) for score in scores]))
+        for name in ('precision', 'recall', 'f1')
+    }
+
+
+def _counts(results: Sequence[Result]) -> dict[str, Any]:
+    small = [result for result in results if (result.sample.count or 0) <= SMALL_COUNT]
+    off = [abs(stated_count(r.answer) - (r.sample.count or 0)) for r in results]
+    within_one = Rate(sum(error <= 1 for error in off), len(off))
+    return {
+        **_rate(results),
+        f'up_to_{SMALL_COUNT}': _rate(small),
+        'within_one': within_one.value,
+        'mean_absolute_error': float(np.mean(off)) if off else float('nan'),
+    }
+
+
+def _positions(results: Sequence[Result]) -> dict[str, Any]:
+    measured = [result.position for result in results if result.position is not None]
+    lifted = [position for position in measured if position.status is LiftStatus.OK]
+    at_pixel = [position.at_pixel for position in lifted]
+    to_object = [position.to_object for position in lifted]
+    return {
+        'n': len(lifted),
+        'not_lifted': len(measured) - len(lifted),
+        'median_error_m': median(at_pixel),
+        'p90_error_m': percentile(at_pixel, 90),
+        'median_distance_to_object_m': median(to_object),
+        'p90_distance_to_object_m': percentile(to_object, 90),
+    }
+
+
+def _cost(results: Sequence[Result]) -> dict[str, Any]:
+    first = [result for result in results if result.first]
+    later = [result for result in results if not result.first]
+    stages = {stage: None for result in first for stage in result.answer.timings}
+    return {
+        'engine_s': sum(result.seconds for result in results),
+        'median_passes': median([result.answer.passes for result in results]),
+        'p95_s': percentile([result.seconds for result in results], 95),
+        'median_s_same_picture': median([result.seconds for result in later]),
+        'median_s_new_picture': median([result.seconds for result in first]),
+        'median_s_new_picture_by_stage': {
+            stage: median([result.answer.timings.get(stage, 0.0) for result in first])
+            for stage in stages
+        },
+    }
+
+
+def _wrong(result: Result) -> dict[str, Any]:
+    sample = result.sample
+    return {
+        'id': sample.id,
+        'topic': sample.topic,
+        'query': sample.query,
+        'verdict': result.judgement.verdict.value,
+        'score': result.judgement.score,
+        'answer': result.answer.text,
+    }
