@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from training import pointing, scenes, seeing
+from training import plots, pointing, scenes, seeing
 from training.export import export
 from training.vocabulary import build_tokenizer
 
@@ -37,6 +37,8 @@ def main() -> None:
     seeing.train(seen, rich, arguments.seeing_steps, start=first)
     pointing.train(pointed, rich, seen, tokenizer, arguments.pointing_steps)
     export(pointed, tokenizer, arguments.out)
+    for run in (first, seen, pointed):
+        plots.plot(run, run / 'curves.png')
     print(f'checkpoint written to {arguments.out}')
 
 

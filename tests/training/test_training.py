@@ -15,7 +15,7 @@ from molmo_ros.engine import Question, load_engine
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
 from molmo_ros.model.tokenizer import load_tokenizer
 from molmo_ros.pointing import read_points
-from training import packing, pointing, seeing
+from training import packing, plots, pointing, seeing
 from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import CROPS, make_batch
 from training.export import export
@@ -130,6 +130,8 @@ def test_both_stages_learn_resume_and_export_a_folder_that_answers(
     told = losses(runs / 'pointing')
     assert set(told) == {2, 25} and told[25] < 0.9 * told[2]
 
+    plots.plot(runs / 'pointing', tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').stat().st_size > 10_000
     export(runs / 'pointing', runs / 'tokenizer', tmp_path / 'checkpoint')
     engine = load_engine(tmp_path / 'checkpoint', device='cpu')
     picture = render(make_scene(FIRST_SEED, TABLES['rich']), 320, 240).color
