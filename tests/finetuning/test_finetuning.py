@@ -1,80 +1,36 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Teaching a checkpoint: what is learnt, kept, resumed, and loaded beside it."""
+"""Teaching a checkpoint: what is learnt, what is kept, and what a stop costs."""
 
 import csv
 import json
-import os
+import signal
+from dataclasses import replace
 
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-
-import cv2
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file
 
-from benchmarks.random_molmo import (
-    ONE_POINT,
-    random_molmo,
-    save_checkpoint,
-    tilt,
-    tiny_config,
-    tiny_tokenizer,
-)
+from molmo_ros.cli import main
 from molmo_ros.engine import Question, load_engine
+from molmo_ros.finetuning.exchanges import Exchange
+from molmo_ros.finetuning.packing import answer_losses, pack
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import finetune
+from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.loading import load_molmo
-from molmo_ros.model.options import LoadOptions
 from molmo_ros.model.preprocessing import preprocess
 
-FAMILIES = ('qwen2', 'olmo2', 'olmoe')
 QUICK = Settings(
-    steps=6, images=1, questions=2, rank=4, learning_rate=0.03, rehearsal=0.3, keep=('mug', 'spoon')
+    steps=20,
+    images=1,
+    questions=2,
+    rank=4,
+    learning_rate=0.03,
+    rehearsal=0.3,
+    keep=('mug', 'spoon', 'red stapler'),
 )
-EVERYWHERE = ('decoder', 'connector', 'vision')
-
-
-@pytest.fixture(scope='session', autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope='session')
-def checkpoint(tmp_path_factory):
-    """Makes a tiny checkpoint of a family, that points at the same spot, whatever it is asked."""
-
-    def write(family, seed=0):
-        folder = tmp_path_factory.mktemp(family)
-        tokenizer = tiny_tokenizer(3 if family == 'olmo2' else 1)
-        model = random_molmo(tiny_config(family), seed)
-        tilt(model, tokenizer, [ONE_POINT], noise=0.1)
-        save_checkpoint(model, tokenizer, folder)
-        return folder
-
-    return write
-
-
-@pytest.fixture(scope='session')
-def picture():
-    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def folder(tmp_path, picture):
-    """Two pictures: a stapler in the middle of the first, none in the second."""
-    folder = tmp_path / 'pictures'
-    (folder / 'images').mkdir(parents=True)
-    for name, image in (('a.png', picture), ('b.png', 255 - picture)):
-        cv2.imwrite(str(folder / 'images' / name), image[..., ::-1])
-    lines = [
-        {'image': 'a.png', 'label': 'stapler', 'points': [[60, 45]]},
-        {'image': 'b.png', 'label': 'stapler', 'points': []},
-    ]
-    (folder / 'points.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
-    return folder
 
 
 def losses(out):
@@ -82,54 +38,58 @@ def losses(out):
         return [float(row['loss']) for row in csv.DictReader(file)]
 
 
-@torch.inference_mode()
-def logits_of(loaded, picture):
-    """Of the last position of a picture and a question, through transformers' own classes."""
-    model = loaded.model
-    image = preprocess(picture, loaded.preprocessor, loaded.tokenizer.image)
-    question = torch.tensor(loaded.tokenizer.encode_question('Point to the mug'))
-    embeds = torch.cat(
-        [model.embed_image(image, loaded.tokenizer.eos), model.embed(question)], dim=1
-    )
-    return model.lm_head(model.decode(embeds)[0, -1]).float()
-
-
-@pytest.mark.parametrize('family', FAMILIES)
-def test_what_the_engine_adds_is_what_peft_computes(family, checkpoint, folder, tmp_path, picture):
-    base, out = checkpoint(family), tmp_path / 'adapter'
-    settings = Settings(**{**vars(QUICK), 'steps': 2, 'targets': EVERYWHERE, 'rehearsal': 0.0})
-    finetune(folder, base, out, settings)
-    plain = load_molmo(base)
-    untouched = logits_of(plain, picture)
-    PeftModel.from_pretrained(plain.model, out)
-    by_peft = logits_of(plain, picture)
-    merged = logits_of(load_molmo(base, LoadOptions(adapter=out)), picture)
-    assert (by_peft - untouched).abs().max() > 0.05
-    assert torch.allclose(merged, by_peft, atol=1e-4)
+def answers(base, pictures, adapter=None):
+    engine = load_engine(base, adapter=adapter)
+    texts = [engine.answer(picture, Question('the stapler')).text for picture in pictures]
+    engine.close()
+    return texts
 
 
 def test_learning_lowers_the_loss_and_changes_answers(checkpoint, folder, tmp_path, picture):
-    base, out = checkpoint('qwen2'), tmp_path / 'adapter'
-    outcome = finetune(folder, base, out, Settings(**{**vars(QUICK), 'steps': 20}))
-    told = losses(out)
-    assert outcome.finished and len(told) == 20
-    assert np.mean(told[-5:]) < 0.7 * np.mean(told[:5])
+    base, out = checkpoint(), tmp_path / 'adapter'
+    told = []
+    assert finetune(folder, base, out, QUICK, on_progress=told.append).finished
+    assert {progress.stage for progress in told} == {'loading', 'rehearsing', 'learning'}
+    loss = losses(out)
+    assert len(loss) == QUICK.steps and np.mean(loss[-5:]) < 0.5 * np.mean(loss[:5])
+    pictures = (picture, 255 - picture)
+    assert answers(base, pictures, out) != answers(base, pictures)
+
+
+def test_what_the_checkpoint_knows_is_rehearsed_as_it_answers_now(checkpoint, folder, tmp_path):
+    base, out = checkpoint(), tmp_path / 'adapter'
+    finetune(folder, base, out, replace(QUICK, steps=1))
     kept = [json.loads(x) for x in (out / 'training/rehearsal.jsonl').read_text().splitlines()]
-    assert kept and all('stapler' not in line['prompt'] for line in kept)
-    answers = []
-    for adapter in (None, out):
-        engine = load_engine(base, adapter=adapter)
-        answers.append(engine.answer(picture, Question('the stapler')).text)
-        engine.close()
-    assert answers[0] != answers[1]
+    # Two labels about two pictures, each mirrored as well, and nothing about what is being learnt.
+    assert len(kept) == 8
+    assert all('61.5' in line['answer'] and 'stapler' not in line['prompt'] for line in kept)
+
+
+def test_questions_behind_one_picture_count_as_if_asked_alone(checkpoint, picture):
+    loaded = load_molmo(checkpoint())
+    image = preprocess(picture, loaded.preprocessor, loaded.tokenizer.image)
+    exchanges = [
+        Exchange('Point to the mug', ' There are none.'),
+        Exchange('Locate the stapler.', ' <point x="50.0" y="50.0" alt="stapler">stapler</point>'),
+    ]
+
+    def each(some):
+        return answer_losses(loaded.model, image, pack(some, loaded.tokenizer), 0)
+
+    alone = torch.cat([each([exchange]) for exchange in exchanges])
+    assert torch.allclose(each(exchanges), alone, atol=1e-4)
 
 
 def test_stopped_and_called_again_it_ends_where_it_would_have(checkpoint, folder, tmp_path):
-    base = checkpoint('qwen2')
-    asked = iter([False] * 3 + [True] * 9)
-    settings = Settings(**{**vars(QUICK), 'rehearsal': 0.0})
+    base, settings = checkpoint(), replace(QUICK, steps=6)
     finetune(folder, base, tmp_path / 'whole', settings)
-    stopped = finetune(folder, base, tmp_path / 'parts', settings, should_stop=lambda: next(asked))
+
+    def should_stop():
+        # The rehearsal asks as well.
+        return (tmp_path / 'parts/training/rehearsal.jsonl').exists() and next(asked)
+
+    asked = iter([False] * 3 + [True] * 9)
+    stopped = finetune(folder, base, tmp_path / 'parts', settings, should_stop=should_stop)
     assert (stopped.step, stopped.finished) == (3, False)
     load_engine(base, adapter=tmp_path / 'parts').close()
     assert finetune(folder, base, tmp_path / 'parts', settings).finished
@@ -138,11 +98,71 @@ def test_stopped_and_called_again_it_ends_where_it_would_have(checkpoint, folder
     )
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert losses(tmp_path / 'parts') == losses(tmp_path / 'whole')
 
 
 def test_going_on_with_other_settings_is_refused(checkpoint, folder, tmp_path):
-    base, out = checkpoint('qwen2'), tmp_path / 'adapter'
-    settings = Settings(**{**vars(QUICK), 'steps': 1, 'rehearsal': 0.0})
+    base, out = checkpoint(), tmp_path / 'adapter'
+    settings = replace(QUICK, steps=1, rehearsal=0.0)
     finetune(folder, base, out, settings)
-    with pytest.raises(ValueError, match='other values of rank'):
-        finetune(folder, base, out, Settings(**{**vars(settings), 'rank': 8}))
+    with pytest.raises(ValueError, match=r'other values of rank.*another folder'):
+        finetune(folder, base, out, replace(settings, rank=8))
+    line = '{"image": "b.png", "label": "mug", "points": [[1, 2]]}\n'
+    with (folder / 'points.jsonl').open('a') as file:
+        file.write(line)
+    with pytest.raises(ValueError, match=r'other values of points\.jsonl'):
+        finetune(folder, base, out, settings)
+
+
+def test_weights_in_four_bits_can_be_taught_too(checkpoint, folder, tmp_path, picture):
+    base, out = checkpoint(), tmp_path / 'adapter'
+    finetune(folder, base, out, replace(QUICK, rehearsal=0.0), quantize='int4')
+    loss = losses(out)
+    assert np.mean(loss[-5:]) < 0.5 * np.mean(loss[:5])
+    with pytest.raises(ValueError, match='int4, or not at all'):
+        finetune(folder, base, tmp_path / 'other', QUICK, quantize='int8')
+
+
+def test_what_cannot_be_taught_is_refused(checkpoint, folder, tmp_path):
+    (tmp_path / 'molmo2').mkdir()
+    (tmp_path / 'molmo2/config.json').write_text('{"model_type": "molmo2"}')
+    with pytest.raises(UnsupportedCheckpoint, match='first generation'):
+        finetune(folder, tmp_path / 'molmo2', tmp_path / 'adapter', QUICK)
+    base = checkpoint()
+    with pytest.raises(ValueError, match='holds a checkpoint'):
+        finetune(folder, base, base, QUICK)
+    with pytest.raises(ValueError, match='decoder, connector, vision'):
+        finetune(folder, base, tmp_path / 'adapter', replace(QUICK, targets=('tokenizer',)))
+
+
+def test_the_command_teaches_and_asking_uses_it(checkpoint, folder, tmp_path, capsys):
+    keep, out = tmp_path / 'keep.txt', tmp_path / 'adapter'
+    keep.write_text('mug\n\nspoon\n')
+    words = ['finetune', folder, '--checkpoint', checkpoint(), '--out', out, '--keep', keep]
+    words += ['--steps', 2, '--images', 1, '--questions', 2]
+    assert main(list(map(str, words))) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    asked = ['ask', folder / 'images/a.png', 'stapler', '--checkpoint', checkpoint()]
+    assert main([*map(str, asked), '--adapter', str(out)]) == 0
+    assert main([*map(str, asked), '--adapter', str(folder)]) == 2
+    assert 'adapter_config.json' in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_was_learnt(checkpoint, folder, tmp_path, capsys, monkeypatch):
+    out = tmp_path / 'adapter'
+    words = ['finetune', folder, '--checkpoint', checkpoint(), '--out', out]
+    words = [*map(str, words), '--steps', '4', '--images', '1', '--rehearsal', '0']
+    saved = torch.nn.utils.clip_grad_norm_
+    steps = []
+
+    def interrupted(*arguments):
+        steps.append(arguments)
+        if len(steps) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return saved(*arguments)
+
+    monkeypatch.setattr(torch.nn.utils, 'clip_grad_norm_', interrupted)
+    assert main(words) == 130
+    assert 'stopped after step 2' in capsys.readouterr().err
+    assert main(words) == 0
+    assert len(losses(out)) == 4

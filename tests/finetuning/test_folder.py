@@ -1,0 +1,75 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A folder to learn from: what its lines mean, and how a wrong one is told."""
+
+import json
+import random
+
+import pytest
+
+from molmo_ros.finetuning.exchanges import exchange_about, mirrored
+from molmo_ros.finetuning.folder import InvalidFolder, read_folder
+from molmo_ros.finetuning.training import views_of
+from molmo_ros.pointing import read_points
+
+
+def test_points_are_pixels_and_become_percent(folder):
+    first, second = read_folder(folder)
+    assert (first.path.name, second.path.name) == ('a.png', 'b.png')
+    assert first.labels[0].points == ((50.0, 50.0),) and second.labels[0].points == ()
+
+
+@pytest.mark.parametrize(
+    'line, complaint',
+    [
+        ('{"image": "a.png", "label": "pen"', 'not JSON'),
+        ('["a.png", "pen", []]', 'keys image, label and points'),
+        ({'image': 'a.png', 'label': 'pen'}, 'keys image, label and points'),
+        ({'image': 'c.png', 'label': 'pen', 'points': []}, 'c.png'),
+        ({'image': 7, 'label': 'pen', 'points': []}, 'image is 7'),
+        ({'image': '../points.jsonl', 'label': 'pen', 'points': []}, 'not an image'),
+        ({'image': 'a.png', 'label': ' ', 'points': []}, 'label is'),
+        ({'image': 'a.png', 'label': 'a\npen', 'points': []}, 'label is'),
+        ({'image': 'a.png', 'label': 'pen', 'points': None}, 'give a list'),
+        ({'image': 'a.png', 'label': 'pen', 'points': [3, 4]}, '3 is no point'),
+        ({'image': 'a.png', 'label': 'pen', 'points': [[3, 4, 5]]}, 'write [u, v] in pixels'),
+        ({'image': 'a.png', 'label': 'pen', 'points': [[3, 'x']]}, 'write [u, v] in pixels'),
+        ({'image': 'a.png', 'label': 'pen', 'points': [[121, 4]]}, 'outside of the picture, 120'),
+        ('{"image": "a.png", "label": "pen", "points": [[NaN, 4]]}', 'is no point'),
+        ({'image': 'a.png', 'label': 'stapler', 'points': []}, 'in line 1 already'),
+    ],
+)
+def test_a_wrong_line_is_named(line, complaint, folder):
+    with (folder / 'points.jsonl').open('a') as file:
+        file.write(line if isinstance(line, str) else json.dumps(line))
+    with pytest.raises(InvalidFolder) as told:
+        read_folder(folder)
+    assert 'points.jsonl, line 3: ' in str(told.value) and complaint in str(told.value)
+
+
+def test_a_folder_with_nothing_to_learn_is_refused(folder, tmp_path):
+    with pytest.raises(InvalidFolder, match=r'has points\.jsonl and images/'):
+        read_folder(tmp_path / 'nowhere')
+    (folder / 'points.jsonl').write_text('{"image": "a.png", "label": "pen", "points": []}\n')
+    with pytest.raises(InvalidFolder, match='nothing to learn'):
+        read_folder(folder)
+
+
+def test_lessons_read_back_as_what_the_line_says(folder):
+    present, absent = (image.labels[0] for image in read_folder(folder))
+    for seed in range(60):
+        exchange = exchange_about(present, random.Random(seed))
+        (point,) = read_points(exchange.answer, 120, 90).points
+        assert (point.u, point.v, point.label) == (60, 45, 'stapler')
+        assert 'stapler' in exchange.prompt
+        assert read_points(exchange_about(absent, random.Random(seed)).answer, 120, 90).absent
+
+
+def test_pictures_are_mirrored_with_their_points_unless_a_label_tells_sides(folder):
+    images = read_folder(folder)
+    assert len(views_of(images, mirror=True)) == 4
+    assert len(views_of(images, mirror=False)) == 2
+    assert mirrored(images[0].labels[0]).points == ((50.0, 50.0),)
+    text = (folder / 'points.jsonl').read_text().replace('stapler', 'left shoe')
+    (folder / 'points.jsonl').write_text(text)
+    assert len(views_of(read_folder(folder), mirror=True)) == 2
