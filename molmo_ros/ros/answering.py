@@ -128,7 +128,7 @@ Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
 
 
 class Answering:
-    """Answers questions, one at a time, while a few may wait their turn.
+    """Answers questions about one image at a time, while a few may wait their turn.
 
     worker: where the engine is. transforms: where target frames are looked up. max_waiting: how
     many questions may wait beside the one that runs. log_error: gets what nobody expected.

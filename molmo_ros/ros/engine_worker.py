@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import enum
-import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.engine import Answer, Engine, Question
+from molmo_ros.engine import Answer, Asked, Engine, Question, answer_each
 
 Progress = Callable[[str, float], None]
 EngineLoader = Callable[[Progress], Engine]
+
+AT_ONCE = 16  # questions in common passes
 
 
 class EnginePhase(enum.Enum):
@@ -42,8 +43,27 @@ class EngineNotReady(Exception):
     """The engine cannot be asked now; the text says why."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A question about an image, and who waits for its answer."""
+
+    image: NDArray[np.uint8]
+    question: Question
+    should_stop: Callable[[], bool]
+    future: Future[Answer]
+
+    def tell(self, outcome: Answer | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
 class EngineWorker:
-    """Loads an engine and answers one question after the other, in a thread of its own.
+    """Loads an engine and answers questions, in a thread of its own.
+
+    One image is looked at after the other, in the order of arrival. Questions that wait when an
+    image's turn comes and are about just that image are asked of the engine together.
 
     load: called in that thread with a callback for progress (what, 0 to 1); this is where torch
     is imported, if at all.
@@ -51,7 +71,8 @@ class EngineWorker:
 
     def __init__(self, load: EngineLoader) -> None:
         self._load = load
-        self._jobs: queue.SimpleQueue[Callable[[Engine], None] | None] = queue.SimpleQueue()
+        self._waiting: list[_Job] = []
+        self._arrival = threading.Condition()
         self._closing = threading.Event()
         self._state = EngineState(EnginePhase.LOADING, 'starting')
         # A daemon, because a pass of a large model cannot be interrupted at shutdown.
@@ -62,6 +83,11 @@ class EngineWorker:
     def state(self) -> EngineState:
         """What the engine is doing now."""
         return self._state
+
+    @property
+    def waiting(self) -> int:
+        """How many questions wait for their turn."""
+        return len(self._waiting)
 
     def require_ready(self) -> None:
         """Raise EngineNotReady unless questions can be asked."""
@@ -78,25 +104,17 @@ class EngineWorker:
         Raises EngineNotReady.
         """
         self.require_ready()
-        future: Future[Answer] = Future()
-
-        def job(engine: Engine) -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(
-                    engine.answer(image, question, lambda: self._closing.is_set() or should_stop())
-                )
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._jobs.put(job)
-        return future
+        job = _Job(image, question, lambda: self._closing.is_set() or should_stop(), Future())
+        with self._arrival:
+            self._waiting.append(job)
+            self._arrival.notify()
+        return job.future
 
     def close(self, timeout: float) -> bool:
         """Stop after the current pass; False if that takes longer than `timeout` seconds."""
         self._closing.set()
-        self._jobs.put(None)
+        with self._arrival:
+            self._arrival.notify()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -110,11 +128,25 @@ class EngineWorker:
             return
         self._state = EngineState(EnginePhase.READY, progress=1.0)
         try:
-            while not self._closing.is_set() and (job := self._jobs.get()) is not None:
-                job(engine)
+            while jobs := self._next():
+                running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+                asked = [Asked(job.question, job.tell, job.should_stop) for job in running]
+                if asked:
+                    answer_each(engine, running[0].image, asked)
         finally:
             self._state = EngineState(EnginePhase.CLOSED)
             engine.close()
+
+    def _next(self) -> list[_Job]:
+        """The question that has waited longest, and those about the same image; none at the end."""
+        with self._arrival:
+            self._arrival.wait_for(lambda: self._waiting or self._closing.is_set())
+            if self._closing.is_set():
+                return []
+            image = self._waiting[0].image
+            same = [job for job in self._waiting if np.array_equal(job.image, image)][:AT_ONCE]
+            self._waiting = [job for job in self._waiting if job not in same]
+            return same
 
     def _on_progress(self, what: str, share: float) -> None:
         if self._closing.is_set():

@@ -117,6 +117,11 @@ class PointQueryNode(Node):
             result_timeout=60,
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many questions wait for the engine."""
+        return self._worker.waiting
+
     def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> bool:
         """Cancel the questions, answer whoever waits, stop the engine.
 
