@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from molmo_ros.model.adapter import BASE_DIGEST, CONFIG, WEIGHTS
+from molmo_ros.model.adapter import BASE_DIGEST, WEIGHTS
 from molmo_ros.model.molmo import Molmo
 
 # MolmoE's experts are one tensor a layer, which LoRA on linear layers leaves alone.
@@ -84,4 +84,3 @@ def save_adapter(wrapped: nn.Module, folder: Path, checkpoint_name: str, digest:
     partial_file = folder / f'{WEIGHTS}.part'
     save_file(adapter_tensors(wrapped), partial_file, {'format': 'pt', BASE_DIGEST: digest})
     partial_file.rename(folder / WEIGHTS)
-    assert (folder / CONFIG).is_file()

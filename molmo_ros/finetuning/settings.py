@@ -49,6 +49,8 @@ class Settings:
             raise ValueError('steps, images, questions and rank must be 1 or more')
         if not 0 <= self.rehearsal < 1:
             raise ValueError(f'rehearsal must be 0 or more and less than 1, not {self.rehearsal}')
+        if self.rehearsal and self.questions < 2:
+            raise ValueError('to rehearse, ask 2 questions or more about each picture')
         if not self.targets or set(self.targets) - set(TARGETS):
             raise ValueError(f'targets must be of {", ".join(TARGETS)}')
         if self.learning_rate < 0:

@@ -319,7 +319,12 @@ class _Learner:
     ) -> Outcome:
         steps = self._settings.steps
         while self._step < steps and not should_stop():
-            new, kept = self._learn()
+            try:
+                new, kept = self._learn()
+            except torch.OutOfMemoryError as error:
+                raise EngineError(
+                    'the GPU ran out of memory; ask fewer questions at a time, or quantize int4'
+                ) from error
             self._step += 1
             on_progress(Progress('learning', self._step / steps, self._step, new, kept))
             self._log(new, kept)
@@ -359,12 +364,7 @@ class _Learner:
         image = preprocess(
             picture, loaded.preprocessor, loaded.tokenizer.image, loaded.model.device
         )
-        try:
-            return answer_losses(loaded.model, image, lesson.packed, loaded.tokenizer.eos)
-        except torch.OutOfMemoryError as error:
-            raise EngineError(
-                'the GPU ran out of memory; ask fewer questions at a time, or quantize int4'
-            ) from error
+        return answer_losses(loaded.model, image, lesson.packed, loaded.tokenizer.eos)
 
     def _schedule(self) -> float:
         """Linear warm-up over a tenth, then a cosine to a twentieth of the rate."""

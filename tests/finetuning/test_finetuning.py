@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from molmo_ros.cli import main
 from molmo_ros.engine import Question, load_engine
 from molmo_ros.finetuning.exchanges import Exchange
+from molmo_ros.finetuning.lora import LAYERS, add_lora, recompute_layers
 from molmo_ros.finetuning.packing import answer_losses, pack
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import finetune
@@ -78,6 +79,21 @@ def test_questions_behind_one_picture_count_as_if_asked_alone(checkpoint, pictur
 
     alone = torch.cat([each([exchange]) for exchange in exchanges])
     assert torch.allclose(each(exchanges), alone, atol=1e-4)
+
+
+@pytest.mark.parametrize('family', ['qwen2', 'olmo2', 'olmoe'])
+def test_layers_computed_again_give_the_same_gradients(family, checkpoint, picture):
+    gradients = []
+    for recompute in (False, True):
+        loaded = load_molmo(checkpoint(family))
+        wrapped = add_lora(loaded.model, tuple(LAYERS), rank=2, alpha=4, seed=0)
+        if recompute:
+            recompute_layers(loaded.model)
+        image = preprocess(picture, loaded.preprocessor, loaded.tokenizer.image)
+        packed = pack([Exchange('Point to the mug', ' There are none.')], loaded.tokenizer)
+        answer_losses(loaded.model, image, packed, loaded.tokenizer.eos).sum().backward()
+        gradients.append([p.grad for p in wrapped.parameters() if p.requires_grad])
+    assert all(map(torch.allclose, *gradients)) and any(g.abs().max() > 0 for g in gradients[0])
 
 
 def test_stopped_and_called_again_it_ends_where_it_would_have(checkpoint, folder, tmp_path):
