@@ -126,7 +126,7 @@ def _facts(view: View, question: TableQuestion) -> dict[str, str]:
         return {}
     thing = view.truths[index]
     if question.topic is Topic.PART:
-        return {'part': f'{question.targets[0].part} of a {thing.kind}'}
+        return {'part': f'{thing.kind}, {question.targets[0].part}'}
     if question.topic is not Topic.ONE:
         return {}
     seen = (thing.kind, thing.colour) not in HELD_OUT
