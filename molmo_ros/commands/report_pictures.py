@@ -54,7 +54,7 @@ def answer_image(result: Result) -> Picture:
     image = result.sample.image()
     scale = min(_LARGEST_SIDE / max(image.shape[:2]), 1.0)
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
-    canvas = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    canvas = np.array(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     _outline_targets(canvas, result)
     judged = result.judgement.points
     for number, point in enumerate(result.answer.points, 1):

@@ -143,9 +143,23 @@ def _from_tables(folder: Folder, make: Callable[..., Sample], limit: int | None)
                 if load is None:
                     yield _Wanted(None, expected)
                 else:
-                    yield _Wanted(make(row, f'{table.stem} {number}', name, load))
+                    yield _Wanted(_made(make, row, table, number, name, load))
 
     return _present(wanted(), folder, limit)
+
+
+def _made(
+    make: Callable[..., Sample],
+    row: Row,
+    table: Path,
+    number: int,
+    name: str,
+    load: Callable[[], Image],
+) -> Sample:
+    try:
+        return make(row, f'{table.stem} {number}', name, load)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidData(f'{table}, row {number}, is of another layout: {error!r}') from error
 
 
 def _checked(table: Path, columns: tuple[str, ...]) -> Iterator[Row]:
@@ -214,14 +228,19 @@ def _pointing_sample(
         rule=Rule.EVERY,
         targets=points,
         count=len(points),
-        masks=partial(_masks_like, masks, load) if masks is not None and points else None,
+        masks=partial(_masks_like, masks, load, len(points)) if masks and points else None,
         facts={'things to find': _how_many(len(points))},
     )
 
 
-def _masks_like(masks: Callable[[], tuple[Mask, ...]], load: Callable[[], Image]) -> Any:
+def _masks_like(
+    masks: Callable[[], tuple[Mask, ...]], load: Callable[[], Image], points: int
+) -> tuple[Mask, ...]:
+    found = masks()
+    if len(found) != points:
+        raise InvalidData(f'there are {len(found)} masks for {points} points')
     height, width = load().shape[:2]
-    return masks_at(masks(), (width, height))
+    return masks_at(found, (width, height))
 
 
 def _how_many(count: int) -> str:

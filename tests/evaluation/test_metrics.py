@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from molmo_ros.evaluation.metrics import Rate, lies_in, median, percentile, pointing_score
+from molmo_ros.evaluation.metrics import (
+    Rate,
+    calibration,
+    lies_in,
+    median,
+    nearness_score,
+    percentile,
+    pointing_score,
+)
 from molmo_ros.pointing import ImagePoint
 
 
@@ -91,6 +99,65 @@ def test_pairs_are_made_for_the_least_sum_not_each_for_its_nearest():
     assert pointing_score([a, b], *BOTH).f1 == pytest.approx(1 / 2)
     wide = [LEFT, square(4, 0, 10, 3)]
     assert pointing_score([a, b], BOTH[0], wide).f1 == 1
+
+
+def test_of_points_with_the_same_distances_one_is_right_whichever_is_taken():
+    # Both are two pixels from either target: any pairing adds up to the same.
+    targets, masks = [(4.5, 2.5), (4.5, 6.5)], [square(4, 2, 5, 3), square(4, 6, 5, 7)]
+    score = pointing_score([at(4.5, 4.5), at(4.5, 4.5)], targets, masks)
+    assert (score.precision, score.recall, score.f1) == (0, 0, 0)
+    whole = square(0, 0, 10, 10)
+    score = pointing_score([at(4.5, 4.5), at(4.5, 4.5)], targets, [whole, whole])
+    assert (score.precision, score.recall, score.f1) == (1, 1, 1)
+
+
+def test_where_many_points_are_on_one_thing_the_nearest_is_the_one():
+    near, far, further = at(1.5, 1.6), at(1.5, 2.5), at(2.9, 2.9)
+    score = pointing_score([further, near, far], [MIDDLE_OF_LEFT], [LEFT])
+    assert (score.precision, score.recall, score.f1) == pytest.approx((1 / 3, 1, 1 / 2))
+    assert score.right == (False, True, False)
+
+
+def test_a_point_in_the_mask_of_another_thing_than_its_own_is_wrong():
+    # The sum is least as paired; each lies in the other's mask.
+    targets, masks = [(1.0, 1.0), (3.0, 1.0)], [square(2, 0, 10, 10), square(0, 0, 2, 10)]
+    score = pointing_score([at(1.0, 1.0), at(3.0, 1.0)], targets, masks)
+    assert (score.f1, score.right) == (0, (False, False))
+
+
+@pytest.mark.parametrize(
+    'points, right, f1',
+    [
+        pytest.param([at(1, 1), at(9, 3)], (True, True), 1, id='at the radius'),
+        pytest.param([at(1, 1), at(9, 3.01)], (True, False), 1 / 2, id='beyond'),
+        pytest.param([at(1, 1), at(1, 1), at(9, 1)], (True, False, True), 4 / 5, id='twice'),
+        pytest.param([], (), 0, id='no points'),
+    ],
+)
+def test_without_masks_a_point_has_to_be_near_its_target(points, right, f1):
+    score = nearness_score(points, [(1, 1), (9, 1)], 2.0)
+    # Which of two equal points is paired does not matter.
+    assert sorted(score.right) == sorted(right) and score.f1 == pytest.approx(f1)
+
+
+def test_without_masks_nothing_is_still_nothing():
+    assert nearness_score([], [], 2.0).f1 == 1
+    assert nearness_score([at(1, 1)], [], 2.0).f1 == 0
+
+
+def test_calibration_is_the_mean_distance_of_confidence_from_the_share_that_is_right():
+    # 0.8 and 0.6 of confidence: 3 of 4 and 0 of 1 are right.
+    outcomes = [(0.8, True), (0.8, True), (0.8, True), (0.8, False), (0.6, False)]
+    result = calibration([*outcomes, (math.nan, True)])
+    assert result.n == 5
+    assert result.error == pytest.approx((4 * 0.05 + 1 * 0.6) / 5)
+    assert [(b.low, b.n, b.right) for b in result.bins] == [(0.6, 1, 0.0), (0.8, 4, 0.75)]
+    assert calibration([(1.0, True), (0.0, False)]).error == 0
+
+
+def test_calibration_of_nothing_says_nothing():
+    result = calibration([])
+    assert math.isnan(result.error) and result.bins == () and result.n == 0
 
 
 @pytest.mark.parametrize('points, score', [([], 1.0), ([at(1, 1)], 0.0)])
