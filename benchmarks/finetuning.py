@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint learns a kind it has never seen from rendered pictures. Does it keep the others?
 
-    python -m benchmarks.finetuning --kind can
+    python -m benchmarks.finetuning                       # a teapot, which the rich table lacks
+    python -m benchmarks.finetuning --table easy --kind can
 
-Renders pictures with one thing of the new kind among known ones, writes them as the folder that
-`molmo-ros finetune` reads, learns, and asks before and after about scenes of other seeds.
+Renders pictures, most of them with a thing of the new kind among known ones, writes them as the
+folder that `molmo-ros finetune` reads, learns, and asks before and after about scenes of other
+seeds: for the new kind, and everything that `molmo-ros eval tabletop` asks about tables without it.
 """
 
 from __future__ import annotations
@@ -15,117 +17,202 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import torch
+from rich.console import Console
+from rich.table import Table
 
-from molmo_ros.camera.tabletop import (
-    EASY,
-    Rendering,
-    TableSpec,
-    Truth,
-    make_scene,
-    render,
-    truth_of,
-)
-from molmo_ros.engine import Engine, Question, load_engine
-from molmo_ros.evaluation.metrics import Rate, lies_in
+from molmo_ros.camera.tabletop import TableSpec, make_scene
+from molmo_ros.engine import load_engine
+from molmo_ros.evaluation.metrics import Rate
+from molmo_ros.evaluation.questions import Topic
+from molmo_ros.evaluation.running import Result, evaluate
+from molmo_ros.evaluation.samples import Image, Mask, Rule, Sample
+from molmo_ros.evaluation.tables import percent
+from molmo_ros.evaluation.tabletop import TABLES, easy_samples, rich_samples
+from molmo_ros.evaluation.views import View, view_of
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import Progress, finetune
+from molmo_ros.pointing import Mode
 
-SIZE = (640, 480)
 FIRST_TRAINING_SEED = 600_000
 FIRST_HELD_OUT_SEED = 700_000
+OLD_SEED = 5_200
+WITHOUT = 5  # every so many pictures to learn from have nothing of the kind
+OLD, BESIDE = 'known before: ', 'known before, beside one'
+BY_KIND, BY_COLOUR, ABSENT = 'new kind', 'new kind and its colour', 'new kind, not there'
 
 
-@dataclass(frozen=True)
-class Table:
-    """A scene's picture, what is on it, and the index of the thing of the new kind."""
-
-    picture: Rendering
-    truths: tuple[Truth, ...]
-    new: int
-
-
-def tables(spec: TableSpec, kind: str, first_seed: int) -> Iterator[Table]:
-    """Scenes of `spec` with exactly one thing of `kind` beside others."""
+def views(spec: TableSpec, kind: str, first_seed: int, *, without: int = 0) -> Iterator[View]:
+    """Scenes of `spec` with things of `kind` among others; every `without`-th has none."""
     more = replace(spec, kinds=tuple(dict.fromkeys((*spec.kinds, kind))))
-    seed = first_seed
-    while True:
-        scene = make_scene(seed, more)
-        seed += 1
-        places = [i for i, item in enumerate(scene.objects) if item.kind == kind]
-        if len(places) == 1:
-            picture = render(scene, *SIZE, smooth=True)
-            yield Table(picture, truth_of(scene, picture), places[0])
+    found = 0
+    for seed in range(first_seed, first_seed + 100_000):
+        if without and found % without == without - 1:
+            found += 1
+            yield view_of(seed, replace(spec, kinds=tuple(k for k in spec.kinds if k != kind)))
+            continue
+        view = _view_with(kind, seed, more)
+        if view is not None:
+            found += 1
+            yield view
 
 
-def write_folder(folder: Path, scenes: Sequence[Table]) -> None:
-    """As a user would: the thing's name, and its colour with it; where to point, in pixels."""
+def _view_with(kind: str, seed: int, spec: TableSpec) -> View | None:
+    scene = make_scene(seed, spec)
+    return view_of(seed, spec) if any(item.kind == kind for item in scene.objects) else None
+
+
+def take(source: Iterator[View], count: int) -> list[View]:
+    return [view for view, _ in zip(source, range(count), strict=False)]
+
+
+def write_folder(folder: Path, pictures: Sequence[View], kind: str) -> None:
+    """As a user would: the kind, and with its colour; where to point, in pixels."""
     (folder / 'images').mkdir(parents=True)
     lines = []
-    for number, table in enumerate(scenes):
+    for number, view in enumerate(pictures):
         name = f'{number:03d}.png'
-        color = cv2.cvtColor(table.picture.color, cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(folder / 'images' / name), color)
-        new = table.truths[table.new]
-        u, v = (pixel + 0.5 for pixel in new.target)
-        for label in (new.kind, f'{new.colour} {new.kind}'):
-            lines.append(json.dumps({'image': name, 'label': label, 'points': [[u, v]]}))
+        cv2.imwrite(
+            str(folder / 'images' / name), cv2.cvtColor(view.picture.color, cv2.COLOR_RGB2BGR)
+        )
+        labels: dict[str, list[list[float]]] = {kind: []}
+        for truth in view.truths:
+            if truth.kind == kind:
+                u, v = (round(float(pixel) + 0.5, 1) for pixel in truth.target)
+                for label in (kind, f'{truth.colour} {kind}'):
+                    labels.setdefault(label, []).append([u, v])
+        lines += [
+            json.dumps({'image': name, 'label': label, 'points': points})
+            for label, points in labels.items()
+        ]
     (folder / 'points.jsonl').write_text('\n'.join(lines) + '\n')
 
 
-@dataclass(frozen=True)
-class Score:
-    """Hits on the new kind, and on everything else, asked for by colour and kind."""
-
-    new: Rate
-    new_by_kind: Rate
-    old: Rate
-
-
-def score(engine: Engine, scenes: Sequence[Table]) -> Score:
-    new, by_kind, old = [], [], []
-    for table in scenes:
-        names = [(truth.colour, truth.kind) for truth in table.truths]
-        for index, (truth, name) in enumerate(zip(table.truths, names, strict=True)):
-            if names.count(name) > 1:
+def new_samples(scenes: Sequence[View], kind: str) -> Iterator[Sample]:
+    """For the new kind where there is one of it, and for a known thing beside it."""
+    for view in scenes:
+        names = [(truth.colour, truth.kind) for truth in view.truths]
+        kinds = [truth.kind for truth in view.truths]
+        known = True
+        for index, (colour, each) in enumerate(names):
+            if each == kind and kinds.count(kind) == 1:
+                yield _sample(view, index, f'the {kind}', BY_KIND)
+            if names.count((colour, each)) > 1:
                 continue
-            hit = hits(engine, table, truth, ' '.join(name))
-            (new if index == table.new else old).append(hit)
-        truth = table.truths[table.new]
-        by_kind.append(hits(engine, table, truth, truth.kind))
-    return Score(*(Rate(sum(each), len(each)) for each in (new, by_kind, old)))
+            if each == kind:
+                yield _sample(view, index, f'the {colour} {kind}', BY_COLOUR)
+            elif known:
+                known = False
+                yield _sample(view, index, f'the {colour} {each}', BESIDE)
 
 
-def hits(engine: Engine, table: Table, truth: Truth, name: str) -> bool:
-    points = engine.answer(table.picture.color, Question(f'the {name}')).points
-    return bool(points) and lies_in(points[0], truth.mask)
+def _sample(view: View, index: int, query: str, topic: str) -> Sample:
+    return Sample(
+        id=f'{view.scene.seed} {query}',
+        image_id=str(view.scene.seed),
+        image=partial(_color, view),
+        query=query,
+        mode=Mode.POINT,
+        topic=topic,
+        rule=Rule.FIRST,
+        targets=(percent(view.truths[index].target, view),),
+        count=1,
+        masks=partial(_mask, view, index),
+    )
+
+
+def _color(view: View) -> Image:
+    return view.picture.color
+
+
+def _mask(view: View, index: int) -> tuple[Mask]:
+    return (view.truths[index].mask,)
+
+
+def old_samples(table: str, kind: str, scenes: int) -> Iterator[Sample]:
+    """All that is asked about tables without the new kind, and whether it is there."""
+    seeds = range(OLD_SEED, OLD_SEED + scenes)
+    for sample in rich_samples(seeds) if table == 'rich' else easy_samples(seeds):
+        yield replace(sample, topic=OLD + sample.topic)
+        if sample.topic == Topic.ABSENT.value:
+            yield replace(sample, id=f'{sample.id} new', query=f'the {kind}', topic=ABSENT)
+
+
+def rates(results: Sequence[Result]) -> dict[str, Rate]:
+    topics = sorted({result.sample.topic for result in results})
+    right = {
+        topic: [r.judgement.verdict.right for r in results if r.sample.topic == topic]
+        for topic in topics
+    }
+    return {topic: Rate(sum(each), len(each)) for topic, each in right.items()}
 
 
 def known_labels(spec: TableSpec, kind: str) -> tuple[str, ...]:
+    """What the user would rather not lose."""
     kinds = [each for each in spec.kinds if each != kind]
     return (*kinds, *(f'{colour} {each}' for colour in spec.colours for each in kinds))
 
 
-def show(name: str, result: Score) -> None:
-    parts = []
-    for what, rate in vars(result).items():
-        low, high = rate.interval
-        parts.append(f'{what} {rate.hits}/{rate.n} = {rate.value:.1%} ({low:.0%} to {high:.0%})')
-    print(f'{name:8}{"   ".join(parts)}', flush=True)
+def show(before: dict[str, Rate], after: dict[str, Rate]) -> None:
+    table = Table('asked for', 'right before', 'right after')
+    for topic in sorted(before, key=lambda topic: (topic.startswith(OLD), topic)):
+        table.add_row(topic, _rate(before[topic]), _rate(after[topic]))
+    Console(width=110).print(table)
+
+
+def _rate(rate: Rate) -> str:
+    low, high = rate.interval
+    return f'{rate.hits:4} of {rate.n:4}: {rate.value:6.1%} ({low:.0%} to {high:.0%})'
+
+
+def run(arguments: argparse.Namespace, settings: Settings, out: Path) -> None:
+    spec, kind = TABLES[arguments.table], arguments.kind
+    scenes = take(views(spec, kind, FIRST_HELD_OUT_SEED), arguments.scenes)
+
+    def asked(adapter: Path | None) -> dict[str, Rate]:
+        engine = load_engine(arguments.checkpoint, adapter=adapter)
+        samples = (*new_samples(scenes, kind), *old_samples(arguments.table, kind, arguments.old))
+        found = rates(list(evaluate(engine, samples)))
+        engine.close()
+        return found
+
+    if not (out / 'pictures').exists():
+        learnt = views(spec, kind, FIRST_TRAINING_SEED, without=WITHOUT)
+        write_folder(out / 'pictures', take(learnt, arguments.pictures), kind)
+    before = asked(None)
+    begun, work = time.monotonic(), time.process_time()
+    finetune(out / 'pictures', arguments.checkpoint, out / 'adapter', settings, on_progress=_told)
+    print(
+        f'{kind}: {arguments.pictures} pictures, {settings.steps} steps, '
+        f'{time.monotonic() - begun:.0f} s ({time.process_time() - work:.0f} s of processor time, '
+        f'{torch.get_num_threads()} threads)'
+    )
+    show(before, asked(out / 'adapter'))
+
+
+def _told(progress: Progress) -> None:
+    if progress.stage == 'learning' and progress.step % 25 == 0:
+        print(
+            f'  step {progress.step}: loss {progress.loss:.3f}, rehearsed {progress.kept_loss:.3f}',
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--kind', default='can', help='a key of shapes.KINDS')
+    parser.add_argument('--table', default='rich', choices=tuple(TABLES))
+    parser.add_argument('--kind', default='teapot', help='a key of shapes.KINDS')
     parser.add_argument('--checkpoint', default='models/tabletop')
     parser.add_argument('--pictures', type=int, default=50)
-    parser.add_argument('--scenes', type=int, default=100, help='held out, to ask about')
+    parser.add_argument('--scenes', type=int, default=100, help='held out, with the new kind')
+    parser.add_argument('--old', type=int, default=100, help='held out, without it')
     parser.add_argument('--out', type=Path, help='keep pictures and adapter here')
     defaults = Settings()
     parser.add_argument('--steps', type=int, default=defaults.steps)
@@ -133,54 +220,18 @@ def main() -> None:
     parser.add_argument('--rehearsal', type=float, default=defaults.rehearsal)
     parser.add_argument('--learning-rate', type=float, default=defaults.learning_rate)
     parser.add_argument('--targets', nargs='+', default=defaults.targets)
-    parser.add_argument('--no-mirror', action='store_true')
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        out = arguments.out or Path(temporary)
-        settings = replace(
-            defaults,
-            steps=arguments.steps,
-            rank=arguments.rank,
-            rehearsal=arguments.rehearsal,
-            learning_rate=arguments.learning_rate,
-            targets=tuple(arguments.targets),
-            mirror=not arguments.no_mirror,
-            keep=known_labels(EASY, arguments.kind),
-        )
-        run(arguments, settings, out)
-
-
-def run(arguments: argparse.Namespace, settings: Settings, out: Path) -> None:
-    kind = arguments.kind
-    held_out = take(tables(EASY, kind, FIRST_HELD_OUT_SEED), arguments.scenes)
-    if not (out / 'pictures').exists():
-        learnt = take(tables(EASY, kind, FIRST_TRAINING_SEED), arguments.pictures)
-        write_folder(out / 'pictures', learnt)
-    before = load_engine(arguments.checkpoint)
-    show('before', score(before, held_out))
-    before.close()
-    begun = time.monotonic()
-
-    def told(progress: Progress) -> None:
-        if progress.stage == 'learning' and progress.step % 25 == 0:
-            print(
-                f'  step {progress.step}: loss {progress.loss:.3f}, '
-                f'rehearsed {progress.kept_loss:.3f}, {time.monotonic() - begun:.0f} s',
-                flush=True,
-            )
-
-    finetune(out / 'pictures', arguments.checkpoint, out / 'adapter', settings, on_progress=told)
-    print(
-        f'{kind}: {arguments.pictures} pictures, {settings.steps} steps, {torch.get_num_threads()}'
-        f' threads, {time.monotonic() - begun:.0f} s'
+    settings = replace(
+        defaults,
+        steps=arguments.steps,
+        rank=arguments.rank,
+        rehearsal=arguments.rehearsal,
+        learning_rate=arguments.learning_rate,
+        targets=tuple(arguments.targets),
+        keep=known_labels(TABLES[arguments.table], arguments.kind),
     )
-    after = load_engine(arguments.checkpoint, adapter=out / 'adapter')
-    show('after', score(after, held_out))
-    after.close()
-
-
-def take(source: Iterator[Table], count: int) -> list[Table]:
-    return [table for table, _ in zip(source, range(count), strict=False)]
+    with tempfile.TemporaryDirectory() as temporary:
+        run(arguments, settings, arguments.out or Path(temporary))
 
 
 if __name__ == '__main__':

@@ -18,9 +18,9 @@ from molmo_ros.engine import Engine, Question, answer_many, never
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.finetuning.folder import LabelledImage, read_image
 from molmo_ros.finetuning.pictures import View, seen
-from molmo_ros.pointing import Mode, label_for, prompt_for
+from molmo_ros.pointing import label_for, prompt_for
 
-ANSWERS_PER_VIEW = 8
+QUESTIONS_PER_VIEW = 16
 _LONGEST = 400  # characters: what is longer is a list without end
 
 Rehearsal = Mapping[View, Sequence[Exchange]]
@@ -45,7 +45,7 @@ def rehearse(
     for done, view in enumerate(views):
         on_progress(done / len(views))
         rng = random.Random(f'{seed} {view}')
-        asked = rng.sample(others, min(ANSWERS_PER_VIEW, len(others)))
+        asked = rng.sample(others, min(QUESTIONS_PER_VIEW, len(others)))
         if asked:
             rehearsal[view] = _answers(engine, view, asked, should_stop)
     return rehearsal
@@ -54,13 +54,16 @@ def rehearse(
 def _answers(
     engine: Engine, view: View, labels: Sequence[str], should_stop: Callable[[], bool]
 ) -> list[Exchange]:
+    """No more that are not there than are: of most things there are none in a picture."""
     questions = [Question(f'the {label}') for label in labels]
     answers = answer_many(engine, seen(read_image(view.path), view), questions, should_stop)
-    return [
-        Exchange(prompt_for(question.query, Mode.POINT), answer.text)
-        for question, answer in zip(questions, answers, strict=True)
-        if 0 < len(answer.text) <= _LONGEST
-    ]
+    there: list[Exchange] = []
+    absent: list[Exchange] = []
+    for question, answer in zip(questions, answers, strict=True):
+        if 0 < len(answer.text) <= _LONGEST:
+            exchange = Exchange(prompt_for(question.query, question.mode), answer.text)
+            (there if answer.points else absent).append(exchange)
+    return there + absent[: max(len(there), 1)]
 
 
 def _names_any(label: str, learnt: set[str]) -> bool:
