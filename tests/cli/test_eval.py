@@ -1,0 +1,156 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`molmo-ros eval` on small data sets, with the checkpoint that comes with the package."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from molmo_ros.cli import main
+from molmo_ros.commands.files import write_color
+from molmo_ros.evaluation.views import absent_query, object_queries, view_of
+
+SEED = 5000
+
+
+@pytest.fixture(scope='module')
+def view():
+    return view_of(SEED)
+
+
+@pytest.fixture(scope='module')
+def questions(view):
+    """What is asked about the rendered table, and the pixel in percent where there is one."""
+    asked = []
+    for query in (*object_queries(view), absent_query(view)):
+        target = None if query.target is None else view.truths[query.target].target
+        point = None if target is None else [(target[0] + 0.5) / 6.4, (target[1] + 0.5) / 4.8]
+        asked.append((query, point))
+    return asked
+
+
+def evaluated(capsys, *arguments):
+    assert main(['eval', *map(str, arguments), '--json']) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def right_of(report):
+    return {name: (topic['right'], topic['n']) for name, topic in report['topics'].items()}
+
+
+@pytest.fixture
+def pixmo(tmp_path, view, questions):
+    """The rendered table and its questions as a folder in the layout of PixMo-Points."""
+    write_color(tmp_path / 'table.png', view.picture.color)
+    rows = []
+    for query, point in questions:
+        row = {'image': 'table.png', 'label': query.text, 'points': [], 'masks': []}
+        if point is not None:
+            mask = f'{query.kind}-{query.colour}.png'
+            white = view.truths[query.target].mask.astype(np.uint8) * 255
+            write_color(tmp_path / mask, white[..., None].repeat(3, 2))
+            row |= {'points': [{'x': point[0], 'y': point[1]}], 'masks': [mask]}
+        rows.append(json.dumps(row))
+    (tmp_path / 'test.jsonl').write_text('\n'.join(rows))
+    return tmp_path
+
+
+def test_the_same_questions_on_disk_score_as_when_they_are_rendered(pixmo, capsys):
+    rendered = evaluated(capsys, 'tabletop', '--seeds', f'{SEED}:{SEED + 1}')
+    on_disk = evaluated(capsys, 'pixmo-points', pixmo, '--split', 'test')
+    assert on_disk['topics']['pointing']['recall'] * rendered['topics']['one']['n'] == (
+        pytest.approx(rendered['topics']['one']['right'])
+    )
+    assert right_of(on_disk)['absent'] == right_of(rendered)['absent']
+    assert on_disk['pictures'] == 1 and on_disk['position_of_hits']['n'] == 0
+
+
+def test_together_and_one_by_one_the_answers_are_the_same(capsys):
+    arguments = ('tabletop', '--table', 'rich', '--seeds', f'{SEED}:{SEED + 1}')
+    together = evaluated(capsys, *arguments)
+    one_by_one = evaluated(capsys, *arguments, '--one-by-one')
+    assert right_of(together) == right_of(one_by_one)
+    assert together['wrong'] == one_by_one['wrong']
+
+
+def test_counts_are_reported_up_to_six_and_all(tmp_path, view, capsys):
+    (tmp_path / 'images').mkdir()
+    write_color(tmp_path / 'images' / 'a.png', view.picture.color)
+    item = view.scene.objects[0]
+    rows = [('a.png', f'{item.colour} {item.kind}s', 1), ('a.png', 'objects', 12)]
+    lines = [json.dumps({'image': i, 'label': label, 'count': n}) for i, label, n in rows]
+    (tmp_path / 'validation.jsonl').write_text('\n'.join(lines))
+    counts = evaluated(capsys, 'pixmo-count', tmp_path)['counts']
+    assert (counts['n'], counts['up_to_6']['n']) == (2, 1)
+    assert counts['right'] <= 1 and counts['mean_absolute_error'] > 0
+
+
+class _Page(HTMLParser):
+    """Every address that a page would load, and its text."""
+
+    def __init__(self):
+        super().__init__()
+        self.sources, self.text = [], ''
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [value for name, value in attributes if name in ('src', 'href')]
+        assert tag not in ('script', 'link')
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_report_is_one_page_with_figures_and_pictures(tmp_path, capsys):
+    page = tmp_path / 'report.html'
+    arguments = ('tabletop', '--table', 'rich', '--seeds', f'{SEED}:{SEED + 2}')
+    report = evaluated(capsys, *arguments, '--report', page)
+    parser = _Page()
+    parser.feed(page.read_text())
+    assert len(parser.sources) >= report['questions'] / 2
+    assert all(source.startswith('data:image/jpeg;base64,') for source in parser.sources)
+    assert 'url(' not in page.read_text()
+    for heading in ('By type of question', 'Confidence', 'Worst', 'A random sample'):
+        assert heading in parser.text
+    rate = report['topics']['one']
+    assert f'{rate["right"]} of {rate["n"]}' in parser.text
+
+
+def test_what_a_user_typed_cannot_change_the_page(tmp_path, view, capsys):
+    write_color(tmp_path / 'a.png', view.picture.color)
+    label = '<script>alert(1)</script> & "mugs"'
+    row = {'image': 'a.png', 'label': label, 'points': [{'x': 1, 'y': 1}]}
+    (tmp_path / 'test.jsonl').write_text(json.dumps(row))
+    page = tmp_path / 'report.html'
+    evaluated(capsys, 'pixmo-points', tmp_path, '--report', page)
+    parser = _Page()
+    parser.feed(page.read_text())
+    assert label in parser.text
+
+
+def test_a_worse_picture_or_another_shape_is_asked_the_same(capsys):
+    easy = ('tabletop', '--seeds', f'{SEED}:{SEED + 1}')
+    plain = evaluated(capsys, *easy)
+    worse = evaluated(capsys, *easy, '--photometric', 'all')
+    wide = evaluated(capsys, *easy, '--view', '500x200')
+    assert plain['questions'] == worse['questions'] == wide['questions']
+    assert 'all' in worse['data'] and '500x200' in wide['data']
+
+
+def test_without_json_it_is_told_in_a_table(pixmo, capsys):
+    assert main(['eval', 'pixmo-points', str(pixmo)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r'pointing +\d+ +\d+ +\d+\.\d%', printed)
+    assert re.search(r'absent +\d+ +1 ', printed)
+
+
+def test_missing_pictures_are_told_and_can_be_left_out(pixmo, capsys):
+    lines = (pixmo / 'test.jsonl').read_text().splitlines()
+    lost = {'image_url': 'https://lost', 'label': 'mug', 'points': []}
+    (pixmo / 'test.jsonl').write_text('\n'.join([json.dumps(lost), *lines]))
+    assert main(['eval', 'pixmo-points', str(pixmo)]) == 2
+    assert f'1 of {len(lines) + 1} questions lack their picture' in capsys.readouterr().err
+    report = evaluated(capsys, 'pixmo-points', pixmo, '--skip-missing')
+    assert (report['questions'], report['left_out']) == (len(lines), 1)
