@@ -75,10 +75,18 @@ class SceneSet:
 
 def load_scenes(folder: Path, limit: int | None = None) -> SceneSet:
     """All finished shards of a folder, in the order of their seeds."""
-    shards = [dict(np.load(path)) for path in sorted(folder.glob('shard_*.npz'))[:limit]]
-    if not shards:
+    paths = sorted(folder.glob('shard_*.npz'))[:limit]
+    if not paths:
         raise FileNotFoundError(f'{folder} holds no shards; render some first')
-    return SceneSet(**{key: np.concatenate([s[key] for s in shards]) for key in shards[0]})
+    # Filled shard by shard: all of them twice would not fit in memory.
+    arrays: dict[str, NDArray[Any]] = {}
+    counts = [len(np.load(path)['kind']) for path in paths]
+    for path, start in zip(paths, np.cumsum([0, *counts]), strict=False):
+        for key, values in np.load(path).items():
+            if key not in arrays:
+                arrays[key] = np.empty((sum(counts), *values.shape[1:]), values.dtype)
+            arrays[key][start : start + len(values)] = values
+    return SceneSet(**arrays)
 
 
 def render_shard(table: TableSpec, first_seed: int, count: int = SHARD) -> dict[str, Any]:
