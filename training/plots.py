@@ -30,8 +30,8 @@ def plot(run: Path, picture: Path) -> None:
         if name.startswith('unseen_') and 'off' not in name and 'language' not in name
     }
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout='constrained')
-    for name, value in losses.items():
-        left.plot(minutes, _smooth(value), label=name)
+    for label, value in losses.items():
+        left.plot(minutes, _smooth(value), label=label)
     for name, value in shares.items():
         right.plot(minutes, 100 * _smooth(value), label=name.removeprefix('unseen_'))
     left.set(title=f'{run.name}: {int(steps[-1])} steps', xlabel='minutes', ylabel='loss')
