@@ -19,6 +19,7 @@ from molmo_ros.finetuning.lora import LAYERS, add_lora, recompute_layers
 from molmo_ros.finetuning.packing import answer_losses, pack
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import finetune
+from molmo_ros.model.adapter import WEIGHTS
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.preprocessing import preprocess
@@ -109,9 +110,7 @@ def test_stopped_and_called_again_it_ends_where_it_would_have(checkpoint, folder
     assert (stopped.step, stopped.finished) == (3, False)
     load_engine(base, adapter=tmp_path / 'parts').close()
     assert finetune(folder, base, tmp_path / 'parts', settings).finished
-    whole, parts = (
-        load_file(tmp_path / name / 'adapter_model.safetensors') for name in ('whole', 'parts')
-    )
+    whole, parts = (load_file(tmp_path / name / WEIGHTS) for name in ('whole', 'parts'))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert losses(tmp_path / 'parts') == losses(tmp_path / 'whole')
@@ -130,13 +129,13 @@ def test_going_on_with_other_settings_is_refused(checkpoint, folder, tmp_path):
         finetune(folder, base, out, settings)
 
 
-def test_weights_in_four_bits_can_be_taught_too(checkpoint, folder, tmp_path, picture):
-    base, out = checkpoint(), tmp_path / 'adapter'
-    finetune(folder, base, out, replace(QUICK, rehearsal=0.0), quantize='int4')
+@pytest.mark.parametrize('how', [{'dtype': 'bfloat16'}, {'quantize': 'int4'}])
+def test_rounded_weights_can_be_taught_too(how, checkpoint, folder, tmp_path):
+    out = tmp_path / 'adapter'
+    finetune(folder, checkpoint(), out, replace(QUICK, rehearsal=0.0), **how)
+    assert {weight.dtype for weight in load_file(out / WEIGHTS).values()} == {torch.float32}
     loss = losses(out)
     assert np.mean(loss[-5:]) < 0.5 * np.mean(loss[:5])
-    with pytest.raises(ValueError, match='int4, or not at all'):
-        finetune(folder, base, tmp_path / 'other', QUICK, quantize='int8')
 
 
 def test_what_cannot_be_taught_is_refused(checkpoint, folder, tmp_path):
@@ -145,6 +144,8 @@ def test_what_cannot_be_taught_is_refused(checkpoint, folder, tmp_path):
     with pytest.raises(UnsupportedCheckpoint, match='first generation'):
         finetune(folder, tmp_path / 'molmo2', tmp_path / 'adapter', QUICK)
     base = checkpoint()
+    with pytest.raises(ValueError, match='int4, or not at all'):
+        finetune(folder, base, tmp_path / 'adapter', QUICK, quantize='int8')
     with pytest.raises(ValueError, match='holds a checkpoint'):
         finetune(folder, base, base, QUICK)
     with pytest.raises(ValueError, match='decoder, connector, vision'):
