@@ -86,7 +86,7 @@ class FastText:
         Returns hidden states (T, hidden) after the last norm.
         """
         angles = [(cos[positions][:, None], sin[positions][:, None]) for cos, sin in self._rotary]
-        rows = None if mask is None else mask.repeat(self._heads // self._kv_heads, 1)
+        rows = None if mask is None else self._bias(mask, embeds.dtype)
         hidden = embeds
         for block, cache in zip(self._blocks, self.cache, strict=True):
             cos, sin = angles[block.rotary]
@@ -116,6 +116,12 @@ class FastText:
         q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return mixed[0].transpose(0, 1).flatten(1)
+
+    def _bias(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
+        """What SDPA would make of the mask in every layer anew, for heads as rows."""
+        unseen = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        unseen.masked_fill_(~mask, float('-inf'))
+        return unseen.repeat(self._heads // self._kv_heads, 1)
 
     def _masked(self, q: Tensor, cache: Tensor, rows: Tensor) -> Tensor:
         """Heads that share keys become rows, so that no key is repeated in memory."""
@@ -167,13 +173,13 @@ def _block(layer: nn.Module, rotary: int) -> _Block:
 def _norm(module: nn.Module | None) -> Norm:
     if module is None:
         return lambda x: x
-    weight, eps = module.weight, module.variance_epsilon
+    weight, shape, eps = module.weight, module.weight.shape, module.variance_epsilon
 
     def norm(x: Tensor) -> Tensor:
-        if x.shape[-1] == len(weight):
-            return functional.rms_norm(x, weight.shape, weight, eps)
-        heads = x.unflatten(-1, (-1, len(weight)))  # each by itself
-        return functional.rms_norm(heads, weight.shape, weight, eps).flatten(-2)
+        if x.shape[-1:] == shape:
+            return functional.rms_norm(x, shape, weight, eps)
+        heads = x.unflatten(-1, (-1, *shape))  # each by itself
+        return functional.rms_norm(heads, shape, weight, eps).flatten(-2)
 
     return norm
 
