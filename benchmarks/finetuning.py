@@ -198,7 +198,7 @@ def run(arguments: argparse.Namespace, settings: Settings, out: Path) -> None:
 def _told(progress: Progress) -> None:
     if progress.stage == 'learning' and progress.step % 25 == 0:
         print(
-            f'  step {progress.step}: loss {progress.loss:.3f}, rehearsed {progress.kept_loss:.3f}',
+            f'  step {progress.step}: loss {progress.loss:.3f}, drift {progress.drift:.3f}',
             flush=True,
         )
 

@@ -165,7 +165,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _show(bars: Bars, task: Any, progress: Progress) -> None:
-    learning = f'step {progress.step}: loss {progress.loss:.3f}, rehearsed {progress.kept_loss:.3f}'
+    learning = f'step {progress.step}: loss {progress.loss:.3f}, drift {progress.drift:.3f}'
     what = _STAGES.get(progress.stage, learning)
     bars.update(task, description=what, total=1.0, completed=progress.share)
 

@@ -33,8 +33,14 @@ class Packed:
     label: Tensor
 
     @property
-    def answer_tokens(self) -> int:
-        return int((self.label != IGNORED).sum())
+    def answer(self) -> Tensor:
+        """(answer tokens,) ids to be written."""
+        return self.label[self.label != IGNORED]
+
+    @property
+    def owner(self) -> Tensor:
+        """(answer tokens,) which exchange each belongs to."""
+        return self.exchange[self.label != IGNORED]
 
     @property
     def longest(self) -> int:
@@ -53,8 +59,8 @@ def pack(exchanges: Sequence[Exchange], tokenizer: Tokenizer) -> Packed:
     return Packed(*torch.tensor(columns).T)
 
 
-def answer_losses(model: Molmo, image: ImageInputs, packed: Packed, eos: int) -> Tensor:
-    """Cross-entropy of every answer token, in the order of `packed.label`; float32."""
+def answer_logits(model: Molmo, image: ImageInputs, packed: Packed, eos: int) -> Tensor:
+    """(answer tokens, vocabulary) float32, for `packed.answer`."""
     prefix = model.embed_image(image, eos)
     before, device = prefix.shape[1], prefix.device
     embeds = torch.cat([prefix, model.embed(packed.ids.to(device))], dim=1)
@@ -63,11 +69,7 @@ def answer_losses(model: Molmo, image: ImageInputs, packed: Packed, eos: int) ->
     hidden = model.decode(
         embeds, attention_mask=mask, position_ids=positions[None], use_cache=False
     )[0, before:]
-    label = packed.label.to(device)
-    asked = label != IGNORED
-    return functional.cross_entropy(
-        model.lm_head(hidden[asked]).float(), label[asked], reduction='none'
-    )
+    return model.lm_head(hidden[(packed.label != IGNORED).to(device)]).float()
 
 
 def _mask(exchange: Tensor, before: int, dtype: torch.dtype) -> Tensor:

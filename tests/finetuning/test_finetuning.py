@@ -16,7 +16,7 @@ from molmo_ros.cli import main
 from molmo_ros.engine import Question, load_engine
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.finetuning.lora import LAYERS, add_lora, recompute_layers
-from molmo_ros.finetuning.packing import answer_losses, pack
+from molmo_ros.finetuning.packing import answer_logits, pack
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import finetune
 from molmo_ros.model.adapter import WEIGHTS
@@ -76,7 +76,7 @@ def test_questions_behind_one_picture_count_as_if_asked_alone(checkpoint, pictur
     ]
 
     def each(some):
-        return answer_losses(loaded.model, image, pack(some, loaded.tokenizer), 0)
+        return answer_logits(loaded.model, image, pack(some, loaded.tokenizer), 0)
 
     alone = torch.cat([each([exchange]) for exchange in exchanges])
     assert torch.allclose(each(exchanges), alone, atol=1e-4)
@@ -92,7 +92,9 @@ def test_layers_computed_again_give_the_same_gradients(family, checkpoint, pictu
             recompute_layers(loaded.model)
         image = preprocess(picture, loaded.preprocessor, loaded.tokenizer.image)
         packed = pack([Exchange('Point to the mug', ' There are none.')], loaded.tokenizer)
-        answer_losses(loaded.model, image, packed, loaded.tokenizer.eos).sum().backward()
+        answer_logits(loaded.model, image, packed, loaded.tokenizer.eos).logsumexp(
+            -1
+        ).sum().backward()
         gradients.append([p.grad for p in wrapped.parameters() if p.requires_grad])
     assert all(map(torch.allclose, *gradients)) and any(g.abs().max() > 0 for g in gradients[0])
 

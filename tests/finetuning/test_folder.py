@@ -9,7 +9,7 @@ import pytest
 
 from molmo_ros.finetuning.exchanges import exchange_about, mirrored
 from molmo_ros.finetuning.folder import InvalidFolder, read_folder
-from molmo_ros.finetuning.training import views_of
+from molmo_ros.finetuning.lessons import views_of
 from molmo_ros.pointing import read_points
 
 

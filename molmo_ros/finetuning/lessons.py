@@ -1,0 +1,100 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What each step looks at."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored
+from molmo_ros.finetuning.folder import POINTS, InvalidFolder, LabelledImage, read_image
+from molmo_ros.finetuning.packing import Packed, pack
+from molmo_ros.finetuning.pictures import Image, View, jittered, seen
+from molmo_ros.finetuning.rehearsal import Rehearsal
+from molmo_ros.finetuning.settings import Settings
+from molmo_ros.model.loading import LoadedMolmo
+from molmo_ros.model.preprocessing import preprocess
+
+
+def views_of(images: Sequence[LabelledImage], mirror: bool) -> list[View]:
+    """Every way in which the pictures are shown."""
+    views = []
+    for image in images:
+        views.append(View(image.path))
+        words = ' '.join(label.label for label in image.labels).lower()
+        if mirror and 'left' not in words and 'right' not in words:
+            views.append(View(image.path, mirrored=True))
+    return views
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A view, what is asked about it, and how many of the exchanges, the first ones, are new."""
+
+    view: View
+    packed: Packed
+    new: int
+
+
+class Lessons:
+    """Draws what a step looks at; the same for a step's number, whenever it is asked."""
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        rehearsal: Rehearsal,
+        loaded: LoadedMolmo,
+        settings: Settings,
+    ) -> None:
+        self._rehearsal, self._settings = rehearsal, settings
+        self._tokenizer = loaded.tokenizer
+        self._loaded = loaded
+        by_path = {image.path: image.labels for image in images}
+        self._views = [
+            (view, [mirrored(x) if view.mirrored else x for x in by_path[view.path]])
+            for view in views_of(images, settings.mirror)
+        ]
+
+    def of_step(self, step: int) -> list[Lesson]:
+        rng = random.Random(f'{self._settings.seed} {step}')
+        return [self._draw(rng) for _ in range(self._settings.images)]
+
+    def picture(self, lesson: Lesson, step: int, number: int) -> Image:
+        rng = np.random.default_rng((self._settings.seed, step, number))
+        return jittered(seen(read_image(lesson.view.path), lesson.view), rng)
+
+    def check_lengths(self) -> None:
+        """Raise InvalidFolder where a label has more points than the decoder has positions."""
+        limit = self._loaded.model.config.text.max_positions
+        rng = random.Random(0)
+        for view, labels in self._views:
+            image = preprocess(
+                read_image(view.path), self._loaded.preprocessor, self._tokenizer.image
+            )
+            for label in labels:
+                length = pack([exchange_about(label, rng)], self._tokenizer).longest
+                if 1 + len(image.token_ids) + length > limit:
+                    raise InvalidFolder(
+                        f'{POINTS}, line {label.line}: with {len(label.points)} points the answer '
+                        f'takes more than the {limit} tokens that the checkpoint can read; leave '
+                        'out this line, or crop the picture'
+                    )
+
+    def _draw(self, rng: random.Random) -> Lesson:
+        view, labels = rng.choice(self._views)
+        kept = self._kept(view, rng)
+        new = [
+            exchange_about(rng.choice(labels), rng)
+            for _ in range(self._settings.questions - len(kept))
+        ]
+        return Lesson(view, pack([*new, *kept], self._tokenizer), len(new))
+
+    def _kept(self, view: View, rng: random.Random) -> list[Exchange]:
+        answers = self._rehearsal.get(view, ())
+        share = self._settings.rehearsal * self._settings.questions
+        count = int(share) + (rng.random() < share % 1)
+        return rng.sample(answers, min(count, len(answers), self._settings.questions - 1))
