@@ -30,6 +30,7 @@ from molmo_ros.evaluation import folders, tabletop
 from molmo_ros.evaluation.photometric import CHANGES, changed_samples
 from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import InvalidData, Sample
+from molmo_ros.evaluation.second_renderer import rerendered
 from molmo_ros.evaluation.summary import summary
 
 FOLDERS = {
@@ -145,6 +146,13 @@ def _add_tabletop_arguments(group: argparse._ArgumentGroup) -> None:
         metavar='WxH',
         help='size of the pictures, which show the whole view (default: %(default)s)',
     )
+    group.add_argument(
+        '--renderer',
+        choices=('own', 'bullet'),
+        default='own',
+        help='bullet: the same tables as another renderer shows them, which no checkpoint was '
+        'trained on; needs pybullet (default: %(default)s)',
+    )
 
 
 def _add_folder_arguments(group: argparse._ArgumentGroup) -> None:
@@ -171,6 +179,9 @@ def _tabletop(arguments: argparse.Namespace) -> _Data:
     easy = arguments.table == 'easy'
     samples = (tabletop.easy_samples if easy else tabletop.rich_samples)(seeds, size)
     name = f'tabletop {arguments.seeds} ({arguments.table}, {size[0]}x{size[1]})'
+    if arguments.renderer == 'bullet':
+        samples = rerendered(samples, tabletop.TABLES[arguments.table], size)
+        name += ', second renderer'
     return _Data(name, itertools.islice(samples, arguments.limit), len(seeds))
 
 
