@@ -10,7 +10,8 @@ identity: questions about rendered scenes, some together, some twice, half of th
 that is not there; every answer's tokens beside those of plain greedy decoding through transformers'
 classes. memory: a tiny random model on frames that all differ. calibration: the confidence of
 points beside how often they are within 5 % of the image of where to point, in x and in y, and how
-often they are on the object; their spread beside how far off they are; --svg draws it.
+often they are on the object; their spread beside how far off they are; --svg draws it. As many
+questions again are about things that are not there: how often they are pointed at all the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import random
 import resource
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -141,14 +142,20 @@ def memory(questions: int) -> None:
 
 def calibration(checkpoint: Path, count: int, svg: Path | None) -> None:
     engine = LocalEngine(load_molmo(checkpoint))
-    rows = []
+    rows, in_vain, absent = [], 0, []
+    rng = random.Random(0)
     for image, truths in scenes(count):
         seen = [truth for truth in truths if truth.visible_pixels > 0]
         names = Counter((truth.colour, truth.kind) for truth in seen)
         alone = [truth for truth in seen if names[truth.colour, truth.kind] == 1]
-        questions = [Question(f'{truth.colour} {truth.kind}', max_points=1) for truth in alone]
+        missing = [name for name in product(EASY.colours, EASY.kinds) if name not in names]
+        asked = [(truth.colour, truth.kind) for truth in alone]
+        asked += rng.sample(missing, min(len(alone), len(missing)))
+        questions = [Question(f'{colour} {kind}', max_points=1) for colour, kind in asked]
         answers = answer_many(engine, image, questions) if questions else ()
-        for truth, answer in zip(alone, answers, strict=True):
+        in_vain += len(answers) - len(alone)
+        absent += [p.confidence for answer in answers[len(alone) :] for p in answer.points]
+        for truth, answer in zip(alone, answers, strict=False):
             for point in answer.points:
                 x, y = min(int(point.u), SIZE[0] - 1), min(int(point.v), SIZE[1] - 1)
                 right, down = np.array([point.u, point.v]) - truth.target - 0.5
@@ -172,6 +179,8 @@ def calibration(checkpoint: Path, count: int, svg: Path | None) -> None:
     for name, column in (('near', 1), ('on the object', 2)):
         error = sum(share[-1] * abs(share[0] - share[column]) for share in shares) / len(rows)
         print(f'expected calibration error, {name}: {error:.3f}')
+    print(f'not there: {in_vain} asked for, {len(absent)} pointed at', end='')
+    print(f', mean confidence {np.mean(absent):.2f}' if absent else '')
     if svg is not None:
         svg.write_text(reliability_diagram(shares))
     print('spread [px]   points  rms distance from the target [px]')

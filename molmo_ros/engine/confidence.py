@@ -1,11 +1,14 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How sure the model was of a point, from the passes that wrote it.
+"""How sure the model was of where to point, from the passes that wrote the point.
 
 Digit by digit the model gives every other digit a probability too: a 6 of 0.8 before a 5 of 0.2
 says that a fifth of its belief lies ten percent of the image to the left. What would have followed
 another digit is not known: it is taken as spread evenly over the numbers that begin so, and where
 they are next to those that begin as the point's does, as falling off from there.
+
+Whether there is anything to point at is another question, and not asked here: how likely the model
+finds it hangs on how often it was asked in vain while it learned.
 """
 
 from __future__ import annotations
@@ -54,22 +57,19 @@ def with_confidence(
 ) -> tuple[ImagePoint, ...]:
     """Return the points with `confidence` and `spread`; NaN stays for those not in a tag.
 
-    confidence: the probability of writing this point rather than ending, or something else, times
-    the belief within NEAR of its x and of its y. spread: pixels, the root mean square distance of
-    the belief from the point. numbers: texts of the tokens in `Prediction.numbers`.
+    confidence: the belief within NEAR of its x, times that of its y. spread: pixels, the root mean
+    square distance of the belief from the point. numbers: texts of the tokens in
+    `Prediction.numbers`.
     """
     measured: dict[tuple[float, float], tuple[float, float]] = {}
     scale = 0.1 if style is Style.MOLMO2 else 1.0
-    since = 0
     for x, y in _spans(writer.text, style):
         in_x = _belief(writer, x, numbers, style)
         in_y = _belief(writer, y, numbers, style)
-        written = _probability(writer, (since, x[0])) * _probability(writer, (x[1], y[0]))
         u = float(writer.text[slice(*x)]) * scale / 100 * width
         v = float(writer.text[slice(*y)]) * scale / 100 * height
         spread = sqrt(in_x.variance * width**2 + in_y.variance * height**2) / 100
-        measured.setdefault(_place(u, v), (written * in_x.near * in_y.near, spread))
-        since = y[1]
+        measured.setdefault(_place(u, v), (in_x.near * in_y.near, spread))
     nowhere = (float('nan'), float('nan'))
     return tuple(
         replace(point, confidence=confidence, spread=spread)
@@ -95,13 +95,6 @@ def _place(u: float, v: float) -> tuple[float, float]:
 
 def _tokens(writer: Writer, span: Span) -> Iterator[int]:
     return (i for i, start in enumerate(writer.starts) if span[0] <= start < span[1])
-
-
-def _probability(writer: Writer, span: Span) -> float:
-    product = 1.0
-    for index in _tokens(writer, span):
-        product *= writer.predictions[index].probability
-    return product
 
 
 def _belief(writer: Writer, span: Span, numbers: Sequence[str], style: Style) -> _Belief:

@@ -14,8 +14,9 @@ class ImagePoint:
 
     `u` (right) and `v` (down) are pixels of the original image, 0 <= u <= width and
     0 <= v <= height: u = x / 100 * width as in the reference, so 100 % is the image's far edge.
-    `confidence` is a probability, NaN where nobody has measured it. `image_index` counts the
-    images of the question from 0. `spread` is how far around the point the model's belief reaches,
+    `confidence` is how likely the model finds it that the place it means is within 5 % of the
+    image of this one, NaN where nobody has measured it. `image_index` counts the images of the
+    question from 0. `spread` is how far around the point the model's belief reaches,
     in pixels (root mean square), NaN likewise.
     """
 
