@@ -180,21 +180,22 @@ def report(bench: Bench, size: tuple[int, int], repeats: int, cases: Sequence[Ca
         for case in cases:
             answers[case.name], spent = bench.run(case, size)
             seconds[case.name].append(spent)
-            timings = answers[case.name][0].timings
+            timings = answers[case.name][-1].timings
             stages[case.name].append([timings[stage] for stage in STAGES])
         generated.append(bench.generate(size))
     print(f'\n### {size[0]} x {size[1]}\n')
     print(f'{rates.flops / 1e9:.1f} GFLOP/s, {rates.bytes / 1e9:.1f} GB/s measured.\n')
-    print('| case | passes | crops | image tokens | text tokens | GFLOP | GB | floor | time |')
-    print('|---|---|---|---|---|---|---|---|---|')
+    columns = 'passes', 'crops', 'image tokens', 'text tokens', 'choices', 'GFLOP', 'GB', 'floor'
+    print(f'| case | {" | ".join(columns)} | time |')
+    print('|---' * 10 + '|')
     for case in cases:
         passes = max(answer.passes for answer in answers[case.name])
-        work = answers[case.name][0].work
+        work = answers[case.name][-1].work
         flops, read = cost(bench.loaded, work, passes)
         floor = flops / rates.flops + read / rates.bytes
         print(
             f'| {case.name} | {passes} | {work["crops"]} | {work["image_tokens"]} '
-            f'| {work["text_tokens"]} | {flops / 1e9:.1f} | {read / 1e9:.2f} '
+            f'| {work["text_tokens"]} | {work["choices"]} | {flops / 1e9:.1f} | {read / 1e9:.2f} '
             f'| {floor * 1e3:.0f} | {statistics.median(seconds[case.name]) * 1e3:.0f} |'
         )
     print(f'\n| case | {" | ".join(STAGES)} | per further pass |')
@@ -246,7 +247,7 @@ def cost(loaded: LoadedMolmo, work: dict[str, int], passes: int) -> tuple[float,
     rows = work['image_tokens'] + work['text_tokens']
     image = work['image_tokens']
     mixing = model.config.text.num_layers * 2 * image**2 * model.config.text.hidden_size
-    flops = work['crops'] * crop + 2 * text * rows + mixing + 2 * head * work['text_tokens']
+    flops = work['crops'] * crop + 2 * text * rows + mixing + 2 * head * work['choices']
     seen = _bytes(model.vision) + _bytes(model.connector) if work['crops'] else 0
     return flops, seen + passes * (_bytes(model.text.layers) + _bytes(model.lm_head))
 

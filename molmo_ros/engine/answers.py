@@ -54,8 +54,9 @@ class Answer:
             frames saved takes 0.
         tokens: ids of the text as the model wrote it, up to where reading on was needless.
         work: counts of what went through the model: crops (encoder), image_tokens and text_tokens
-            (decoder, drafts included). For questions answered together, timings and work are those
-            of all of them until this answer was known.
+            (decoder, drafts included), choices (head: what follows the question, and each token of
+            the answer, drafts included). For questions answered together, timings and work are
+            those of all of them until this answer was known.
     """
 
     text: str

@@ -59,6 +59,7 @@ class Decoder:
         self._step = Replay(self._read_tokens, enabled=self._device.type == 'cuda')
         self.image_tokens = 0  # of the image it holds
         self.rows = 0  # put through the decoder so far, the image's included
+        self.choices = 0  # of them put through the head
 
     @property
     def nbytes(self) -> int:
@@ -100,6 +101,7 @@ class Decoder:
             ]
         )
         self.rows += len(tokens) + (0 if image is None else len(image))
+        self.choices += len(wanted)
         if image is not None:
             output = self._read_image(image, tokens, owners, positions, slots, wanted, len(lines))
         else:

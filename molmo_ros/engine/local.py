@@ -161,7 +161,7 @@ class _Run:
 
     def __init__(self, asked: Sequence[Asked]) -> None:
         self._open = [_Reply(one) for one in asked]  # who has not been told anything yet
-        self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens'), 0)
+        self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens', 'choices'), 0)
 
     def all_stopped(self) -> bool:
         return all(reply.asked.should_stop() for reply in self._open)
@@ -254,9 +254,10 @@ class _Run:
         decoder = self._state.decoder
         for reply, line in replies:
             line.drafted = reply.writer.draft()
-        rows = decoder.rows
+        rows, choices = decoder.rows, decoder.choices
         predictions = decoder.read([line for _, line in replies], embeds)
         self._work['text_tokens'] += decoder.rows - rows - (0 if embeds is None else len(embeds))
+        self._work['choices'] += decoder.choices - choices
         for (reply, line), predicted in zip(replies, predictions, strict=True):
             stood = reply.writer.accept(line.drafted, predicted)
             decoder.settle(line, stood, predicted[stood].token)
