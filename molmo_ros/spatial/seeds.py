@@ -4,7 +4,7 @@
 
 A pixel's own reading, if at least four of its eight neighbours bear it out. Otherwise the pixel is
 in a hole, or its reading is a flying pixel between two surfaces: then the eight directions are
-followed to the first reading that is borne out, and if six of them meet the same surface, the
+followed to the first reading that is borne out, and if seven of them meet the same surface, the
 nearest of those readings stands in for the pixel. A hole between two surfaces is not bridged.
 """
 
@@ -26,7 +26,7 @@ _STEEPEST_BRIDGED = float(np.tan(np.radians(60)))
 
 _DIRECTIONS = np.array([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)])
 _BORNE_OUT = 4
-_AGREEING = 6
+_AGREEING = 7
 _SIGMAS = 4.0
 
 NO_READING = 'no reading near the pixel: shiny, clear, dark, or hidden from one imager'

@@ -13,11 +13,15 @@ patch and many a curved one. It is grown: each round takes in a larger disc, and
 within three standard deviations of the surface so far. What is behind, in front or in between
 (flying pixels) stays out. A round that leaves the seed's own reading behind has slid on to another
 surface; the round before it holds.
+
+Where one quadric goes on over a disc twice as wide (nearly all readings are on it, by no more than
+noise and hardly more than in the narrow disc off it), that one is taken, which tells a gentle
+curvature from none. It goes by every second pixel of every second row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -32,6 +36,11 @@ _LIKELY_CURVE = 1 / 0.025
 _THIN = 4.0
 _SIGMAS = 3.0
 _RADII = (2.3, 2.3, 4.5)
+_WIDER = 2
+_WIDE_ROUNDS = 2
+_WIDE_SHARE = 0.98
+_WIDE_SPREAD = 1.1
+_WIDE_ROUGHER = 1.6
 
 
 @dataclass(frozen=True)
@@ -66,34 +75,44 @@ class Surfaces:
 
 @dataclass(frozen=True)
 class _Basis:
-    """The quadric's terms at the pixels of a disc, and all their products."""
+    """The quadric's terms at the pixels of a disc, and all their products.
+
+    sharing: how many readings count for one, because neighbours err alike.
+    """
 
     offsets: Integers
     distance: Floats
     terms: Floats
     products: Floats
+    sharing: float
 
 
 @lru_cache
-def _basis(radius: float) -> _Basis:
-    offsets = disc(radius)
+def _basis(radius: float, step: int, correlation: float) -> _Basis:
+    """Of every `step`th pixel within a radius; correlation: pixels, of the noise."""
+    offsets = disc(radius / step) * step
     x, y = offsets.T.astype(np.float64)
     terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
     products = (terms[:, :, None] * terms[:, None, :]).reshape(len(x), 36)
-    return _Basis(offsets, np.hypot(x, y), terms, products)
+    sharing = _sharing(offsets, correlation) if step > 1 else 4 * np.pi * correlation**2
+    return _Basis(offsets, np.hypot(x, y), terms, products, max(1.0, sharing))
+
+
+def _sharing(offsets: Integers, correlation: float) -> float:
+    """Mean over the pixels of a disc of the sum of their correlations with all of it."""
+    squares = ((offsets[:, None] - offsets) ** 2).sum(2)
+    return float(np.exp(-squares / (4 * max(correlation, 1e-3) ** 2)).sum(1).mean())
 
 
 def fit_surfaces(
     depth: NDArray[np.float32], seeds: Integers, focal: float, settings: LiftSettings
 ) -> Surfaces:
     """Surfaces around seeds (N, 2), each of which must have a reading within the range."""
-    basis = _basis(settings.radius)
+    basis = _basis(settings.radius, 1, settings.noise.correlation)
     inverse, valid = settings.inverse(gather(depth, seeds, basis.offsets))
     level = inverse[:, 0]
     sigma = settings.inverse_sigma(level, focal)
-    # Readings whose noise is correlated over k pixels count for one in k.
-    shared = max(1.0, 4 * np.pi * settings.noise.correlation**2)
-    prior = _prior(level, sigma, focal) * shared
+    prior = _prior(level, sigma, focal) * basis.sharing
     t = np.zeros((len(seeds), 6))
     t[:, 0] = level
     fitted = None
@@ -105,13 +124,15 @@ def fit_surfaces(
         w = inverse[:, :m]
         on = valid[:, :m] & (np.abs(w - t @ basis.terms[:m].T) < tolerance)
         fit = _least_squares(on, w, basis, prior)
-        prior[:, 3:] = shared * _curve_prior(level, sigma, focal, fit.normal)[:, None]
+        prior[:, 3:] = basis.sharing * _curve_prior(level, sigma, focal, fit.normal)[:, None]
         t = fit.t
         kept = np.abs(t[:, 0] - level) < _SIGMAS * sigma
         fitted = fit if fitted is None else fitted.replaced_by(fit, kept)
         t = fitted.t
     assert fitted is not None
-    scale = sigma**2 * shared
+    wide, goes_on = _wide(depth, seeds, fitted, sigma, prior / basis.sharing, settings)
+    fitted = fitted.replaced_by(wide.weighing(basis.sharing), goes_on)
+    scale = sigma**2 * basis.sharing
     covariance = scale[:, None, None] * np.linalg.inv(fitted.normal)
     # No averaging makes one reading worse than it is.
     excess = np.sqrt(np.minimum(1, sigma**2 / np.maximum(covariance[:, 0, 0], 1e-300)))
@@ -120,12 +141,44 @@ def fit_surfaces(
     return Surfaces(seeds, fitted.t, covariance, fitted.pixels, fitted.spread)
 
 
+def _wide(
+    depth: NDArray[np.float32],
+    seeds: Integers,
+    narrow: _Fit,
+    sigma: Floats,
+    prior: Floats,
+    settings: LiftSettings,
+) -> tuple[_Fit, Bools]:
+    """The N quadrics over discs twice as wide, begun from the narrow ones, and which hold."""
+    basis = _basis(_WIDER * settings.radius, _WIDER, settings.noise.correlation)
+    w, valid = settings.inverse(gather(depth, seeds, basis.offsets))
+    # How curved it is was not known well, so the first look at the rim is with half closed eyes.
+    slack = 1 + (basis.distance / basis.distance[-1]) ** 2
+    level, t = w[:, 0], narrow.t
+    for _ in range(_WIDE_ROUNDS):
+        on = valid & (np.abs(w - t @ basis.terms.T) < _SIGMAS * sigma[:, None] * slack)
+        fit = _least_squares(on, w, basis, prior * basis.sharing)
+        t, slack = fit.t, np.ones_like(slack)
+    most = np.minimum(_WIDE_SPREAD * sigma, _WIDE_ROUGHER * narrow.spread)
+    goes_on = (
+        (fit.pixels >= _WIDE_SHARE * len(basis.offsets))
+        & (fit.spread < most)
+        & (np.abs(t[:, 0] - level) < _SIGMAS * sigma)
+    )
+    return fit, goes_on
+
+
 @dataclass(frozen=True)
 class _Fit:
     t: Floats
     normal: Floats
     pixels: NDArray[np.intp]
     spread: Floats
+    sharing: float
+
+    def weighing(self, sharing: float) -> _Fit:
+        """The same, its normal matrix in units of so many readings that count for one."""
+        return replace(self, normal=self.normal * (sharing / self.sharing), sharing=sharing)
 
     def replaced_by(self, other: _Fit, where: Bools) -> _Fit:
         if where.all():
@@ -135,6 +188,7 @@ class _Fit:
             np.where(where[:, None, None], other.normal, self.normal),
             np.where(where, other.pixels, self.pixels),
             np.where(where, other.spread, self.spread),
+            self.sharing,
         )
 
 
@@ -178,4 +232,4 @@ def _least_squares(on: Bools, w: Floats, basis: _Basis, prior: Floats) -> _Fit:
     pixels = on.sum(1)
     residual = weights * (w - t @ terms.T)
     spread = np.sqrt(np.einsum('nm,nm->n', residual, residual) / np.maximum(pixels, 1))
-    return _Fit(t, normal, pixels, spread)
+    return _Fit(t, normal, pixels, spread, basis.sharing)
