@@ -32,6 +32,7 @@ from molmo_ros.model.preprocessing import preprocess
 
 SAVE_EVERY = 25
 STATE = 'training/state.pt'
+_HOLD = 4.0  # what drift counts beside loss: one nat a token is a very other answer
 _WIDE = 1024  # of decoders from this width on, the releases', a step may change less
 
 
@@ -127,7 +128,7 @@ class Learner:
         kept: list[Tensor] = []
         for number, lesson in enumerate(lessons):
             learnt, rehearsed = self._losses(lesson, number)
-            ((learnt.sum() + rehearsed.sum()) / total).backward()
+            ((learnt.sum() + _HOLD * rehearsed.sum()) / total).backward()
             new.append(learnt.detach())
             kept.append(rehearsed.detach())
         losses = torch.cat(new).mean().item(), torch.cat(kept).mean().item()

@@ -20,7 +20,7 @@ from molmo_ros.finetuning.folder import LabelledImage, read_image
 from molmo_ros.finetuning.pictures import View, seen
 from molmo_ros.pointing import label_for, prompt_for
 
-QUESTIONS_PER_VIEW = 16
+QUESTIONS_PER_VIEW = 12
 _LONGEST = 400  # characters: what is longer is a list without end
 
 Rehearsal = Mapping[View, Sequence[Exchange]]
