@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from molmo_ros.camera.tabletop import TableSpec, make_scene
+from molmo_ros.camera.tabletop import TableSpec, make_scene, render, truth_of
 from molmo_ros.engine import load_engine
 from molmo_ros.evaluation.metrics import Rate
 from molmo_ros.evaluation.questions import Topic
@@ -34,7 +34,7 @@ from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import Image, Mask, Rule, Sample
 from molmo_ros.evaluation.tables import percent
 from molmo_ros.evaluation.tabletop import TABLES, easy_samples, rich_samples
-from molmo_ros.evaluation.views import View, view_of
+from molmo_ros.evaluation.views import SIZE, View, view_of
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import Progress, finetune
 from molmo_ros.pointing import Mode
@@ -64,7 +64,10 @@ def views(spec: TableSpec, kind: str, first_seed: int, *, without: int = 0) -> I
 
 def _view_with(kind: str, seed: int, spec: TableSpec) -> View | None:
     scene = make_scene(seed, spec)
-    return view_of(seed, spec) if any(item.kind == kind for item in scene.objects) else None
+    if all(item.kind != kind for item in scene.objects):
+        return None
+    picture = render(scene, *SIZE, smooth=True)
+    return View(scene, picture, truth_of(scene, picture))
 
 
 def take(source: Iterator[View], count: int) -> list[View]:
@@ -212,7 +215,7 @@ def main() -> None:
     parser.add_argument('--checkpoint', default='models/tabletop')
     parser.add_argument('--pictures', type=int, default=50)
     parser.add_argument('--scenes', type=int, default=100, help='held out, with the new kind')
-    parser.add_argument('--old', type=int, default=100, help='held out, without it')
+    parser.add_argument('--old', type=int, default=60, help='held out, without it')
     parser.add_argument('--out', type=Path, help='keep pictures and adapter here')
     defaults = Settings()
     parser.add_argument('--steps', type=int, default=defaults.steps)
