@@ -67,7 +67,7 @@ def _tiles(figures: Figures) -> str:
     if figures['pointing']:
         scored = figures['pointing']
         shares = f'precision {scored["precision"]:.3f}, recall {scored["recall"]:.3f}'
-        tiles.append((f'{scored["f1"]:.3f}', 'F1 of all of a kind', shares))
+        tiles.append((f'{scored["f1"]:.3f}', 'F1 where all are to be found', shares))
     if counts['n']:
         small = counts['up_to_6']
         tiles.append((_percent(small['rate']), 'exact counts up to 6', _of(small)))

@@ -37,7 +37,8 @@ section {
   padding: 20px 22px; margin-top: 18px;
 }
 section > .lead { margin: -8px 0 14px; }
-.pairs { display: grid; grid-template-columns: 1fr 1fr; gap: 0 18px; }
+.pairs { display: grid; grid-template-columns: 1fr 1fr; gap: 0 18px;
+  grid-auto-flow: dense; }
 .pairs .wide { grid-column: 1 / -1; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px;
   margin-top: 24px; }
@@ -50,7 +51,8 @@ section > .lead { margin: -8px 0 14px; }
 .bars.many { grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); }
 .bar { display: grid; grid-template-columns: 11em 1fr 4.4em 9.5em; gap: 12px; align-items: center; }
 .many .bar, .pairs .bar { grid-template-columns: 9em 1fr 4.4em 5.5em; }
-.pairs section:not(.wide) .note { font-size: 11.5px; }
+.pairs section:not(.wide) .bar { grid-template-columns: 8em 1fr 4.4em 7.6em; }
+.pairs .note { font-size: 11.5px; }
 .bar .name { overflow-wrap: anywhere; line-height: 1.25; }
 .track { position: relative; height: 14px; background: var(--track); border-radius: 4px; }
 .track i { position: absolute; inset: 0 auto 0 0; background: var(--fill); border-radius: 4px; }
@@ -78,7 +80,7 @@ figcaption b { line-height: 1.3; }
 .badge.right { color: var(--right); background: var(--right-back); }
 .badge.wrong { color: var(--wrong); background: var(--wrong-back); }
 @media (max-width: 700px) {
-  .bar, .many .bar, .pairs .bar { grid-template-columns: 7em 1fr 4.4em; }
+  .bar, .many .bar, .pairs .bar, .pairs section:not(.wide) .bar { grid-template-columns: 7em 1fr 4.4em; }
   .bar .note { display: none; }
   .bars.many, .reliability, .pairs { grid-template-columns: minmax(0, 1fr); }
 }
