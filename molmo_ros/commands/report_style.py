@@ -80,7 +80,9 @@ figcaption b { line-height: 1.3; }
 .badge.right { color: var(--right); background: var(--right-back); }
 .badge.wrong { color: var(--wrong); background: var(--wrong-back); }
 @media (max-width: 700px) {
-  .bar, .many .bar, .pairs .bar, .pairs section:not(.wide) .bar { grid-template-columns: 7em 1fr 4.4em; }
+  .bar, .many .bar, .pairs .bar, .pairs section:not(.wide) .bar {
+    grid-template-columns: 7em 1fr 4.4em;
+  }
   .bar .note { display: none; }
   .bars.many, .reliability, .pairs { grid-template-columns: minmax(0, 1fr); }
 }
