@@ -116,12 +116,14 @@ class Result:
 class Settings:
     """transform_timeout: seconds; lift: how points are lifted.
 
-    grasp: how the things that they are on are picked; None: nobody wants to know.
+    grasp: how the things that they are on are picked; None: nobody wants to know. up_frame: whose
+    z axis is up for that; '': the way that the things' supporting planes face.
     """
 
     transform_timeout: float = 0.5
     lift: LiftSettings = field(default_factory=LiftSettings)
     grasp: GraspSettings | None = None
+    up_frame: str = ''
 
 
 Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
@@ -192,7 +194,9 @@ class Answering:
             run.capture = capture()
         with run.stage('transform'):
             T, why_not = self._pose(run, run.capture)
+            self._find_up(run, run.capture, T)
         answer = self._ask(run, run.capture)
+        run.points = tuple(_in_image(point) for point in answer.points)
         with run.stage('lift'):
             run.points = _grounded(answer.points, run.capture, run.settings.lift, T, why_not)
             run.on_progress('lift', run.points)
@@ -211,18 +215,32 @@ class Answering:
 
     def _pose(self, run: _Run, capture: Capture) -> tuple[NDArray[np.float64] | None, str]:
         """The pose of the optical frame in the target frame, or None and why."""
-        target = run.frame_id = run.request.target_frame or capture.frame.frame_id
-        if target == capture.frame.frame_id:
-            return np.eye(4), ''
-        timeout = min(run.settings.transform_timeout, run.remaining())
-        frame = capture.frame
+        run.frame_id = run.request.target_frame or capture.frame.frame_id
         try:
-            T = wait_for_transform(
-                self._transforms, target, frame.frame_id, frame.stamp, timeout, run.should_stop
-            )
+            return self._wait_for(run.frame_id, run, capture.frame), ''
         except NoTransform as error:
             return None, str(error)
-        return T, ''
+
+    def _find_up(self, run: _Run, capture: Capture, T: NDArray[np.float64] | None) -> None:
+        """Which way is up in the target frame, if a frame says so and objects are to be picked."""
+        up_frame = run.settings.up_frame
+        if not up_frame or run.settings.grasp is None or T is None:
+            return
+        try:
+            T_up_optical = self._wait_for(up_frame, run, capture.frame)
+        except NoTransform as error:
+            run.notes.append(f"grasp.up_frame is not known ({error}): 'above' goes by the plane")
+        else:
+            run.up = T[:3, :3] @ T_up_optical[2, :3]
+
+    def _wait_for(self, target: str, run: _Run, frame: Frame) -> NDArray[np.float64]:
+        """The pose of the image's optical frame in another at its stamp. Raises NoTransform."""
+        if target == frame.frame_id:
+            return np.eye(4)
+        timeout = min(run.settings.transform_timeout, run.remaining())
+        return wait_for_transform(
+            self._transforms, target, frame.frame_id, frame.stamp, timeout, run.should_stop
+        )
 
     def _ask(self, run: _Run, capture: Capture) -> Answer:
         request = run.request
@@ -269,6 +287,8 @@ class _Run:
         self.frame_id = ''
         self.answer: Answer | None = None
         self.points: tuple[GroundedPoint, ...] = ()
+        self.up: NDArray[np.float64] | None = None
+        self.notes: list[str] = []
         self.stage_times: dict[str, float] = {}
         self._deadline = time.monotonic() + request.timeout
 
@@ -356,6 +376,12 @@ def _grounded(
     )
 
 
+def _in_image(point: ImagePoint) -> GroundedPoint:
+    """A point that nobody has lifted yet."""
+    nowhere = SurfacePoint(LiftStatus.NO_DEPTH, reason='not lifted yet')
+    return GroundedPoint(point, nowhere, np.full(3, np.nan))
+
+
 def _in_target(
     point: ImagePoint,
     surface: SurfacePoint,
@@ -386,7 +412,13 @@ def _picked(
             found = Pick(reason='the time was up: the waypoint goes by the surface')
         else:
             found = pick(
-                point.surface, capture.frame, capture.registration, T, run.settings.lift, grasp
+                point.surface,
+                capture.frame,
+                capture.registration,
+                T,
+                run.settings.lift,
+                grasp,
+                run.up,
             )
         yield replace(point, pick=found)
 
@@ -396,9 +428,23 @@ def _outcome(run: _Run, answer: Answer) -> tuple[Status, str]:
     if not points and (run.request.mode is not Mode.ASK or not answer.text.strip()):
         said = f": it wrote '{answer.text.strip()}'" if answer.text.strip() else ''
         return Status.NO_POINTS, f'the model pointed at nothing{said}'
+    return Status.SUCCESS, '; '.join(_notes(run))
+
+
+def _notes(run: _Run) -> Iterator[str]:
+    """What a user should know of an answer that is one: what is implausible, missing or guessed."""
+    points = run.points
+    if run.capture is not None and run.capture.warning:
+        yield f'depth: {run.capture.warning}'
+    yield from run.notes
     lost = [point.surface for point in points if point.surface.status is not LiftStatus.OK]
-    notes = [f'depth: {run.capture.warning}'] if run.capture and run.capture.warning else []
     if lost:
         reasons = dict.fromkeys(f'{s.status.name}: {s.reason}' for s in lost)
-        notes.append(f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}')
-    return Status.SUCCESS, '; '.join(notes)
+        yield f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}'
+    bridged = sum(point.surface.bridged for point in points)
+    if bridged:
+        yield f'{bridged} of {len(points)} in a hole of the depth, which the surface around bridges'
+    found = [point for point in points if point.surface.status is LiftStatus.OK]
+    guessed = [point.pick.reason for point in found if point.pick.reason]
+    if guessed:
+        yield f'{len(guessed)} of {len(points)}: {"; ".join(dict.fromkeys(guessed))}'

@@ -22,6 +22,7 @@ import rclpy
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
+from numpy.typing import NDArray
 from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -46,11 +47,33 @@ _GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
+class AnsweredObject:
+    """What the camera sees of the thing that a point is on, in the frame of the answer.
+
+    measured: whether the node measured it (parameter waypoint_from) and the depth showed where it
+    ends; the arrays are NaN otherwise. reason: what is not known, or may be larger. centroid: (3,)
+    metres, mean of its visible surface. centre, quaternion: (3,) metres and (4,) x, y, z, w of the
+    box around it. size: (3,) metres along the box's axes. grasp_width: metres between the fingers
+    that close along the waypoint's x axis, NaN where not known. graspable: the gripper is wider.
+    """
+
+    measured: bool
+    reason: str
+    centroid: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    quaternion: NDArray[np.float64]
+    size: NDArray[np.float64]
+    grasp_width: float
+    graspable: bool
+
+
+@dataclass(frozen=True)
 class AnsweredPoint:
-    """A point in the image, and on the surface in the frame of the answer."""
+    """A point in the image, on the surface in the frame of the answer, and the thing it is on."""
 
     image: ImagePoint
     surface: SurfacePoint
+    object: AnsweredObject
 
 
 @dataclass(frozen=True)
@@ -277,20 +300,38 @@ def _read_points(messages: Any) -> tuple[AnsweredPoint, ...]:
 
 
 def _read_point(message: Any) -> AnsweredPoint:
-    p, n = message.position, message.normal
     return AnsweredPoint(
         ImagePoint(message.u, message.v, message.label, message.confidence),
         SurfacePoint(
             LiftStatus(message.status_3d),
-            position=np.array([p.x, p.y, p.z]),
-            normal=np.array([n.x, n.y, n.z]),
+            position=_xyz(message.position),
+            normal=_xyz(message.normal),
             covariance=np.asarray(message.position_covariance, float).reshape(3, 3),
             valid_pixels=message.depth_valid_pixels,
             spread=message.depth_spread,
             bridged=message.bridged,
             reason=message.reason,
         ),
+        _read_object(message),
     )
+
+
+def _read_object(message: Any) -> AnsweredObject:
+    turn = message.object_box.orientation
+    return AnsweredObject(
+        measured=message.object_measured,
+        reason=message.object_reason,
+        centroid=_xyz(message.object_centroid),
+        centre=_xyz(message.object_box.position),
+        quaternion=np.array([turn.x, turn.y, turn.z, turn.w]),
+        size=_xyz(message.object_size),
+        grasp_width=message.grasp_width,
+        graspable=message.graspable,
+    )
+
+
+def _xyz(message: Any) -> NDArray[np.float64]:
+    return np.array([message.x, message.y, message.z])
 
 
 def _fill(

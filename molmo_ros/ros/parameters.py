@@ -264,6 +264,13 @@ POINT_QUERY = (
         choices=('above', 'normal'),
     ),
     Parameter(
+        'grasp.up_frame',
+        '',
+        'A frame whose z axis is up (map, odom, the base of an arm that stands upright): above is '
+        'then against gravity, and only planes within 20 degrees of level carry things. Empty: '
+        'above is against the normal of the plane that the object stands on.',
+    ),
+    Parameter(
         'grasp.opening',
         0.085,
         'Metres between the open fingers of the gripper.',

@@ -45,11 +45,12 @@ def pick(
     T_target_optical: NDArray[np.float64] | None,
     lift: LiftSettings,
     grasp: GraspSettings,
+    up: NDArray[np.float64] | None = None,
 ) -> Pick:
     """The pick of a point in the target frame; without a pose where depth does not support it.
 
     T_target_optical: (4, 4) pose of the image's optical frame. registration: of the depth, if it
-    is not the image's own.
+    is not the image's own. up: (3,) unit vector against gravity in the target frame, if known.
     """
     depth, camera, T = frame.depth, frame.camera, T_target_optical
     if point.status is not LiftStatus.OK or depth is None or camera is None or T is None:
@@ -59,14 +60,20 @@ def pick(
     elif depth.shape != (camera.height, camera.width):
         camera = camera.resized(depth.shape[1], depth.shape[0])
     T_depth_target = np.asarray(np.linalg.inv(T), np.float64)
-    seen = visible_extent(transform_surface_point(point, T_depth_target), depth, camera, lift)
+    seen = visible_extent(
+        transform_surface_point(point, T_depth_target),
+        depth,
+        camera,
+        lift,
+        up=None if up is None else T_depth_target[:3, :3] @ up,
+    )
     if seen is None:
         return Pick(
             reason='the depth shows no object that ends around the point: the waypoint goes by '
             'the surface'
         )
     extent = transform_extent(seen, T)
-    pose = approach_pose(point, extent, grasp)
+    pose = approach_pose(point, extent, grasp, up)
     if pose is None or pose.approach is Approach.RAY:
         return Pick(
             extent,

@@ -245,7 +245,10 @@ class PointQueryNode(Node):
             request,
             capture,
             Settings(
-                settings['transform_timeout'], lift_settings(settings), grasp_settings(settings)
+                settings['transform_timeout'],
+                lift_settings(settings),
+                grasp_settings(settings),
+                settings['grasp.up_frame'].lstrip('/'),
             ),
             should_stop=should_stop,
             on_progress=on_progress,
@@ -279,9 +282,12 @@ def grasp_settings(settings: Mapping[str, Any]) -> GraspSettings | None:
     """How things are picked, from the parameters by name; None if waypoints are of surfaces."""
     if settings['waypoint_from'] != 'object':
         return None
-    given = _group(settings, 'grasp.')
-    approach = Approach(given.pop('approach'))
-    return GraspSettings(approach, settings['waypoint_standoff'], **given)
+    return GraspSettings(
+        Approach(settings['grasp.approach']),
+        settings['waypoint_standoff'],
+        settings['grasp.opening'],
+        settings['grasp.finger'],
+    )
 
 
 def _group(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:

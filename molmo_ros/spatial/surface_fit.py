@@ -41,6 +41,8 @@ _WIDE_ROUNDS = 2
 _WIDE_SHARE = 0.98
 _WIDE_SPREAD = 1.1
 _WIDE_ROUGHER = 1.6
+# Surfaces that end or bend nearby are no quadrics: so much more variance, as calibrated.
+_UNEVEN = 1.1
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def fit_surfaces(
     assert fitted is not None
     wide, goes_on = _wide(depth, seeds, fitted, sigma, prior / basis.sharing, settings)
     fitted = fitted.replaced_by(wide.weighing(basis.sharing), goes_on)
-    scale = sigma**2 * basis.sharing
+    scale = sigma**2 * basis.sharing * np.where(goes_on, 1.0, _UNEVEN)
     covariance = scale[:, None, None] * np.linalg.inv(fitted.normal)
     # No averaging makes one reading worse than it is.
     excess = np.sqrt(np.minimum(1, sigma**2 / np.maximum(covariance[:, 0, 0], 1e-300)))

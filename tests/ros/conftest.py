@@ -168,6 +168,7 @@ SPECIAL = {
     'small': ['-p', 'image_transport:=compressed'],
     'sim': ['-p', 'use_sim_time:=true'],
     'picking': ['-p', 'waypoint_from:=object', '-p', 'waypoint_standoff:=0.1'],
+    'upright': ['-p', 'waypoint_from:=object', '-p', 'grasp.up_frame:=gravity'],
     'broken': [],
     'slow': [],
 }

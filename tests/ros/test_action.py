@@ -5,6 +5,7 @@
 import threading
 
 from molmo_ros.ros.answering import Status
+from molmo_ros.spatial import LiftStatus
 
 
 def test_the_action_tells_its_stages_and_ends_as_the_service_does(asking):
@@ -15,7 +16,11 @@ def test_the_action_tells_its_stages_and_ends_as_the_service_does(asking):
     assert answered.points[0].image == asking.ask('at 100 30').points[0].image
     stages = [stage for stage, _ in told]
     assert stages[:2] == ['frame', 'transform'] and stages[-1] == 'lift'
-    assert [point.image.u for point in told[-1][1]] == [100, 40]
+    # First where they are in the image, then in space too.
+    in_image, lifted = (points for stage, points in told if stage == 'lift')
+    assert [point.image.u for point in in_image] == [point.image.u for point in lifted] == [100, 40]
+    assert all('not lifted' in point.surface.reason for point in in_image)
+    assert all(point.surface.status is LiftStatus.OK for point in lifted)
 
 
 def test_a_question_can_be_cancelled_and_the_next_is_answered(asking):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waypoints that a gripper can start from: the object's, where the depth shows one."""
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +15,14 @@ from std_msgs.msg import Header
 from molmo_ros.camera.frame import Frame
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros import parameters
-from molmo_ros.ros.answering import GroundedPoint
+from molmo_ros.ros.answering import GroundedPoint, Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import write_points
 from molmo_ros.ros.picking import pick
 from molmo_ros.ros.point_query_node import grasp_settings
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.spatial import (
+    Approach,
     CameraModel,
     GraspSettings,
     LiftSettings,
@@ -49,10 +52,10 @@ def seen():
     return Frame(color, depth, CameraModel(WIDTH, HEIGHT, K), 0, OPTICAL)
 
 
-def picked(seen, u, v, registration=None, camera=None, grasp=DEFAULT):
+def picked(seen, u, v, registration=None, camera=None, grasp=DEFAULT, up=None):
     surface = lift(u, v, seen.depth, camera or seen.camera, registration=registration)
     frame = replace(seen, camera=camera or seen.camera)
-    found = pick(surface, frame, registration, np.eye(4), LiftSettings(), grasp)
+    found = pick(surface, frame, registration, np.eye(4), LiftSettings(), grasp, up)
     return GroundedPoint(ImagePoint(u, v, 'it'), surface, -surface.normal, found)
 
 
@@ -103,6 +106,65 @@ def test_the_node_gives_the_box_and_a_way_to_grasp_it(picking_caller, seen):
     np.testing.assert_allclose(xyz(above_box.position), xyz(box.position) + BACK, atol=5e-3)
 
 
+def test_the_client_reads_the_object_as_the_node_wrote_it(client_of, asking, seen):
+    client = client_of('picking')
+    query = f'at {ON_TABLE[0]} {ON_TABLE[1]} at {U} {V}'
+    answered = client.ask(query, frame=seen, target_frame='base')
+    table, box = (point.object for point in answered.points)
+    assert not table.measured and 'by the surface' in table.reason and not table.graspable
+    assert np.isnan([*table.size, *table.centroid, *table.centre, table.grasp_width]).all()
+    assert 'by the surface' in answered.message
+    assert box.measured and box.reason == '' and box.graspable
+    assert box.grasp_width == pytest.approx(BREADTH, abs=5e-3)
+    np.testing.assert_allclose(box.size, (LENGTH, BREADTH, TALL), atol=5e-3)
+    along = Rotation.from_quat(box.quaternion).as_matrix()[:, 0]
+    assert abs(along @ (np.cos(np.radians(TURN)), -np.sin(np.radians(TURN)), 0)) > 0.995
+    np.testing.assert_allclose(box.centre[2], 3 - TABLE + TALL / 2, atol=5e-3)
+    np.testing.assert_allclose(box.centroid[2], 3 - TABLE + TALL, atol=5e-3)
+
+
+def test_above_is_against_gravity_where_a_frame_says_which_way_that_is(client_of, asking, seen):
+    """The table, level with 'base', is 10 degrees off a frame 'gravity' that comes late."""
+    client = client_of('upright')
+
+    def ask():
+        answered = client.ask(f'at {U} {V}', frame=seen, target_frame='base')
+        return answered, axes_of(answered.waypoints.poses[0])[:, 2]
+
+    answered, approach = ask()
+    assert 'grasp.up_frame' in answered.message and "'gravity'" in answered.message
+    np.testing.assert_allclose(approach, [0, 0, -1], atol=0.02)
+    half = np.radians(10) / 2
+    asking.camera.stand('base', (0.0, 0.0, 0.0), (np.sin(half), 0.0, 0.0, np.cos(half)), 'gravity')
+    end = time.monotonic() + 60
+    while answered.message and time.monotonic() < end:
+        answered, approach = ask()
+    assert answered.message == '' and answered.points[0].object.measured
+    np.testing.assert_allclose(approach, [0, np.sin(2 * half), -np.cos(2 * half)], atol=1e-3)
+
+
+def test_time_that_is_up_leaves_the_surface_and_cancelling_ends_it(client_of, asking, seen):
+    client = client_of('picking')
+    many = ' '.join([f'at {U} {V}'] * 200)
+    answered = client.ask(many, frame=seen, timeout=2.0)
+    assert answered.status is Status.SUCCESS and len(answered.waypoints.poses) == 200
+    last = answered.points[-1]
+    assert last.surface.status is LiftStatus.OK and not last.object.measured
+    assert 'the time was up' in last.object.reason and 'the time was up' in answered.message
+
+    measuring = threading.Event()
+    asked = client.start(
+        many,
+        frame=seen,
+        timeout=60,
+        on_feedback=lambda stage, points: measuring.set() if stage == 'object' else None,
+    )
+    assert measuring.wait(60)
+    asked.cancel()
+    assert asked.result(30).status is Status.CANCELED
+    assert client.ask(f'at {U} {V}', frame=seen).points[0].object.measured
+
+
 def test_waypoints_keep_the_order_of_the_points_whatever_they_go_by(seen):
     points = [picked(seen, *ON_TABLE), picked(seen, U, V)]
     table, box = waypoints(points, Header(), standoff=0.05).poses
@@ -138,6 +200,37 @@ def test_a_point_without_a_position_has_no_object(seen):
 def test_what_the_gripper_cannot_go_around_is_not_graspable(seen):
     found = picked(seen, U, V, grasp=GraspSettings(opening=0.03)).pick
     assert found.pose is not None and not found.pose.graspable
+
+
+def test_a_thing_that_the_image_cuts_off_may_be_larger(seen):
+    shifted = np.roll(seen.depth, WIDTH - U - 20, axis=1)
+    shifted[:, : WIDTH // 2] = TABLE
+    found = picked(replace(seen, depth=shifted), WIDTH - 30, V).pick
+    assert found.extent.cut and 'cut off' in found.reason and found.pose is not None
+
+
+def test_without_the_plane_the_approach_goes_by_the_normal_and_says_so(seen):
+    depth = np.where(seen.depth < TABLE, seen.depth, np.float32(np.nan))
+    depth[:, :250] = np.where(np.isnan(depth[:, :250]), 0.5, depth[:, :250])
+    floating = replace(seen, depth=depth)
+    found = picked(floating, U, V).pick
+    assert found.extent.plane is None and found.pose.approach is Approach.NORMAL
+    assert 'plane under the object is not seen' in found.reason
+    up = np.array([0.0, np.sin(0.1), -np.cos(0.1)])
+    found = picked(floating, U, V, up=up).pick
+    assert found.pose.approach is Approach.ABOVE and found.reason == ''
+
+
+def test_gravity_is_turned_into_the_depth_cameras_own_frame(seen):
+    """A depth camera that lies on its side: what is up for color is sideways for it."""
+    T = np.eye(4)
+    T[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    at = T[:3, :3] @ (seen.camera.ray(U, V) * (TABLE - TALL))
+    up = np.array([0.0, np.sin(0.1), -np.cos(0.1)])
+    pixel = seen.camera.project(at)
+    found = picked(seen, *pixel, Registration(seen.camera, T), up=up).pick
+    assert found.extent is not None and found.extent.plane is not None
+    np.testing.assert_allclose(Rotation.from_quat(found.pose.quaternion).as_matrix()[:, 2], -up, atol=1e-9)
 
 
 def test_the_defaults_of_grasping_are_those_of_the_library():

@@ -107,29 +107,95 @@ def test_depth_in_the_other_byte_order_is_the_same_depth(caller, request_about):
     assert caller.call(request).points[0].position.z == pytest.approx(DISTANCE, abs=2e-3)
 
 
-def test_a_request_without_depth_keeps_its_pixels(caller, request_about):
-    request = request_about('at 100 30')
+def _depth(value):
+    def spoil(request):
+        depth = np.full((request.depth.height, request.depth.width), value, np.float32)
+        request.depth.data = depth.tobytes()
+
+    return spoil
+
+
+def _depth_edge(request):
+    depth = np.full((request.depth.height, request.depth.width), DISTANCE, np.float32)
+    depth[:, 100:] = 0.8
+    depth[:, 97:104] = np.nan
+    request.depth.data = depth.tobytes()
+
+
+def _no_depth(request):
     request.depth = Image()
-    response = caller.call(request)
-    assert response.status == PointQuery.Response.SUCCESS and 'NO_DEPTH' in response.message
-    assert response.points[0].u == 100 and response.points[0].status_3d == LiftStatus.NO_DEPTH
 
 
-def test_a_camera_info_of_zeros_keeps_the_pixels(caller, request_about):
-    request = request_about('at 100 30')
+def _no_info(request):
     request.camera_info = CameraInfo()
-    response = caller.call(request)
-    assert response.status == PointQuery.Response.SUCCESS
-    assert response.points[0].status_3d == LiftStatus.NO_CAMERA_INFO
-    assert 'all zeros' in response.points[0].reason and 'calibration' in response.message
 
 
-def test_a_camera_that_was_never_calibrated_keeps_the_pixels(caller, request_about):
-    request = request_about('at 100 30')
+def _uncalibrated(request):
     request.camera_info.k = np.zeros(9)
+
+
+def _another_view(request):
+    request.camera_info.width = 640
+
+
+def _unknown_lens(request):
+    request.camera_info.distortion_model = 'kaleidoscope'
+    request.camera_info.d = [0.1]
+
+
+def _narrow_lens(request):
+    request.camera_info.distortion_model = 'plumb_bob'
+    request.camera_info.d = [-0.9, 0.0, 0.0, 0.0, 0.0]
+
+
+def _nowhere(request):
+    request.target_frame = 'nowhere'
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'status', 'says'),
+    [
+        (_no_depth, LiftStatus.NO_DEPTH, 'no depth'),
+        (_depth(np.nan), LiftStatus.DEPTH_INVALID, 'no reading'),
+        (_depth(0.0), LiftStatus.DEPTH_INVALID, 'no reading'),
+        (_depth_edge, LiftStatus.DEPTH_INVALID, 'more than one surface'),
+        (_depth(0.02), LiftStatus.OUT_OF_RANGE, 'min_range'),
+        (_depth(50.0), LiftStatus.OUT_OF_RANGE, 'max_range'),
+        (_depth(np.inf), LiftStatus.OUT_OF_RANGE, 'max_range'),
+        (_depth(-np.inf), LiftStatus.OUT_OF_RANGE, 'min_range'),
+        (_no_info, LiftStatus.NO_CAMERA_INFO, 'all zeros'),
+        (_uncalibrated, LiftStatus.NO_CAMERA_INFO, 'calibrate'),
+        (_another_view, LiftStatus.NO_CAMERA_INFO, '640'),
+        (_unknown_lens, LiftStatus.NO_CAMERA_INFO, 'kaleidoscope'),
+        (_nowhere, LiftStatus.NO_TRANSFORM, "'nowhere'"),
+        (_narrow_lens, LiftStatus.OUTSIDE_DEPTH, 'no ray'),
+    ],
+)
+def test_what_costs_the_3d_has_its_own_status_and_keeps_the_pixels(
+    caller, request_about, spoil, status, says
+):
+    request = request_about('at 100 4')
+    spoil(request)
     response = caller.call(request)
-    assert response.points[0].status_3d == LiftStatus.NO_CAMERA_INFO
-    assert 'calibrate' in response.message
+    assert response.status == PointQuery.Response.SUCCESS and response.answer == 'said so'
+    (point,) = response.points
+    assert (point.u, point.v, point.label) == (100, 4, 'thing at 100')
+    assert LiftStatus(point.status_3d) is status and says in point.reason
+    assert status.name in response.message and says in response.message
+    place = [point.position, point.normal]
+    assert np.isnan([[p.x, p.y, p.z] for p in place]).all()
+    assert np.isnan(point.position_covariance).all() and not response.waypoints.poses
+
+
+def test_a_hole_that_was_bridged_is_marked_and_said(caller, request_about):
+    request = request_about('at 100 30 at 20 30')
+    depth = np.full((request.depth.height, request.depth.width), DISTANCE, np.float32)
+    depth[28:33, 98:103] = np.nan
+    request.depth.data = depth.tobytes()
+    response = caller.call(request)
+    assert [point.bridged for point in response.points] == [True, False]
+    assert response.points[0].position.z == pytest.approx(DISTANCE, abs=2e-3)
+    assert '1 of 2 in a hole' in response.message
 
 
 def _empty_query(request):
