@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +45,13 @@ TINY_VISION = VisionConfig(
 QUERIES = ('mug', 'the red mug', 'spoons', 'green object')
 ONE_POINT = ' <point x="61.5" y="61.5'
 POINTS = ' <points x1="61.5" y1="61.5" x1="61.5"'  # and so on, for ever
+LIST = (
+    ' <points',
+    *(' x1="', '12', '.5', '" y1="', '34', '.6'),
+    *('" x2="', '56', '.7', '" y2="', '78', '.8'),
+    *('" x3="', '90', '.1', '" y3="', '23', '.4'),
+    *('" alt="', 'mugs', '">', 'mugs</points>'),
+)  # for `word_tokenizer`
 
 
 def tiny_config(family: TextFamily) -> MolmoConfig:
@@ -158,6 +166,22 @@ def tiny_tokenizer(digits_together: int = 1) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END_OF_TEXT, clean_up_tokenization_spaces=False
     )
+
+
+def word_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A token a piece, and one for every other character.
+
+    Where no piece comes twice, `tilt` to all of them makes a model write them in order.
+    """
+    known = sorted({*pieces, ' Assistant:'}, key=len, reverse=True)
+    vocabulary = {token: i for i, token in enumerate([*known, *map(chr, range(32, 127)), '\n'])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
+    pattern = '|'.join(map(re.escape, known)) + r'|[\s\S]'
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
+    backend.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END_OF_TEXT)
+    tokenizer.add_special_tokens({'additional_special_tokens': list(IMAGE_TOKENS)})
+    return tokenizer
 
 
 def save_checkpoint(model: Molmo, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

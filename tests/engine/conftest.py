@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from benchmarks.random_molmo import (
+    END_OF_TEXT,
     ONE_POINT,
     random_molmo,
     save_checkpoint,
     tilt,
     tiny_config,
     tiny_tokenizer,
+    word_tokenizer,
 )
 from molmo_ros.engine import load_engine
 
@@ -28,14 +30,19 @@ def one_thread():
 
 @pytest.fixture(scope='session')
 def checkpoint(tmp_path_factory):
-    """A folder with a checkpoint: `texts` are what it likes to write, `noise` how loosely."""
+    """A folder with a checkpoint: `texts` are what it likes to write, `noise` how loosely.
+
+    `pieces` instead: it writes these in order, each a token.
+    """
     written = {}
 
-    def write(family='qwen2', texts=(ONE_POINT,), noise=0.02, seed=0):
-        key = family, tuple(texts), noise, seed
+    def write(family='qwen2', texts=(ONE_POINT,), noise=0.02, seed=0, pieces=()):
+        key = family, tuple(texts), noise, seed, pieces
         if key not in written:
             folder = tmp_path_factory.mktemp(family)
             tokenizer = tiny_tokenizer(3 if family == 'olmo2' else 1)
+            if pieces:
+                tokenizer, texts = word_tokenizer(pieces), [''.join(pieces) + END_OF_TEXT]
             model = random_molmo(tiny_config(family), seed)
             tilt(model, tokenizer, texts, noise)
             save_checkpoint(model, tokenizer, folder)

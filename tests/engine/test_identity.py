@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.engine_checks import plain_tokens, random_question, scenes
-from benchmarks.random_molmo import ONE_POINT, POINTS
+from benchmarks.random_molmo import LIST, ONE_POINT, POINTS
 from molmo_ros.engine import Question, answer_many, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.model.loading import load_molmo
@@ -32,13 +32,20 @@ def random_image(rng):
 
 @pytest.mark.parametrize('family', ['qwen2', 'olmo2', 'olmoe'])
 @pytest.mark.parametrize(
-    ('texts', 'noise'),
-    [((ONE_POINT,), 0.02), ((POINTS,), 0.02), (LOOSE, 0.1), (LOOSE, 0.3), (NOISE, 1.0)],
-    ids=['point', 'list', 'loose', 'looser', 'noise'],
+    ('texts', 'noise', 'pieces'),
+    [
+        ((ONE_POINT,), 0.02, ()),
+        ((), 0.02, LIST),
+        ((), 0.2, LIST),
+        (LOOSE, 0.1, ()),
+        (LOOSE, 0.3, ()),
+        (NOISE, 1.0, ()),
+    ],
+    ids=['point', 'list', 'loose list', 'loose', 'looser', 'noise'],
 )
-def test_tokens_are_those_of_plain_greedy_decoding(checkpoint, family, texts, noise):
-    rng = random.Random(f'{family} {noise}')
-    folder = checkpoint(family, texts, noise, seed=rng.randrange(1000))
+def test_tokens_are_those_of_plain_greedy_decoding(checkpoint, family, texts, noise, pieces):
+    rng = random.Random(f'{family} {noise} {pieces}')
+    folder = checkpoint(family, texts, noise, rng.randrange(1000), pieces)
     oracle, engine = load_molmo(folder), load_engine(folder)
     image, questions = random_image(rng), [any_question(rng) for _ in range(2)]
     expected = plain_tokens(oracle, image, questions)

@@ -5,20 +5,16 @@
 The models are random but for the words they are made to write: each piece calls for the next.
 """
 
-import re
-
 import numpy as np
 import pytest
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from benchmarks.random_molmo import (
     END_OF_TEXT,
-    IMAGE_TOKENS,
     random_molmo,
     save_checkpoint,
     tilt,
     tiny_config,
+    word_tokenizer,
 )
 from molmo_ros.engine import Question, load_engine
 from molmo_ros.pointing import Mode
@@ -48,19 +44,6 @@ PROSE = (
 )
 NONE = (' There', ' are', ' none.')
 MISSING = (" This isn't", ' in the', ' image.')
-
-
-def word_tokenizer(pieces):
-    """A token a piece, and one for every other character."""
-    known = sorted({*pieces, ' Assistant:'}, key=len, reverse=True)
-    vocabulary = {token: i for i, token in enumerate([*known, *map(chr, range(32, 127)), '\n'])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
-    pattern = '|'.join(map(re.escape, known)) + r'|[\s\S]'
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
-    backend.decoder = decoders.Fuse()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END_OF_TEXT)
-    tokenizer.add_special_tokens({'additional_special_tokens': list(IMAGE_TOKENS)})
-    return tokenizer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.random_molmo import POINTS
+from benchmarks.random_molmo import LIST
 from molmo_ros.engine import (
     EngineError,
     InvalidImage,
@@ -60,7 +60,7 @@ def test_no_question_and_too_many_are_refused(engine, images):
 
 
 def test_a_stopped_question_makes_no_further_pass_and_leaves_nothing_behind(checkpoint, images):
-    engine = load_engine(checkpoint('qwen2', (POINTS,)))
+    engine = load_engine(checkpoint(pieces=LIST))
     whole = engine.answer(images(0), Question('mug', max_points=3))
     held = engine.held_bytes
     asked = 0

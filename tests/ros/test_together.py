@@ -181,6 +181,15 @@ def test_services_are_answered_together_too(watched, clients, another_frame):
     assert engine.rounds == [{'other'}, set(statuses)]
 
 
+def test_an_image_too_small_is_a_status_and_the_next_question_is_answered(
+    clients, another_frame, frame
+):
+    tiny = replace(frame, color=frame.color[:8, :8].copy(), depth=None, camera=None)
+    refused = clients[0].ask('mug', frame=tiny)
+    assert refused.status is Status.INVALID_REQUEST and 'at least 16 pixels' in refused.message
+    assert clients[0].ask('mug', frame=another_frame()).status is Status.SUCCESS
+
+
 def test_one_that_is_cancelled_late_or_wrong_does_not_touch_the_others(
     watched, clients, another_frame
 ):

@@ -1,0 +1,98 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several questions about one image: each has an end of its own, and none spoils another's."""
+
+import pytest
+
+from benchmarks.random_molmo import LIST
+from molmo_ros.engine import (
+    Answer,
+    Asked,
+    InvalidImage,
+    InvalidQuestion,
+    Question,
+    Stopped,
+    answer_each,
+    load_engine,
+)
+
+
+@pytest.fixture
+def listing(checkpoint):
+    """An engine that points at three places, unless it is to stop before."""
+    return load_engine(checkpoint(pieces=LIST))
+
+
+class Wanted:
+    """One question, and what it was told."""
+
+    def __init__(self, query, max_points=1, passes=99):
+        self.question = Question(query, max_points=max_points)
+        self.told, self.left = [], passes + 2  # asked before the image and before its encoder too
+
+    def should_stop(self):
+        self.left -= 1
+        return self.left < 0
+
+    @property
+    def asked(self):
+        return Asked(self.question, self.told.append, self.should_stop)
+
+    @property
+    def outcome(self):
+        (outcome,) = self.told
+        return outcome
+
+
+def test_one_that_is_stopped_or_wrong_does_not_touch_the_others(listing, images):
+    alone = [listing.answer(images(0), Question(q, max_points=2)).tokens for q in ('mug', 'cup')]
+    mug, cup = Wanted('mug', 2), Wanted('cup', 2)
+    empty, long, stopped = Wanted(' '), Wanted('x' * 900), Wanted('bowl', 2, passes=3)
+    answer_each(listing, images(1), [one.asked for one in (empty, mug, stopped, long, cup)])
+    assert isinstance(empty.outcome, InvalidQuestion) and isinstance(long.outcome, InvalidQuestion)
+    assert isinstance(stopped.outcome, Stopped)
+    assert [mug.outcome.tokens, cup.outcome.tokens] == alone
+
+
+def test_if_all_are_stopped_no_further_pass_is_made(listing, images):
+    one, other = Wanted('mug', 3, passes=2), Wanted('cup', 3, passes=1)
+    answer_each(listing, images(0), [one.asked, other.asked])
+    assert isinstance(one.outcome, Stopped) and isinstance(other.outcome, Stopped)
+    assert one.left == other.left == -1
+
+
+def test_a_short_answer_is_told_while_a_long_one_is_still_written(listing, images):
+    order = []
+    asked = [
+        Asked(Question('mugs', max_points=3), lambda answer: order.append(answer)),
+        Asked(Question('a cup', max_points=1), lambda answer: order.append(answer)),
+    ]
+    answer_each(listing, images(0), asked)
+    short, long = order
+    assert (len(short.points), len(long.points)) == (1, 3)
+    assert short.passes < long.passes and short.work['choices'] < long.work['choices']
+
+
+def test_a_bad_image_is_told_to_all(listing, images):
+    wanted = [Wanted('mug'), Wanted('cup')]
+    answer_each(listing, images(0)[:3], [one.asked for one in wanted])
+    assert all(isinstance(one.outcome, InvalidImage) for one in wanted)
+
+
+class OneAtATime:
+    """An engine as others may write one."""
+
+    def answer(self, image, question, should_stop):
+        if question.query == 'fail':
+            raise RuntimeError('out of order')
+        return Answer(question.query, (), None, absent=True)
+
+    def close(self):
+        pass
+
+
+def test_an_engine_that_knows_one_at_a_time_is_asked_in_turn(images):
+    wanted = [Wanted('mug'), Wanted('fail'), Wanted('cup')]
+    answer_each(OneAtATime(), images(0), [one.asked for one in wanted])
+    assert [wanted[0].outcome.text, wanted[2].outcome.text] == ['mug', 'cup']
+    assert isinstance(wanted[1].outcome, RuntimeError)
