@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # A stamp carries the digest of what it stands for, so that a second run installs and builds nothing.
-REQUIREMENTS := $(addprefix requirements/,ros.txt runtime.txt realsense.txt quantize.txt finetune.txt test.txt lock.txt)
+REQUIREMENTS := $(addprefix requirements/,ros.txt runtime.txt realsense.txt quantize.txt finetune.txt evaluate.txt test.txt lock.txt)
 PACKAGE := CMakeLists.txt package.xml pyproject.toml setup.py \
   $(sort $(shell find action cmake config launch models msg srv wheels -type f -not -name '*.pyc' 2>/dev/null))
 digest = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
