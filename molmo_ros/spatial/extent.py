@@ -202,7 +202,8 @@ def _measured(patch: _Patch, mask: Bools, plane: Plane | None) -> Extent:
     else:
         axes = _across_sight(plane, centroid)
     along = points @ axes.T
-    low, high = _reach(along, patch.pixel)
+    # Of the many pixels along an edge some reach it, so none is taken to reach further.
+    low, high = np.percentile(along, [0.5, 99.5], axis=0)
     if circle is not None:
         middle = axes @ circle.centre
         low[:2], high[:2] = middle[:2] - circle.radius, middle[:2] + circle.radius
@@ -261,12 +262,6 @@ def _across_sight(plane: Plane, position: Floats) -> Floats:
         length = 1.0
     away = away / length
     return np.stack([np.cross(away, plane.normal), away, plane.normal])
-
-
-def _reach(along: Floats, pixel: float) -> tuple[Floats, Floats]:
-    """Lowest and highest coordinates: of pixels that each reach half a pixel on, less noise."""
-    low, high = np.percentile(along, [0.5, 99.5], axis=0)
-    return low - pixel / 2, high + pixel / 2
 
 
 def _principal(points: Floats) -> Floats:
