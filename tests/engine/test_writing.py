@@ -51,7 +51,7 @@ def test_the_answer_is_what_the_model_would_have_written(points, form, style):
     writer, passes = write(answer, Question('red mug'), style)
     assert writer.answer == answer
     assert answer.startswith(writer.text)
-    assert passes <= 6 * max(len(points), 1) + 4
+    assert passes <= 8 * max(len(points), 1) + 3
 
 
 @pytest.mark.parametrize('style', Style)
@@ -59,6 +59,16 @@ def test_one_point_takes_at_most_eight_passes(style):
     answer = format_points([(61.5, 40.4)], 'red mug', style)
     _, passes = write(answer, Question('the red mug'), style)
     assert passes <= 8
+
+
+@pytest.mark.parametrize('style', Style)
+def test_a_further_point_takes_a_pass_for_each_of_its_digits(style):
+    points = [(61.5, 40.4), (70.2, 33.3), (75.1, 61.8), (81.9, 12.7)]
+    passes = [
+        write(format_points(points[:count], 'mug', style), Question('mug'), style)[1]
+        for count in (2, 3, 4)
+    ]
+    assert passes[1] - passes[0] == passes[2] - passes[1] == 6
 
 
 @given(st.text(st.characters(codec='ascii', exclude_characters='\0'), max_size=60), POINTS)
