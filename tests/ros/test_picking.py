@@ -230,7 +230,9 @@ def test_gravity_is_turned_into_the_depth_cameras_own_frame(seen):
     pixel = seen.camera.project(at)
     found = picked(seen, *pixel, Registration(seen.camera, T), up=up).pick
     assert found.extent is not None and found.extent.plane is not None
-    np.testing.assert_allclose(Rotation.from_quat(found.pose.quaternion).as_matrix()[:, 2], -up, atol=1e-9)
+    np.testing.assert_allclose(
+        Rotation.from_quat(found.pose.quaternion).as_matrix()[:, 2], -up, atol=1e-9
+    )
 
 
 def test_the_defaults_of_grasping_are_those_of_the_library():
