@@ -114,6 +114,12 @@ POINT_QUERY = (
         'Whether the image is rectified: camera_info then counts with P, otherwise with K and D.',
     ),
     Parameter(
+        'depth_pose',
+        '',
+        'Pose of the depth optical frame in that of the image, for depth that is not aligned: '
+        "'x y z qx qy qz qw', metres; empty: as /tf has it.",
+    ),
+    Parameter(
         'sync_slop',
         0.02,
         'Seconds by which the stamps of an image, its depth and its camera_info may differ.',
@@ -299,6 +305,12 @@ POINT_QUERY = (
 
 TABLETOP_CAMERA = (
     Parameter('seed', 5000, 'Which rendered table is shown.', range=(0, 2**31 - 1)),
+    Parameter(
+        'table',
+        'easy',
+        'What stands on it: few, distinct things, or many of all kinds with patterns and clutter.',
+        choices=('easy', 'rich'),
+    ),
     Parameter('rate', 10.0, 'Frames a second.', range=(0.1, 60.0), fixed=True),
     Parameter('width', 640, 'Pixels.', range=(64, 4096), fixed=True),
     Parameter('height', 480, 'Pixels.', range=(64, 4096), fixed=True),

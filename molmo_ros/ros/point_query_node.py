@@ -52,7 +52,7 @@ from molmo_ros.ros.messages import (
     write_result,
 )
 from molmo_ros.ros.running import run_node
-from molmo_ros.ros.streams import CameraStreams
+from molmo_ros.ros.streams import CameraStreams, read_pose
 from molmo_ros.ros.transforms import make_transforms
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.spatial import Approach, GraspSettings, LiftSettings, StereoNoise, TofNoise
@@ -80,7 +80,7 @@ class PointQueryNode(Node):
         self._idle = threading.Condition()
         self._running = 0
         self._log = QuestionLog()
-        lift_settings(settings)
+        _require_sense(settings)
         self.add_on_set_parameters_callback(self._check)
         transforms = make_transforms(self, settings['transform_cache'])
         self._streams = CameraStreams(self, settings, transforms)
@@ -141,9 +141,9 @@ class PointQueryNode(Node):
         return parameters.values(self, parameters.POINT_QUERY)
 
     def _check(self, changed: list[Parameter]) -> SetParametersResult:
-        """Whether lifting could do with these, together with all the others."""
+        """Whether these make sense, together with all the others."""
         try:
-            lift_settings(self._settings() | {p.name: p.value for p in changed})
+            _require_sense(self._settings() | {p.name: p.value for p in changed})
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -268,6 +268,13 @@ class PointQueryNode(Node):
         picture.header.frame_id = frame.frame_id
         picture.header.stamp = stamp_message(frame.stamp)
         self._annotated.publish(picture)
+
+
+def _require_sense(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for what no range of a single parameter rules out."""
+    lift_settings(settings)
+    if settings['depth_pose']:
+        read_pose(settings['depth_pose'])
 
 
 def lift_settings(settings: Mapping[str, Any]) -> LiftSettings:

@@ -32,7 +32,7 @@ from molmo_ros.ros.frames import (
     stamp_ns,
 )
 from molmo_ros.ros.messages import read_camera, same_view, unaligned
-from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
+from molmo_ros.ros.transforms import NoTransform, Transforms, rigid_matrix, wait_for_transform
 from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
 
 
@@ -74,8 +74,13 @@ class CameraStreams:
                 min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
             )
             self._jump_handle = node.get_clock().create_jump_callback(
-                threshold, post_callback=lambda jump: self._store.clear()
+                threshold, post_callback=lambda jump: self._forget()
             )
+
+    def _forget(self) -> None:
+        """A recording starts again: what was kept lies in its future."""
+        self._store.clear()
+        self._transforms.clear()
 
     def topic(self, stream: str) -> str:
         """Name of a stream's topic after remapping."""
@@ -171,6 +176,8 @@ class CameraStreams:
                 f'{self.topic(DEPTH)}: {unaligned(match)}, or publish its camera_info on {topic}'
             )
         camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings['rectified'])
+        if settings['depth_pose']:
+            return Registration(camera, read_pose(settings['depth_pose']))
         try:
             T_color_depth = wait_for_transform(
                 self._transforms,
@@ -189,6 +196,19 @@ class CameraStreams:
 
 class _Unusable(Exception):
     """A stream brings nothing that 3D could be had from; the text says why."""
+
+
+def read_pose(text: str) -> NDArray[np.float64]:
+    """The (4, 4) matrix of 'x y z qx qy qz qw'. Raises ValueError."""
+    try:
+        numbers = np.array([float(word) for word in text.split()])
+    except ValueError:
+        numbers = np.empty(0)
+    if len(numbers) != 7 or not np.all(np.isfinite(numbers)) or np.linalg.norm(numbers[3:]) < 0.1:
+        raise ValueError(
+            f"depth_pose is '{text}': give x y z in metres and a quaternion qx qy qz qw, 7 numbers"
+        )
+    return rigid_matrix(numbers[:3], numbers[3:] / np.linalg.norm(numbers[3:]))
 
 
 def _kind(stream: str, transport: str) -> tuple[type, str]:

@@ -244,7 +244,7 @@ class _Series:
         if not stamps:
             raise ValueError('nothing is known since time jumped back')
         if self.static:
-            return _matrix(*self._poses[0])
+            return rigid_matrix(*self._poses[0])
         if stamp > stamps[-1]:
             late = (stamp - stamps[-1]) * 1e-9
             raise ValueError(f'the newest sample on /tf is {late:.3f} s before the stamp asked for')
@@ -252,13 +252,13 @@ class _Series:
             early = (stamps[0] - stamp) * 1e-9
             raise ValueError(f'the oldest sample kept is {early:.3f} s after the stamp asked for')
         if stamp == stamps[-1]:
-            return _matrix(*self._poses[-1])
+            return rigid_matrix(*self._poses[-1])
         if stamp == stamps[0]:
-            return _matrix(*self._poses[0])
+            return rigid_matrix(*self._poses[0])
         after = bisect.bisect_right(stamps, stamp)
         (t0, q0), (t1, q1) = self._poses[after - 1], self._poses[after]
         share = (stamp - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
-        return _matrix(t0 + share * (t1 - t0), _slerp(q0, q1, share))
+        return rigid_matrix(t0 + share * (t1 - t0), _slerp(q0, q1, share))
 
 
 def _time_varying(series: _Series) -> Any:
@@ -288,10 +288,11 @@ def _slerp(q0: NDArray[np.float64], q1: NDArray[np.float64], share: float) -> ND
 def pose_matrix(transform: Any) -> NDArray[np.float64]:
     """The (4, 4) matrix of a geometry_msgs/Transform."""
     t, q = transform.translation, transform.rotation
-    return _matrix(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))
+    return rigid_matrix(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))
 
 
-def _matrix(t: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+def rigid_matrix(t: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The (4, 4) matrix of a position (3,) and a unit quaternion (4,) x, y, z, w."""
     x, y, z, w = q
     T = np.eye(4)
     T[:3, :3] = [

@@ -77,6 +77,7 @@ class WallCamera:
             for name in streams
         }
         self.stamps = set()
+        self._moving = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -99,6 +100,15 @@ class WallCamera:
         rotation = pose.transform.rotation
         rotation.x, rotation.y, rotation.z, rotation.w = quaternion
         publisher.publish(TFMessage(transforms=[pose]))
+
+    def carry(self, x, stamp_ns, child):
+        """Say on /tf where a frame was then, x metres before the camera's optical frame."""
+        if self._moving is None:
+            self._moving = self.node.create_publisher(TFMessage, '/tf', 100)
+        pose = TransformStamped(child_frame_id=child)
+        pose.header.frame_id, pose.header.stamp = OPTICAL, stamp_message(stamp_ns)
+        pose.transform.translation.x, pose.transform.rotation.w = float(x), 1.0
+        self._moving.publish(TFMessage(transforms=[pose]))
 
     def _run(self):
         while not self._stop.wait(0.05):
@@ -167,6 +177,7 @@ SPECIAL = {
     'single': ['-p', 'max_waiting:=0'],
     'small': ['-p', 'image_transport:=compressed'],
     'sim': ['-p', 'use_sim_time:=true'],
+    'apart': ['-p', 'depth_pose:=0.05 0 0 0 0 0 1'],
     'picking': ['-p', 'waypoint_from:=object', '-p', 'waypoint_standoff:=0.1'],
     'upright': ['-p', 'waypoint_from:=object', '-p', 'grasp.up_frame:=gravity'],
     'broken': [],

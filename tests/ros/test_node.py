@@ -82,12 +82,16 @@ def test_unreadable_images_and_unaligned_depth_are_told_apart(client_of, wall_ca
         ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
 
 
-def test_depth_of_another_camera_is_registered_through_tf(client_of, wall_camera):
-    client = client_of('lonely')
+@pytest.mark.parametrize('namespace', ['lonely', 'apart'])
+def test_depth_of_another_camera_is_registered(client_of, wall_camera, namespace):
+    """By what /tf says, or the parameter depth_pose where the node has one: nobody else does."""
+    client = client_of(namespace)
     streams = ['image', 'depth', 'camera_info', 'depth_camera_info']
-    with wall_camera('lonely', streams) as camera:
-        camera.stand('wrist_optical_frame', (0.05, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), 'left_imager')
-        camera.messages['depth'].header = Header(frame_id='left_imager')
+    with wall_camera(namespace, streams) as camera:
+        frame = f'{namespace}_imager'
+        if namespace == 'lonely':
+            camera.stand('wrist_optical_frame', (0.05, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), frame)
+        camera.messages['depth'].header = Header(frame_id=frame)
         # A slanted wall, z = 1.25 + 0.2 x for the imager: an unregistered one would be 1 cm off.
         z = 1.25 / (1 - 0.2 * (np.arange(160) - 79.5) / 100)
         depth = np.tile(z.astype(np.float32), (120, 1))
@@ -164,12 +168,18 @@ def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):
     clock = camera.node.create_publisher(Clock, '/clock', 10)
 
     def seen_at(seconds):
+        """The frame 'hand' is carried along the camera's x axis, by one metre a hundred seconds."""
+
         def accept(answered):
-            clock.publish(Clock(clock=stamp_message(int(seconds * 1e9))))
-            camera.publish(int(seconds * 1e9))
+            stamp = int(seconds * 1e9)
+            clock.publish(Clock(clock=stamp_message(stamp)))
+            for near in (stamp - 100_000_000, stamp + 100_000_000):
+                camera.carry(near * 1e-11, near, 'hand')
+            camera.publish(stamp)
             return answered.message == '' and answered.stamp_ns == seconds * 1e9
 
-        return ask_until(client, 'at 80 60', accept)
+        answered = ask_until(client, 'at 80 60', accept, target_frame='hand')
+        assert answered.points[0].surface.position[0] == pytest.approx(-seconds / 100, abs=2e-3)
 
     seen_at(1000.0)
     # The recording starts again: what was kept lies in the future now, and is forgotten.
@@ -192,7 +202,7 @@ def test_whoever_waits_at_shutdown_is_answered_however_often_it_is_told(node, wa
 
 
 def test_a_parameter_out_of_range_is_refused_at_the_start():
-    for override in ('timeout:=-1.0', 'image_transport:=pigeon'):
+    for override in ('timeout:=-1.0', 'image_transport:=pigeon', 'depth_pose:=sideways'):
         ended = subprocess.run(
             [sys.executable, '-m', 'molmo_ros.ros.point_query_node', '--ros-args', '-p', override],
             capture_output=True,
