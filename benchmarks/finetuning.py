@@ -26,14 +26,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from molmo_ros.camera.tabletop import TableSpec, make_scene, render, truth_of
+from molmo_ros.camera.tabletop import TABLES, TableSpec, make_scene, render, truth_of
 from molmo_ros.engine import load_engine
 from molmo_ros.evaluation.metrics import Rate
 from molmo_ros.evaluation.questions import Topic
 from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import Image, Mask, Rule, Sample
 from molmo_ros.evaluation.tables import percent
-from molmo_ros.evaluation.tabletop import TABLES, easy_samples, rich_samples
+from molmo_ros.evaluation.tabletop import easy_samples, rich_samples
 from molmo_ros.evaluation.views import SIZE, View, view_of
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import Progress, finetune

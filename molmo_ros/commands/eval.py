@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from molmo_ros.camera.tabletop import TABLES
 from molmo_ros.commands import UserError
 from molmo_ros.commands.engines import add_local_engine_arguments, checkpoint_of, opened_engine
 from molmo_ros.commands.output import as_json, millimetres, seconds
@@ -128,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_tabletop_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--table',
-        choices=tuple(tabletop.TABLES),
+        choices=tuple(TABLES),
         default=TABLE,
         help='easy: few, distinct things, asked for by colour and kind; rich: many kinds, '
         'patterns and clutter, asked about in every way (default: %(default)s)',
@@ -180,7 +181,7 @@ def _tabletop(arguments: argparse.Namespace) -> _Data:
     samples = (tabletop.easy_samples if easy else tabletop.rich_samples)(seeds, size)
     name = f'tabletop {arguments.seeds} ({arguments.table}, {size[0]}x{size[1]})'
     if arguments.renderer == 'bullet':
-        samples = rerendered(samples, tabletop.TABLES[arguments.table], size)
+        samples = rerendered(samples, TABLES[arguments.table], size)
         name += ', second renderer'
     return _Data(name, itertools.islice(samples, arguments.limit), len(seeds))
 

@@ -28,7 +28,6 @@ from molmo_ros.evaluation.views import (
 from molmo_ros.pointing import ImagePoint, Mode
 from molmo_ros.spatial import LiftStatus, lift
 
-TABLES = {'easy': EASY, 'rich': RICH}
 _ATTEMPTS = 4
 
 # Samples of one table follow each other; the gallery renders again what it shows.

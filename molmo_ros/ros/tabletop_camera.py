@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from molmo_ros.camera.frame import Frame
-from molmo_ros.camera.tabletop.camera import TabletopCamera
+from molmo_ros.camera.tabletop import TABLES, TabletopCamera
 from molmo_ros.ros import conversions, parameters, qos
 from molmo_ros.ros.running import run_node
 from molmo_ros.ros.waypoints import rotation_quaternion
@@ -31,7 +32,8 @@ from molmo_ros.share import share_folder
 class TabletopCameraNode(Node):
     """Publishes `image`, `depth` and `camera_info` at a steady rate, and its pose on /tf_static.
 
-    The parameter `seed` may be changed while it runs: another table is then before the camera.
+    The parameters `seed` and `table` may be changed while it runs: another table is then before
+    the camera.
     """
 
     def __init__(self, **node_arguments: Any) -> None:
@@ -39,13 +41,8 @@ class TabletopCameraNode(Node):
         parameters.declare(self, parameters.TABLETOP_CAMERA)
         settings = parameters.values(self, parameters.TABLETOP_CAMERA)
         self._parent_frame = settings['parent_frame']
-        self._camera = TabletopCamera(
-            settings['seed'],
-            width=settings['width'],
-            height=settings['height'],
-            rate_hz=settings['rate'],
-            frame_id=settings['frame_id'],
-        )
+        self._camera = _camera(settings)
+        self._shown = _wanted(settings)
         profile = qos.PROFILES[settings['qos']]
         self._image = self.create_publisher(Image, 'image', profile)
         self._depth = self.create_publisher(Image, 'depth', profile)
@@ -62,11 +59,12 @@ class TabletopCameraNode(Node):
         return True
 
     def _on_timer(self) -> None:
-        seed = self.get_parameter('seed').value
-        if seed != self._camera.seed:
-            self._camera.next_scene(seed)
+        settings = parameters.values(self, parameters.TABLETOP_CAMERA)
+        if _wanted(settings) != self._shown:
+            self._camera = _camera(settings)
+            self._shown = _wanted(settings)
             self._publish_pose()
-        image, depth, info = self._newest(self.get_parameter('depth_encoding').value)
+        image, depth, info = self._newest(settings['depth_encoding'])
         stamp = self.get_clock().now().to_msg()
         for message in (image, depth, info):
             message.header.stamp = stamp
@@ -92,6 +90,22 @@ class TabletopCameraNode(Node):
         pose = _transform(self._camera.T_world_optical, self._parent_frame, self._camera.frame_id)
         pose.header.stamp = self.get_clock().now().to_msg()
         self._tf_static.publish(TFMessage(transforms=[pose]))
+
+
+def _camera(settings: Mapping[str, Any]) -> TabletopCamera:
+    return TabletopCamera(
+        settings['seed'],
+        width=settings['width'],
+        height=settings['height'],
+        rate_hz=settings['rate'],
+        frame_id=settings['frame_id'],
+        spec=TABLES[settings['table']],
+    )
+
+
+def _wanted(settings: Mapping[str, Any]) -> tuple[str, int]:
+    """Which table."""
+    return settings['table'], settings['seed']
 
 
 def _messages(frame: Frame, encoding: str) -> tuple[Image, Image, CameraInfo]:

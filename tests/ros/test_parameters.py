@@ -11,6 +11,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from molmo_ros.camera.tabletop import TABLES
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.point_query_node import lift_settings
 from molmo_ros.spatial import LiftSettings, TofNoise
@@ -71,6 +72,8 @@ def test_every_default_is_allowed_and_every_description_says_something():
             assert specification.default in specification.choices
         if specification.name.startswith('qos'):
             assert set(specification.choices) == set(qos.PROFILES)
+        if specification.name == 'table':
+            assert set(specification.choices) == set(TABLES)
 
 
 def test_wrong_values_are_refused_with_a_reason_while_running(node):

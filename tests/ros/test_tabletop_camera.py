@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rendered camera, as a node, must be what a driver of a real one would be."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -15,7 +17,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
-from molmo_ros.camera.tabletop import make_scene, render
+from molmo_ros.camera.tabletop import TABLES, make_scene, render
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_model, color_array, depth_array
 from molmo_ros.ros.running import Spinner
@@ -33,7 +35,7 @@ def camera(run):
 
 
 class Viewer:
-    """Sees what a camera publishes, and changes its seed."""
+    """Sees what a camera publishes, and changes its table."""
 
     def __init__(self):
         self._context = Context()
@@ -64,10 +66,24 @@ class Viewer:
             time.sleep(0.02)
         pytest.fail('no frame with image, depth and camera_info of one stamp')
 
-    def set_seed(self, seed):
+    def frame_of(self, picture):
+        """The next frame that shows a picture."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            frame = self.frame()
+            if np.array_equal(color_array(frame['image']), picture.color):
+                return frame
+        pytest.fail('another picture is shown')
+
+    def set(self, **values):
+        """What the camera says to each new value."""
         assert self._set.wait_for_service(60)
-        parameter = Parameter('seed', value=seed).to_parameter_msg()
-        assert self._set.call(SetParameters.Request(parameters=[parameter])).results[0].successful
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        messages = [parameter.to_parameter_msg() for parameter in parameters]
+        return self._set.call(SetParameters.Request(parameters=messages)).results
+
+    def show(self, seed, table='easy'):
+        assert all(result.successful for result in self.set(seed=seed, table=table))
 
     def close(self):
         self._spinner.close()
@@ -83,15 +99,9 @@ def viewer(camera):
 
 
 def test_it_publishes_the_picture_of_its_seed_under_one_stamp(viewer):
-    viewer.set_seed(5001)
-    scene = make_scene(5001)
-    picture = render(scene, WIDTH, HEIGHT, smooth=True)
-    end = time.monotonic() + 60
-    while True:
-        frame = viewer.frame()
-        if np.array_equal(color_array(frame['image']), picture.color):
-            break
-        assert time.monotonic() < end
+    viewer.show(5001)
+    picture = render(make_scene(5001), WIDTH, HEIGHT, smooth=True)
+    frame = viewer.frame_of(picture)
     assert frame['image'].encoding == 'rgb8' and frame['depth'].encoding == '32FC1'
     assert {m.header.frame_id for m in frame.values()} == {'camera_color_optical_frame'}
     np.testing.assert_array_equal(depth_array(frame['depth']), picture.depth)
@@ -99,9 +109,27 @@ def test_it_publishes_the_picture_of_its_seed_under_one_stamp(viewer):
     np.testing.assert_allclose(model.K, picture.camera.K)
 
 
+def test_it_shows_what_is_asked_for_and_refuses_a_table_that_there_is_none_of(viewer):
+    viewer.show(5001, 'rich')
+    rich = render(make_scene(5001, TABLES['rich']), WIDTH, HEIGHT, smooth=True)
+    viewer.frame_of(rich)
+    (refused,) = viewer.set(table='round')
+    assert not refused.successful
+    assert 'round' in refused.reason and 'easy, rich' in refused.reason
+    viewer.frame_of(rich)
+
+
+def test_started_with_a_table_that_there_is_none_of_it_ends_with_the_reason():
+    command = [sys.executable, '-m', 'molmo_ros.ros.tabletop_camera']
+    arguments = ['--ros-args', '-p', 'table:=round']
+    result = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+    assert result.returncode != 0
+    assert 'round' in result.stderr and 'easy, rich' in result.stderr
+
+
 @pytest.mark.parametrize('seed', [5002, 5003])
 def test_what_the_node_lifts_from_it_lies_on_the_table(viewer, client_of, seed):
-    viewer.set_seed(seed)
+    viewer.show(seed)
     picture = render(make_scene(seed), WIDTH, HEIGHT)
     table = picture.instances == 0
     # Well inside of the table, as seen: no object and no edge within three pixels.

@@ -3,7 +3,15 @@
 """A rendered tabletop: seeded scenes, a perfect RGB-D picture of them, and their truth."""
 
 from molmo_ros.camera.tabletop.camera import TabletopCamera
-from molmo_ros.camera.tabletop.layout import COLOURS, EASY, HELD_OUT, RICH, TableSpec, make_scene
+from molmo_ros.camera.tabletop.layout import (
+    COLOURS,
+    EASY,
+    HELD_OUT,
+    RICH,
+    TABLES,
+    TableSpec,
+    make_scene,
+)
 from molmo_ros.camera.tabletop.render import Rendering, render
 from molmo_ros.camera.tabletop.scene import Object, Scene
 from molmo_ros.camera.tabletop.truth import SeenPart, Truth, truth_of
@@ -13,6 +21,7 @@ __all__ = [
     'EASY',
     'HELD_OUT',
     'RICH',
+    'TABLES',
     'Object',
     'Rendering',
     'Scene',

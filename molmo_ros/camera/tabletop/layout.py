@@ -135,6 +135,8 @@ RICH = TableSpec(
 )
 """24 kinds, patterns, several of a kind, clutter, occlusion, all sorts of tables and light."""
 
+TABLES = {'easy': EASY, 'rich': RICH}
+
 
 def make_scene(seed: int, spec: TableSpec = EASY) -> Scene:
     """The scene of a seed: the same on every machine.
