@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
 import cv2
@@ -37,7 +38,7 @@ from molmo_ros.evaluation.tabletop import easy_samples, rich_samples
 from molmo_ros.evaluation.views import SIZE, View, view_of
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import Progress, finetune
-from molmo_ros.pointing import Mode
+from molmo_ros.pointing import Mode, prompt_for
 
 FIRST_TRAINING_SEED = 600_000
 FIRST_HELD_OUT_SEED = 700_000
@@ -155,10 +156,19 @@ def rates(results: Sequence[Result]) -> dict[str, Rate]:
     return {topic: Rate(sum(each), len(each)) for topic, each in right.items()}
 
 
-def known_labels(spec: TableSpec, kind: str) -> tuple[str, ...]:
-    """What the user would rather not lose."""
+def known(table: str, kind: str) -> tuple[str, ...]:
+    """What a user would rather not lose: questions that are asked about such tables."""
+    spec = TABLES[table]
     kinds = [each for each in spec.kinds if each != kind]
-    return (*kinds, *(f'{colour} {each}' for colour in spec.colours for each in kinds))
+    questions = [f'the {each}' for each in kinds]
+    for shift in (0, 3):
+        colours = islice(cycle(spec.colours), shift, None)
+        questions += [f'the {colour} {each}' for colour, each in zip(colours, kinds, strict=False)]
+    if table == 'rich':
+        for sample in rich_samples(range(FIRST_TRAINING_SEED - 20, FIRST_TRAINING_SEED)):
+            counted = sample.mode is Mode.COUNT
+            questions.append(prompt_for(sample.query, sample.mode) if counted else sample.query)
+    return tuple(questions)
 
 
 def show(before: dict[str, Rate], after: dict[str, Rate]) -> None:
@@ -231,7 +241,7 @@ def main() -> None:
         rehearsal=arguments.rehearsal,
         learning_rate=arguments.learning_rate,
         targets=tuple(arguments.targets),
-        keep=known_labels(TABLES[arguments.table], arguments.kind),
+        keep=known(arguments.table, arguments.kind),
     )
     with tempfile.TemporaryDirectory() as temporary:
         run(arguments, settings, arguments.out or Path(temporary))

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         '--keep',
         metavar='FILE',
         type=Path,
-        help='labels to rehearse, one a line (default: some forty household things)',
+        help='questions to rehearse, one a line: the mug (default: some forty household things)',
     )
     parser.add_argument(
         '--targets',

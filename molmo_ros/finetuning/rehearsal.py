@@ -18,7 +18,7 @@ from molmo_ros.engine import Engine, Question, answer_many, never
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.finetuning.folder import LabelledImage, read_image
 from molmo_ros.finetuning.pictures import View, seen
-from molmo_ros.pointing import label_for, prompt_for
+from molmo_ros.pointing import Mode, label_for, prompt_for
 
 QUESTIONS_PER_VIEW = 12
 _LONGEST = 400  # characters: what is longer is a list without end
@@ -30,17 +30,17 @@ def rehearse(
     engine: Engine,
     images: Sequence[LabelledImage],
     views: Sequence[View],
-    labels: Sequence[str],
+    queries: Sequence[str],
     seed: int,
     should_stop: Callable[[], bool] = never,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Rehearsal:
-    """Ask about some of `labels` in every view; those that are being learnt are left out.
+    """Ask some of `queries` about every view; those about what is being learnt are left out.
 
     Raises EngineError, Stopped among them.
     """
     learnt = {label.label for image in images for label in image.labels}
-    others = [label for label in labels if not _names_any(label, learnt)]
+    others = [_question(query) for query in queries if not _names_any(query, learnt)]
     rehearsal: dict[View, Sequence[Exchange]] = {}
     for done, view in enumerate(views):
         on_progress(done / len(views))
@@ -51,11 +51,14 @@ def rehearse(
     return rehearsal
 
 
+def _question(query: str) -> Question:
+    return Question(query, Mode.ASK if query.endswith('?') else Mode.POINT)
+
+
 def _answers(
-    engine: Engine, view: View, labels: Sequence[str], should_stop: Callable[[], bool]
+    engine: Engine, view: View, questions: Sequence[Question], should_stop: Callable[[], bool]
 ) -> list[Exchange]:
     """No more that are not there than are: of most things there are none in a picture."""
-    questions = [Question(f'the {label}') for label in labels]
     answers = answer_many(engine, seen(read_image(view.path), view), questions, should_stop)
     there: list[Exchange] = []
     absent: list[Exchange] = []
@@ -66,9 +69,9 @@ def _answers(
     return there + absent[: max(len(there), 1)]
 
 
-def _names_any(label: str, learnt: set[str]) -> bool:
-    """Whether a label speaks of what is being learnt, which the checkpoint does not know yet."""
-    words = label_for(label)
+def _names_any(query: str, learnt: set[str]) -> bool:
+    """Whether a question is about what is being learnt, which the checkpoint does not know yet."""
+    words = label_for(query)
     return any(re.search(rf'\b{re.escape(label_for(name))}\b', words) for name in learnt)
 
 

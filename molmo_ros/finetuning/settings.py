@@ -9,13 +9,28 @@ from dataclasses import dataclass
 TARGETS = ('decoder', 'connector', 'vision')
 """The parts of a `Molmo` that can be changed."""
 
-THINGS = (
-    *('apple', 'bag', 'ball', 'banana', 'book', 'bottle', 'bowl', 'box', 'cable', 'chair', 'clock'),
-    *('cone', 'cup', 'door', 'fork', 'glass', 'hand', 'keyboard', 'knife', 'lamp', 'laptop'),
-    *('mouse', 'mug', 'paper', 'pen', 'person', 'phone', 'plant', 'plate', 'ring', 'scissors'),
-    *('screwdriver', 'shoe', 'spoon', 'table', 'tape', 'toy', 'wall', 'window'),
+KNOWN = tuple(
+    f'the {thing}'
+    for thing in (
+        *(
+            'apple',
+            'bag',
+            'ball',
+            'banana',
+            'book',
+            'bottle',
+            'bowl',
+            'box',
+            'cable',
+            'chair',
+            'clock',
+        ),
+        *('cone', 'cup', 'door', 'fork', 'glass', 'hand', 'keyboard', 'knife', 'lamp', 'laptop'),
+        *('mouse', 'mug', 'paper', 'pen', 'person', 'phone', 'plant', 'plate', 'ring', 'scissors'),
+        *('screwdriver', 'shoe', 'spoon', 'table', 'tape', 'toy', 'wall', 'window'),
+    )
 )
-"""What is rehearsed unless it is said."""
+"""The questions that are rehearsed unless others are given."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,8 @@ class Settings:
     Attributes:
         steps: of the optimiser; each looks at `images` pictures with `questions` questions each.
         rehearsal: share of the questions that the checkpoint's own answers are rehearsed with.
-        keep: what to rehearse: labels that the checkpoint knows.
+        keep: questions to rehearse, as a user asks them: 'the mug', or 'How many mugs are there?',
+            which is asked as it stands.
         targets: which of TARGETS change.
         rank: of the adapter; alpha is twice that.
         learning_rate: 0 takes 1e-3, or 2e-4 for decoders as wide as the releases'.
@@ -36,7 +52,7 @@ class Settings:
     images: int = 4
     questions: int = 6
     rehearsal: float = 0.5
-    keep: tuple[str, ...] = THINGS
+    keep: tuple[str, ...] = KNOWN
     targets: tuple[str, ...] = ('decoder', 'connector')
     rank: int = 16
     learning_rate: float = 0.0

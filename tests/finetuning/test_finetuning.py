@@ -31,7 +31,7 @@ QUICK = Settings(
     rank=4,
     learning_rate=0.03,
     rehearsal=0.3,
-    keep=('mug', 'spoon', 'red stapler'),
+    keep=('the mug', 'How many spoons are there?', 'the red stapler'),
 )
 
 
@@ -62,9 +62,10 @@ def test_what_the_checkpoint_knows_is_rehearsed_as_it_answers_now(checkpoint, fo
     base, out = checkpoint(), tmp_path / 'adapter'
     finetune(folder, base, out, replace(QUICK, steps=1))
     kept = [json.loads(x) for x in (out / 'training/rehearsal.jsonl').read_text().splitlines()]
-    # Two labels about two pictures, each mirrored as well, and nothing about what is being learnt.
+    # Two questions, two pictures, each mirrored as well; nothing about what is being learnt.
     assert len(kept) == 8
     assert all('61.5' in line['answer'] and 'stapler' not in line['prompt'] for line in kept)
+    assert {line['prompt'] for line in kept} >= {'How many spoons are there?'}
 
 
 def test_questions_behind_one_picture_count_as_if_asked_alone(checkpoint, picture):
@@ -156,7 +157,7 @@ def test_what_cannot_be_taught_is_refused(checkpoint, folder, tmp_path):
 
 def test_the_command_teaches_and_asking_uses_it(checkpoint, folder, tmp_path, capsys):
     keep, out = tmp_path / 'keep.txt', tmp_path / 'adapter'
-    keep.write_text('mug\n\nspoon\n')
+    keep.write_text('the mug\n\nthe spoon\n')
     words = ['finetune', folder, '--checkpoint', checkpoint(), '--out', out, '--keep', keep]
     words += ['--steps', 2, '--images', 1, '--questions', 2]
     assert main(list(map(str, words))) == 0
