@@ -96,14 +96,16 @@ def _basis(radius: float, step: int, correlation: float) -> _Basis:
     x, y = offsets.T.astype(np.float64)
     terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
     products = (terms[:, :, None] * terms[:, None, :]).reshape(len(x), 36)
-    sharing = _sharing(offsets, correlation) if step > 1 else 4 * np.pi * correlation**2
+    sharing = _sharing(offsets, terms, correlation) if step > 1 else 4 * np.pi * correlation**2
     return _Basis(offsets, np.hypot(x, y), terms, products, max(1.0, sharing))
 
 
-def _sharing(offsets: Integers, correlation: float) -> float:
-    """Mean over the pixels of a disc of the sum of their correlations with all of it."""
+def _sharing(offsets: Integers, terms: Floats, correlation: float) -> float:
+    """By how much correlation makes the fit's value at the middle of a whole disc less sure."""
     squares = ((offsets[:, None] - offsets) ** 2).sum(2)
-    return float(np.exp(-squares / (4 * max(correlation, 1e-3) ** 2)).sum(1).mean())
+    gain = np.linalg.pinv(terms)[0]
+    correlated = gain @ np.exp(-squares / (4 * max(correlation, 1e-3) ** 2)) @ gain
+    return float(correlated / (gain @ gain))
 
 
 def fit_surfaces(
