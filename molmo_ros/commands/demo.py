@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,58 +23,81 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from molmo_ros.camera.tabletop import TABLES
 from molmo_ros.commands import UserError
 from molmo_ros.commands.engines import add_engine_arguments, checkpoint_of
 from molmo_ros.commands.files import write_camera, write_color, write_depth
 from molmo_ros.commands.output import millimetres, xyz
 from molmo_ros.commands.pictures import answer_picture, contact_sheet
 from molmo_ros.commands.processes import NodeProcesses, free_domain
-from molmo_ros.evaluation.views import (
-    Query,
-    Verdict,
-    View,
-    absent_query,
-    object_queries,
-    true_position,
-    understood,
-    verdict_of,
-    view_of,
-)
-from molmo_ros.pointing import ImagePoint
+from molmo_ros.engine import Answer
+from molmo_ros.evaluation.judging import Verdict, judge, stated_count
+from molmo_ros.evaluation.questions import Topic
+from molmo_ros.evaluation.samples import Mask, Sample
+from molmo_ros.evaluation.tabletop import easy_samples, rich_samples, understood_sample
+from molmo_ros.evaluation.views import View, true_position, view_of
+from molmo_ros.pointing import ImagePoint, Mode
 
 if TYPE_CHECKING:
     from molmo_ros.commands.watching import CameraWatch
     from molmo_ros.ros.client import Answered, PointQueryClient
 
+TABLE = 'easy'
+"""Which tables `molmo-ros demo` shows if it is not told."""
+
 SEEDS = (5000, 5001, 5002)
-OBJECTS_A_SCENE = 2
+ASKED = {
+    'easy': (('one', 'one'), ('one', 'one'), ('one', 'one', 'absent')),
+    'rich': (('one', 'count', 'space'), ('all', 'relation', 'extreme'), ('part', 'all', 'absent')),
+}
+"""The topics of the questions about each of SEEDS."""
+
+ASKED_OF_ONE = {'easy': ('one', 'one', 'absent'), 'rich': tuple(topic.value for topic in Topic)}
+"""Those about a table of the user's choice."""
+
 TABLE_FRAME = 'table'
 _ANSWER_TIMEOUT_S = 120.0
 _LOAD_TIMEOUT_S = 600.0
 _SHOW_TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asking:
-    """A question about a view; query is None where its words say nothing that can be judged."""
+    """A question about a view; sample is None where its words say nothing that can be judged."""
 
     view: View
-    text: str
-    query: Query | None
+    query: str
+    sample: Sample | None
+
+    @property
+    def mode(self) -> Mode:
+        """Whether to point or to count."""
+        return self.sample.mode if self.sample else Mode.POINT
 
     @property
     def label(self) -> str:
-        """The words, and whether they ask for what is not there."""
-        absent = self.query is not None and self.query.target is None
-        return f'{self.text} (not there)' if absent else self.text
+        """The words, and what they ask for where they do not say."""
+        if self.mode is Mode.COUNT:
+            return f'how many {self.query}'
+        absent = self.sample is not None and self.sample.absent
+        return f'{self.query} (not there)' if absent else self.query
+
+    @property
+    def masks(self) -> Sequence[Mask]:
+        """Of all that is asked for."""
+        return self.sample.masks() if self.sample and self.sample.masks else ()
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A question, its answer, and what that is worth. error: metres; seconds: the whole call."""
+    """A question, its answer, and what that is worth.
+
+    error: metres that the first point is off; seconds: the whole call.
+    """
 
     asking: Asking
     answered: Answered
@@ -93,6 +116,14 @@ class Row:
         if not self.answered.points:
             return np.full(3, nan)
         return self.answered.points[0].surface.position
+
+    @property
+    def found(self) -> str:
+        """What the answer gives: points, or the number that it states."""
+        if self.asking.mode is Mode.COUNT:
+            return f'{stated_count(_answer(self.answered))} counted'
+        number = len(self.points)
+        return 'none' if not number else f'{number} point{"s" if number > 1 else ""}'
 
     @property
     def judgement(self) -> str:
@@ -115,9 +146,10 @@ def main(argv: Sequence[str]) -> int:
     )
     with NodeProcesses(folder) as nodes:
         nodes.start('point_query_node', 'molmo_ros.ros.point_query_node', *_node(arguments))
+        table = arguments.table
         seeds = SEEDS if arguments.seed is None else (arguments.seed,)
-        nodes.start('tabletop_camera', 'molmo_ros.ros.tabletop_camera', *_camera(seeds[0]))
-        askings = _askings(seeds, arguments.questions)
+        nodes.start('tabletop_camera', 'molmo_ros.ros.tabletop_camera', *_camera(table, seeds[0]))
+        askings = _askings(table, seeds, arguments.questions)
         rows = _asked(nodes, askings, checkpoint, console)
     _save(rows, folder)
     console.print(_answers_table(rows))
@@ -136,10 +168,17 @@ def _parser() -> argparse.ArgumentParser:
         'were right; 1 where most were not; 2 where something did not run',
     )
     parser.add_argument(
+        '--table',
+        choices=tuple(TABLES),
+        default=TABLE,
+        help='easy: few, distinct things, asked for by colour and kind; rich: many kinds, '
+        'patterns and clutter, asked about in every way (default: %(default)s)',
+    )
+    parser.add_argument(
         '--seed',
         type=_seed,
         metavar='N',
-        help=f'the table to show (default: {", ".join(map(str, SEEDS))}, one after the other)',
+        help=f'which of them to show (default: {", ".join(map(str, SEEDS))}, one after the other)',
     )
     parser.add_argument(
         '--questions',
@@ -187,8 +226,8 @@ def _node(arguments: argparse.Namespace) -> list[str]:
     return _ros_arguments(parameters)
 
 
-def _camera(seed: int) -> list[str]:
-    return _ros_arguments({'seed': seed, 'parent_frame': TABLE_FRAME})
+def _camera(table: str, seed: int) -> list[str]:
+    return _ros_arguments({'table': table, 'seed': seed, 'parent_frame': TABLE_FRAME})
 
 
 def _ros_arguments(parameters: dict[str, object]) -> list[str]:
@@ -197,18 +236,37 @@ def _ros_arguments(parameters: dict[str, object]) -> list[str]:
     return ['--ros-args', *(part for one in given for part in ('-p', one))]
 
 
-def _askings(seeds: Sequence[int], questions: Sequence[str] | None) -> list[Asking]:
+def _askings(table: str, seeds: Sequence[int], questions: Sequence[str] | None) -> list[Asking]:
     askings: list[Asking] = []
-    for view in map(view_of, seeds):
+    topics = ASKED[table] if len(seeds) > 1 else (ASKED_OF_ONE[table],)
+    for seed, wanted in zip(seeds, topics, strict=True):
+        view = view_of(seed, TABLES[table])
         if questions:
-            askings += [Asking(view, text, understood(text, view)) for text in questions]
+            understood = [understood_sample(text, seed, TABLES[table]) for text in questions]
+            asked = list(zip(questions, understood, strict=True))
         else:
-            queries = object_queries(view)[:OBJECTS_A_SCENE]
-            askings += [Asking(view, query.text, query) for query in queries]
-    if not questions:
-        query = absent_query(view)
-        askings.append(Asking(view, query.text, query))
+            asked = [(sample.query, sample) for sample in _chosen(table, seed, wanted)]
+        askings += [Asking(view, query, sample and _kept(sample)) for query, sample in asked]
     return askings
+
+
+def _chosen(table: str, seed: int, topics: Sequence[str]) -> Iterator[Sample]:
+    """The first question of each topic about a table, the next where a topic comes again."""
+    left = list(easy_samples([seed]) if table == 'easy' else rich_samples([seed]))
+    for topic in topics:
+        for sample in left:
+            if sample.topic == topic:
+                left.remove(sample)
+                yield sample
+                break
+
+
+def _kept(sample: Sample) -> Sample:
+    """With its masks at hand: those of a few tables are not much."""
+    if sample.masks is None:
+        return sample
+    masks = sample.masks()
+    return replace(sample, masks=lambda: masks)
 
 
 def _asked(
@@ -230,7 +288,7 @@ def _asked(
             rows = []
             for row in _rows(client, camera, askings, nodes):
                 rows.append(row)
-                progress.update(task, advance=1, description=row.asking.label)
+                progress.update(task, advance=1, description=escape(row.asking.label))
             return rows
         except ServiceUnavailable as error:
             nodes.check()
@@ -277,7 +335,12 @@ def _rows(
 def _ask(client: PointQueryClient, asking: Asking, since: int) -> Row:
     while True:
         begun = time.monotonic()
-        answered = client.ask(asking.text, target_frame=TABLE_FRAME, timeout=_ANSWER_TIMEOUT_S)
+        answered = client.ask(
+            asking.query,
+            mode=asking.mode,
+            target_frame=TABLE_FRAME,
+            timeout=_ANSWER_TIMEOUT_S,
+        )
         spent = time.monotonic() - begun
         # An image taken before the table was changed can be the node's newest for a moment.
         if not answered.stamp_ns or answered.stamp_ns >= since:
@@ -289,8 +352,11 @@ def _judged(asking: Asking, answered: Answered, spent: float) -> Row:
 
     if answered.status not in (Status.SUCCESS, Status.NO_POINTS):
         return Row(asking, answered, None, nan, spent)
-    points = [point.image for point in answered.points]
-    verdict = verdict_of(asking.view, asking.query, points) if asking.query else None
+    camera = asking.view.picture.camera
+    verdict = None
+    if asking.sample:
+        answer = _answer(answered)
+        verdict = judge(asking.sample, answer, camera.width, camera.height).verdict
     if not answered.points:
         return Row(asking, answered, verdict, nan, spent)
     first = answered.points[0]
@@ -300,18 +366,23 @@ def _judged(asking: Asking, answered: Answered, spent: float) -> Row:
     return Row(asking, answered, verdict, error, spent)
 
 
+def _answer(answered: Answered) -> Answer:
+    """As an engine gives it."""
+    points = tuple(point.image for point in answered.points)
+    count = answered.count if answered.count >= 0 else None
+    return Answer(answered.answer, points, count, absent=not points)
+
+
 def _save(rows: Sequence[Row], folder: Path) -> None:
     """A picture of each answer, all of them on one sheet, and what `molmo-ros ask` needs."""
     for old in folder.glob('answer_*.png'):
         old.unlink()
     pictures = []
     for number, row in enumerate(rows, 1):
-        query = row.asking.query
-        target = None if query is None else query.target
-        mask = None if target is None else row.asking.view.truths[target].mask
-        lines = [f'{row.asking.label}: {row.judgement}', _where(row)]
-        picture = answer_picture(row.asking.view.picture.color, row.points, mask, lines)
-        name = '_'.join(''.join(c if c.isalnum() else ' ' for c in row.asking.text).split())
+        asking = row.asking
+        lines = [f'{asking.label}: {row.judgement}', _where(row)]
+        picture = answer_picture(asking.view.picture.color, row.points, asking.masks, lines)
+        name = '_'.join(''.join(c if c.isalnum() else ' ' for c in asking.query).split())
         write_color(folder / f'answer_{number:02d}_{name[:40]}.png', picture)
         pictures.append(picture)
     write_color(folder / 'answers.png', contact_sheet(pictures))
@@ -326,21 +397,23 @@ def _where(row: Row) -> str:
     if not np.isfinite(row.position).all():
         return row.answered.message.splitlines()[0][:72]
     off = f' ({millimetres(row.error)} off)' if math.isfinite(row.error) else ''
-    return f'at {xyz(row.position)} m{off}'
+    first = '' if row.found == '1 point' else f'{row.found}, first '
+    return f'{first}at {xyz(row.position)} m{off}'
 
 
 def _answers_table(rows: Sequence[Row]) -> Table:
     table = _table('Answers')
-    headings = ('', 'table', 'asked for', 'status', 'u, v', f'x y z (m) in {TABLE_FRAME!r}')
-    for heading in (*headings, 'off by', 'judged'):
+    position = 'first: u, v', f'x y z (m) in {TABLE_FRAME!r}', 'off by'
+    for heading in ('', 'table', 'asked for', 'status', 'found', *position, 'judged'):
         table.add_column(heading)
     for number, row in enumerate(rows, 1):
         good = row.verdict is None or row.verdict.right
         table.add_row(
             str(number),
             str(row.asking.view.scene.seed),
-            row.asking.text,
+            escape(row.asking.label),
             row.answered.status.name,
+            row.found,
             f'{row.points[0].u:.0f}, {row.points[0].v:.0f}' if row.points else '-',
             xyz(row.position),
             millimetres(row.error),
@@ -374,14 +447,16 @@ def _conclusion(rows: Sequence[Row], folder: Path, console: Console, judged: boo
     failed = [row for row in rows if row.answered.status not in (Status.SUCCESS, Status.NO_POINTS)]
     for row in failed:
         console.print(
-            f'[red]{row.asking.label}: {row.answered.status.name}: {row.answered.message}'
+            f'[red]{escape(row.asking.label)}: {row.answered.status.name}: '
+            f'{escape(row.answered.message)}'
         )
     known = [row for row in rows if row.verdict is not None]
     right = [row for row in known if row.verdict is not None and row.verdict.right]
     for row in known:
         if row not in right:
             console.print(
-                f'[red]Table {row.asking.view.scene.seed}, {row.asking.label}: {row.judgement}.'
+                f'[red]Table {row.asking.view.scene.seed}, {escape(row.asking.label)}: '
+                f'{row.judgement}.'
             )
     if known:
         console.print(f'{len(right)} of {len(known)} answers are right.')

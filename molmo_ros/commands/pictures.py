@@ -17,32 +17,42 @@ from molmo_ros.ros.annotate import annotated
 Picture = NDArray[np.uint8]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_LINE = 26
-_INK, _PAPER, _OUTLINE = (30, 30, 30), 250, (255, 255, 255)
+_LINE, _SCALE = 26, 0.6
+_INK, _PAPER = (30, 30, 30), 250
+_OUTLINE = ((0, 0, 0), 2), ((255, 255, 255), 1)  # to be seen on light and dark
 
 
 def answer_picture(
     image: Picture,
     points: Sequence[ImagePoint],
-    mask: NDArray[np.bool_] | None,
+    masks: Sequence[NDArray[np.bool_]],
     lines: Sequence[str],
 ) -> Picture:
-    """The image (H, W, 3 RGB) with its points, the thing meant outlined, and lines of text below.
+    """The image (H, W, 3 RGB) with its points, what was meant outlined, and lines of text below.
 
-    mask: (H, W) of what was meant; None where there is none.
+    masks: (H, W) of each thing that was meant.
     """
     canvas = image.copy()
-    if mask is not None:
+    for mask in masks:
         contours, _ = cv2.findContours(
             mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
         )
-        cv2.drawContours(canvas, contours, -1, _OUTLINE, 1, cv2.LINE_AA)
+        for color, thickness in _OUTLINE:
+            cv2.drawContours(canvas, contours, -1, color, thickness, cv2.LINE_AA)
     text = np.full((_LINE * len(lines) + 10, canvas.shape[1], 3), _PAPER, np.uint8)
     for number, line in enumerate(lines, 1):
         ascii_line = line.encode('ascii', 'replace').decode()
-        cv2.putText(text, ascii_line, (10, number * _LINE - 4), _FONT, 0.6, _INK, 1, cv2.LINE_AA)
+        scale = _fitting_scale(ascii_line, canvas.shape[1] - 20)
+        at = (10, number * _LINE - 4)
+        cv2.putText(text, ascii_line, at, _FONT, scale, _INK, 1, cv2.LINE_AA)
     numbered = [replace(point, label='') for point in points]
     return np.vstack([annotated(canvas, numbered), text])
+
+
+def _fitting_scale(line: str, width: int) -> float:
+    """Of the font: smaller for a line that would be too long."""
+    (length, _), _ = cv2.getTextSize(line, _FONT, _SCALE, 1)
+    return _SCALE * min(1.0, width / max(length, 1))
 
 
 def contact_sheet(pictures: Sequence[Picture], columns: int = 3, width: int = 420) -> Picture:

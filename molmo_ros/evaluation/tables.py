@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import dist
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from molmo_ros.camera.tabletop import TableSpec
 from molmo_ros.camera.tabletop.patterns import ON_OBJECTS
 from molmo_ros.camera.tabletop.shapes import kind_of
-from molmo_ros.evaluation.questions import TableQuestion, Target, Thing, World
+from molmo_ros.evaluation.questions import TableQuestion, Target, Thing, Topic, World
+from molmo_ros.evaluation.questions.table import PLAIN, Name, Table
 from molmo_ros.evaluation.samples import Mask, Percent
 from molmo_ros.evaluation.views import View
+from molmo_ros.pointing import Mode, label_for
 
 _TABLE = 0
 
@@ -26,7 +29,7 @@ def world_of(spec: TableSpec) -> World:
     return World(
         spec.kinds,
         spec.colours,
-        tuple(ON_OBJECTS) if spec.rich else ('plain',),
+        tuple(ON_OBJECTS) if spec.rich else (PLAIN,),
         {kind: names for kind, names in parts.items() if names},
     )
 
@@ -47,6 +50,28 @@ def things_of(view: View) -> tuple[Thing, ...]:
         )
         for truth in view.truths
     )
+
+
+def understood(text: str, view: View, spec: TableSpec) -> TableQuestion | None:
+    """A question in somebody's own words, if they are `[the] [PATTERN] [COLOUR] KIND`.
+
+    None where they are not, and where it is not plain that they fit one thing or nothing.
+    """
+    name = _names(world_of(spec)).get(' '.join(label_for(text).split()))
+    things = things_of(view)
+    members = None if name is None else Table(things).certain(name)
+    if members is None or len(members) > 1:
+        return None
+    topic = Topic.ONE if members else Topic.ABSENT
+    targets = tuple(Target(things[index].target, index) for index in members)
+    return TableQuestion(topic, text, Mode.POINT, targets)
+
+
+def _names(world: World) -> dict[str, Name]:
+    """What things of a kind can be called; `plain` has no meaning by itself."""
+    patterns = [pattern for pattern in world.patterns if pattern != PLAIN]
+    choices = itertools.product(('', *patterns), ('', *world.colours), world.kinds)
+    return {f'{name.adjectives}{name.kind}': name for name in itertools.starmap(Name, choices)}
 
 
 def percent(pixel: tuple[float, float], view: View) -> Percent:

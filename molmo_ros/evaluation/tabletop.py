@@ -5,41 +5,36 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 
 from molmo_ros.camera.tabletop import EASY, HELD_OUT, RICH, TableSpec
-from molmo_ros.evaluation.questions import TableQuestion, Topic, ask
+from molmo_ros.evaluation.questions import TableQuestion, Target, Topic, ask
 from molmo_ros.evaluation.samples import Image, Mask, PositionError, Rule, Sample
-from molmo_ros.evaluation.tables import is_bare, masks_of, percent, things_of, world_of
-from molmo_ros.evaluation.views import (
-    SIZE,
-    Query,
-    View,
-    absent_query,
-    distance_to_object,
-    object_queries,
-    true_position,
-    view_of,
+from molmo_ros.evaluation.tables import (
+    is_bare,
+    masks_of,
+    percent,
+    things_of,
+    understood,
+    world_of,
 )
+from molmo_ros.evaluation.views import SIZE, View, distance_to_object, true_position, view_of
 from molmo_ros.pointing import ImagePoint, Mode
 from molmo_ros.spatial import LiftStatus, lift
 
 _ATTEMPTS = 4
 
-# Samples of one table follow each other; the gallery renders again what it shows.
-_view = lru_cache(maxsize=2)(view_of)
-
 
 def easy_samples(seeds: Iterable[int], size: tuple[int, int] = SIZE) -> Iterator[Sample]:
     """On easy tables: every object by colour and kind, and one thing that is not there."""
     for seed in seeds:
-        view = _view(seed, EASY, size)
-        for query in (*object_queries(view), absent_query(view)):
-            yield _easy_sample(view, query, size)
+        view = view_of(seed, EASY, size)
+        for question in _easy_questions(view):
+            yield _sample(view, EASY, question, question.query)
 
 
 def rich_samples(
@@ -48,7 +43,7 @@ def rich_samples(
     """On rich tables: up to `per_topic` different questions of every topic that a table allows."""
     world = world_of(RICH)
     for seed in seeds:
-        view = _view(seed, RICH, size)
+        view = view_of(seed, RICH, size)
         things = things_of(view)
         for topic in Topic:
             rng = random.Random(f'{seed} {topic.value}')
@@ -58,53 +53,52 @@ def rich_samples(
                 if question is not None and len(asked) < per_topic:
                     asked.setdefault(question.query, question)
             for number, question in enumerate(asked.values()):
-                yield _rich_sample(view, question, number, size)
+                yield _sample(view, RICH, question, f'{topic.value} {number}')
 
 
-def _easy_sample(view: View, query: Query, size: tuple[int, int]) -> Sample:
-    seed, target = view.scene.seed, query.target
-    absent = Sample(
-        id=f'{seed} {query.text}',
-        image_id=str(seed),
-        image=partial(_color, seed, EASY, size),
-        query=query.text,
-        mode=Mode.POINT,
-        topic=Topic.ABSENT.value,
-        rule=Rule.FIRST,
-        count=0,
-    )
-    if target is None:
-        return absent
-    return replace(
-        absent,
-        topic=Topic.ONE.value,
-        targets=(percent(view.truths[target].target, view),),
-        count=1,
-        masks=partial(_object_mask, seed, EASY, size, target),
-        facts={'kind': query.kind, 'colour': query.colour},
-        position=partial(_position, seed, EASY, size, target),
-    )
+def understood_sample(
+    text: str, seed: int, spec: TableSpec, size: tuple[int, int] = SIZE
+) -> Sample | None:
+    """Somebody's own words about a table; None where they cannot be judged (see `understood`)."""
+    view = view_of(seed, spec, size)
+    question = understood(text, view, spec)
+    return None if question is None else _sample(view, spec, question, text)
 
 
-def _rich_sample(view: View, question: TableQuestion, number: int, size: tuple[int, int]) -> Sample:
+def _easy_questions(view: View) -> list[TableQuestion]:
+    """Of colour and kind, which no two objects share; what is absent is fixed by the seed."""
+    questions = []
+    for index, truth in enumerate(view.truths):
+        query, point = f'the {truth.colour} {truth.kind}', percent(truth.target, view)
+        questions.append(TableQuestion(Topic.ONE, query, Mode.POINT, (Target(point, index),)))
+    present = {(truth.colour, truth.kind) for truth in view.truths}
+    pairs = [(c, k) for c in EASY.colours for k in EASY.kinds if (c, k) not in present]
+    colour, kind = random.Random(view.scene.seed).choice(pairs)
+    return [*questions, TableQuestion(Topic.ABSENT, f'the {colour} {kind}', Mode.POINT, ())]
+
+
+def _sample(view: View, spec: TableSpec, question: TableQuestion, name: str) -> Sample:
+    """It holds no picture: the gallery renders again what it shows."""
     seed, targets = view.scene.seed, question.targets
+    height, width = view.picture.depth.shape
+    shown = partial(view_of, seed, spec, (width, height))
     sample = Sample(
-        id=f'{seed} {question.topic.value} {number}',
+        id=f'{seed} {name}',
         image_id=str(seed),
-        image=partial(_color, seed, RICH, size),
+        image=partial(_color, shown),
         query=question.query,
         mode=question.mode,
         topic=question.topic.value,
         rule=_rule(question),
         targets=tuple(target.point for target in targets),
         count=len(targets),
-        masks=partial(_question_masks, seed, size, question) if targets else None,
-        facts=_facts(view, question),
+        masks=partial(_masks, shown, question) if targets else None,
+        facts=_facts(view, spec, question),
     )
     thing = targets[0].thing if targets else None
     if sample.rule is not Rule.FIRST or thing is None:
         return sample
-    return replace(sample, position=partial(_position, seed, RICH, size, thing))
+    return replace(sample, position=partial(_position, shown, thing))
 
 
 def _rule(question: TableQuestion) -> Rule:
@@ -113,7 +107,7 @@ def _rule(question: TableQuestion) -> Rule:
     return Rule.EVERY if question.topic is Topic.ALL else Rule.FIRST
 
 
-def _facts(view: View, question: TableQuestion) -> dict[str, str]:
+def _facts(view: View, spec: TableSpec, question: TableQuestion) -> dict[str, str]:
     """What the figures are broken down by: what was asked for, where it is a single thing."""
     number = str(len(question.targets))
     if question.topic is Topic.COUNT:
@@ -128,32 +122,28 @@ def _facts(view: View, question: TableQuestion) -> dict[str, str]:
         return {'part': f'{thing.kind}, {question.targets[0].part}'}
     if question.topic is not Topic.ONE:
         return {}
+    facts = {'kind': thing.kind, 'colour': thing.colour}
+    if not spec.rich:
+        return facts
     seen = (thing.kind, thing.colour) not in HELD_OUT
     return {
-        'kind': thing.kind,
-        'colour': thing.colour,
+        **facts,
         'pattern': thing.pattern,
         'kind and colour': 'together in training' if seen else 'never together in training',
     }
 
 
-def _color(seed: int, spec: TableSpec, size: tuple[int, int]) -> Image:
-    return _view(seed, spec, size).picture.color
+def _color(shown: Callable[[], View]) -> Image:
+    return shown().picture.color
 
 
-def _object_mask(seed: int, spec: TableSpec, size: tuple[int, int], index: int) -> tuple[Mask]:
-    return (_view(seed, spec, size).truths[index].mask,)
+def _masks(shown: Callable[[], View], question: TableQuestion) -> tuple[Mask, ...]:
+    return masks_of(shown(), question)
 
 
-def _question_masks(seed: int, size: tuple[int, int], question: TableQuestion) -> tuple[Mask, ...]:
-    return masks_of(_view(seed, RICH, size), question)
-
-
-def _position(
-    seed: int, spec: TableSpec, size: tuple[int, int], index: int, point: ImagePoint
-) -> PositionError:
+def _position(shown: Callable[[], View], index: int, point: ImagePoint) -> PositionError:
     """Lifted from the renderer's exact depth."""
-    view = _view(seed, spec, size)
+    view = shown()
     surface = lift(point.u - 0.5, point.v - 0.5, view.picture.depth, view.picture.camera)
     if surface.status is not LiftStatus.OK:
         return PositionError(surface.status)

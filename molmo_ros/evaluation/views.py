@@ -1,12 +1,11 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rendered tables with their truth, what to ask about them, and whether an answer is right."""
+"""Rendered tables with their truth."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +22,9 @@ from molmo_ros.camera.tabletop import (
     truth_of,
 )
 from molmo_ros.camera.tabletop.shapes import mesh_of
-from molmo_ros.evaluation.judging import Verdict
-from molmo_ros.evaluation.metrics import lies_in, pixel_of
+from molmo_ros.evaluation.metrics import pixel_of
 from molmo_ros.evaluation.surfaces import distance_to_triangles
-from molmo_ros.pointing import ImagePoint, label_for
+from molmo_ros.pointing import ImagePoint
 from molmo_ros.spatial import CameraModel
 
 SIZE = (640, 480)
@@ -41,61 +39,19 @@ class View:
     truths: tuple[Truth, ...]
 
 
-@dataclass(frozen=True)
-class Query:
-    """Words, and the index of the object that they mean; None where nothing of that name is there.
-
-    kind, colour: of what is asked for.
-    """
-
-    text: str
-    kind: str
-    colour: str
-    target: int | None
-
-
 def view_of(seed: int, spec: TableSpec = EASY, size: tuple[int, int] = SIZE) -> View:
-    """The scene of a seed, exactly as TabletopCamera(seed) shows it; size is width and height."""
+    """The scene of a seed, exactly as TabletopCamera shows it; size is width and height, pixels.
+
+    The last two are kept: questions about one table follow each other.
+    """
+    return _made(seed, spec, size)
+
+
+@lru_cache(maxsize=2)
+def _made(seed: int, spec: TableSpec, size: tuple[int, int]) -> View:
     scene = make_scene(seed, spec)
     picture = render(scene, *size, smooth=True)
     return View(scene, picture, truth_of(scene, picture))
-
-
-def object_queries(view: View) -> list[Query]:
-    """One question for each object, by colour and kind, which no two objects share."""
-    return [
-        Query(f'the {item.colour} {item.kind}', item.kind, item.colour, index)
-        for index, item in enumerate(view.scene.objects)
-    ]
-
-
-def absent_query(view: View) -> Query:
-    """A question for a colour and kind that are not in the scene together; fixed by its seed."""
-    present = {(item.colour, item.kind) for item in view.scene.objects}
-    pairs = [(c, k) for c in EASY.colours for k in EASY.kinds if (c, k) not in present]
-    colour, kind = random.Random(view.scene.seed).choice(pairs)
-    return Query(f'the {colour} {kind}', kind, colour, None)
-
-
-def understood(text: str, view: View) -> Query | None:
-    """A question in somebody's own words, if it is `[the] COLOUR KIND` of this table's world."""
-    words = label_for(text).split()
-    if len(words) != 2 or words[0] not in EASY.colours or words[1] not in EASY.kinds:
-        return None
-    names = [(item.colour, item.kind) for item in view.scene.objects]
-    colour, kind = words
-    target = names.index((colour, kind)) if (colour, kind) in names else None
-    return Query(text, kind, colour, target)
-
-
-def verdict_of(view: View, query: Query, points: Sequence[ImagePoint]) -> Verdict:
-    """Judge an answer by its first point, the one a robot would take."""
-    if query.target is None:
-        return Verdict.INVENTED if points else Verdict.RIGHTLY_ABSENT
-    if not points:
-        return Verdict.NOT_FOUND
-    on_it = lies_in(points[0], view.truths[query.target].mask)
-    return Verdict.HIT if on_it else Verdict.MISSED
 
 
 def true_position(view: View, point: ImagePoint) -> NDArray[np.float64]:

@@ -46,7 +46,10 @@ def test_every_command_explains_itself(name, capsys):
     assert f'molmo-ros {name}' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('arguments', [[], ['dance'], ['ask'], ['ask', 'a', 'b', '--mode', 'x']])
+@pytest.mark.parametrize(
+    'arguments',
+    [[], ['dance'], ['ask'], ['ask', 'a', 'b', '--mode', 'x'], ['demo', '--table', 'x']],
+)
 def test_what_is_no_command_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         main(arguments)

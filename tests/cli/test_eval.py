@@ -11,7 +11,8 @@ import pytest
 
 from molmo_ros.cli import main
 from molmo_ros.commands.files import write_color
-from molmo_ros.evaluation.views import absent_query, object_queries, view_of
+from molmo_ros.evaluation.tabletop import easy_samples
+from molmo_ros.evaluation.views import view_of
 
 SEED = 5000
 
@@ -19,17 +20,6 @@ SEED = 5000
 @pytest.fixture(scope='module')
 def view():
     return view_of(SEED)
-
-
-@pytest.fixture(scope='module')
-def questions(view):
-    """What is asked about the rendered table, and the pixel in percent where there is one."""
-    asked = []
-    for query in (*object_queries(view), absent_query(view)):
-        target = None if query.target is None else view.truths[query.target].target
-        point = None if target is None else [(target[0] + 0.5) / 6.4, (target[1] + 0.5) / 4.8]
-        asked.append((query, point))
-    return asked
 
 
 def evaluated(capsys, *arguments):
@@ -42,17 +32,18 @@ def right_of(report):
 
 
 @pytest.fixture
-def pixmo(tmp_path, view, questions):
+def pixmo(tmp_path, view):
     """The rendered table and its questions as a folder in the layout of PixMo-Points."""
     write_color(tmp_path / 'table.png', view.picture.color)
     rows = []
-    for query, point in questions:
-        row = {'image': 'table.png', 'label': query.text, 'points': [], 'masks': []}
-        if point is not None:
-            mask = f'{query.kind}-{query.colour}.png'
-            white = view.truths[query.target].mask.astype(np.uint8) * 255
-            write_color(tmp_path / mask, white[..., None].repeat(3, 2))
-            row |= {'points': [{'x': point[0], 'y': point[1]}], 'masks': [mask]}
+    for number, sample in enumerate(easy_samples([SEED])):
+        masks = sample.masks() if sample.masks else ()
+        names = [f'{number}-{index}.png' for index in range(len(masks))]
+        for name, mask in zip(names, masks, strict=True):
+            white = mask.astype(np.uint8) * 255
+            write_color(tmp_path / name, white[..., None].repeat(3, 2))
+        points = [{'x': x, 'y': y} for x, y in sample.targets]
+        row = {'image': 'table.png', 'label': sample.query, 'points': points, 'masks': names}
         rows.append(json.dumps(row))
     (tmp_path / 'test.jsonl').write_text('\n'.join(rows))
     return tmp_path

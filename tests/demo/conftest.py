@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from molmo_ros.commands.demo import TABLE
+
 DEMO = [sys.executable, '-m', 'molmo_ros.cli', 'demo']
 
 
@@ -21,3 +23,17 @@ def demonstration(tmp_path_factory):
     folder = tmp_path_factory.mktemp('demo')
     result = subprocess.run(DEMO, cwd=folder, capture_output=True, text=True)
     return folder, result
+
+
+@pytest.fixture(scope='session', params=['easy', 'rich'])
+def shown(request, demonstration, tmp_path_factory):
+    """A table, and the demo of it: its folder, and how it ended."""
+    if request.param == TABLE:
+        return request.param, *demonstration
+    folder = tmp_path_factory.mktemp(request.param)
+    command = [*DEMO, '--table', request.param]
+    return (
+        request.param,
+        folder,
+        subprocess.run(command, cwd=folder, capture_output=True, text=True),
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from molmo_ros.camera.tabletop import TABLES, make_scene, render
 from molmo_ros.commands.processes import free_domain
 
 
@@ -23,11 +24,26 @@ def is_running(pid):
     return status.exists() and status.read_text().rpartition(')')[2].split()[0] != 'Z'
 
 
-def test_the_answers_are_on_the_objects_and_can_be_seen(demonstration):
-    folder, result = demonstration
+QUESTIONS = {'easy': 7, 'rich': 9}
+
+
+def judged(result):
+    """How many answers were right, and of how many."""
+    return map(int, re.search(r'(\d+) of (\d+) answers are right', result.stdout).groups())
+
+
+def test_most_answers_are_right(demonstration):
+    _, result = demonstration
     assert result.returncode == 0, result.stdout + result.stderr
-    right, of = map(int, re.search(r'(\d+) of (\d+) answers are right', result.stdout).groups())
-    assert of == 7 and right > of / 2
+    right, of = judged(result)
+    assert right > of / 2
+
+
+def test_every_question_is_asked_and_judged_and_its_answer_can_be_seen(shown):
+    table, folder, result = shown
+    right, of = judged(result)
+    assert of == QUESTIONS[table]
+    assert result.returncode == (0 if right > of / 2 else 1), result.stdout + result.stderr
     output = folder / 'demo_output'
     pictures = sorted(output.glob('answer_*.png'))
     assert len(pictures) == of
@@ -35,7 +51,27 @@ def test_the_answers_are_on_the_objects_and_can_be_seen(demonstration):
         assert cv2.imread(str(path)) is not None, path
     for seed in (5000, 5001, 5002):
         assert f'{seed}' in result.stdout
+        color = cv2.imread(str(output / f'table_{seed}.png'))
+        expected = render(make_scene(seed, TABLES[table]), 640, 480, smooth=True).color
+        assert (color[..., ::-1] == expected).all()
         assert (output / f'table_{seed}_camera.yaml').is_file()
+
+
+def test_asked_how_many_it_says_a_number(shown):
+    table, _, result = shown
+    counted = re.findall(r'how many .* (\d+) counted', result.stdout)
+    assert len(counted) == (table == 'rich')
+
+
+def test_own_words_are_asked_of_the_table_of_choice_and_judged_where_they_are_plain(
+    demo_command, tmp_path
+):
+    words = ('the striped mug', 'the red mug', 'something [/] to hold')
+    command = [*demo_command, '--table', 'rich', '--seed', '5000', '--questions', *words]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert words[2] in result.stdout and 'not judged' in result.stdout
+    assert 'of 2 answers are right' in result.stdout
 
 
 def test_every_stage_of_an_answer_is_timed(demonstration):

@@ -2,26 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation on rendered tables, with engines whose score is known beforehand."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from molmo_ros.camera.tabletop import HELD_OUT, RICH, TabletopCamera
+from molmo_ros.camera.tabletop import HELD_OUT, RICH, TABLES, TabletopCamera
 from molmo_ros.engine import Answer
-from molmo_ros.evaluation.judging import Verdict
+from molmo_ros.evaluation.judging import Verdict, judge
 from molmo_ros.evaluation.metrics import lies_in
 from molmo_ros.evaluation.running import evaluate
 from molmo_ros.evaluation.samples import Rule
 from molmo_ros.evaluation.summary import summary
-from molmo_ros.evaluation.tabletop import easy_samples, rich_samples
-from molmo_ros.evaluation.views import (
-    absent_query,
-    distance_to_object,
-    object_queries,
-    true_position,
-    understood,
-    verdict_of,
-    view_of,
-)
+from molmo_ros.evaluation.tabletop import easy_samples, rich_samples, understood_sample
+from molmo_ros.evaluation.views import distance_to_object, true_position, view_of
 from molmo_ros.pointing import ImagePoint, Mode
 
 SEEDS = range(5000, 5003)
@@ -155,29 +149,42 @@ def test_the_truth_belongs_to_the_picture_that_the_camera_shows(view):
 
 def test_what_is_asked_for_is_there_once_or_not_at_all():
     for seed in SEEDS:
-        view = view_of(seed)
-        names = [f'the {item.colour} {item.kind}' for item in view.scene.objects]
-        assert sorted(query.text for query in object_queries(view)) == sorted(set(names))
-        assert absent_query(view).text not in names
-        assert absent_query(view) == absent_query(view_of(seed))
+        names = [f'the {item.colour} {item.kind}' for item in view_of(seed).scene.objects]
+        *there, absent = easy_samples([seed])
+        assert sorted(sample.query for sample in there) == sorted(set(names))
+        assert absent.absent and absent.query not in names
 
 
-def test_somebodys_own_words_are_judged_where_they_are_plain(view):
-    item = view.scene.objects[0]
-    assert understood(f'a {item.colour} {item.kind}', view).target == 0
-    assert understood(absent_query(view).text, view).target is None
-    assert understood('something to drink from', view) is None
+@pytest.mark.parametrize('spec', TABLES.values(), ids=TABLES)
+def test_somebodys_own_words_are_judged_where_they_are_plain(spec):
+    for seed in SEEDS:
+        truths = view_of(seed, spec).truths
+        for colour, kind in itertools.product(spec.colours, spec.kinds):
+            sample = understood_sample(f'a {colour} {kind}', seed, spec)
+            masks = [truth.mask for truth in truths if (truth.colour, truth.kind) == (colour, kind)]
+            if len(masks) > 1:
+                assert sample is None
+            elif masks:
+                np.testing.assert_array_equal(sample.masks(), masks)
+            else:
+                assert sample.absent
+        for text in ('something to drink from', 'all red mugs', 'plain', ''):
+            assert understood_sample(text, seed, spec) is None
 
 
-def test_an_answer_is_judged_by_its_first_point(view):
-    there, absent = object_queries(view)[0], absent_query(view)
+def test_an_answer_is_judged_by_its_first_point(view, easy):
+    there, absent = easy[0], next(sample for sample in easy if sample.absent)
     u, v = view.truths[0].target
     on_it, beside = ImagePoint(u + 0.5, v + 0.5, ''), ImagePoint(1, 1, '')
-    assert verdict_of(view, there, [on_it, beside]) is Verdict.HIT
-    assert verdict_of(view, there, [beside, on_it]) is Verdict.MISSED
-    assert verdict_of(view, there, []) is Verdict.NOT_FOUND
-    assert verdict_of(view, absent, []) is Verdict.RIGHTLY_ABSENT
-    assert verdict_of(view, absent, [beside]) is Verdict.INVENTED
+
+    def verdict(sample, *points):
+        return judge(sample, Answer('', points, None, not points), 640, 480).verdict
+
+    assert verdict(there, on_it, beside) is Verdict.HIT
+    assert verdict(there, beside, on_it) is Verdict.MISSED
+    assert verdict(there) is Verdict.NOT_FOUND
+    assert verdict(absent) is Verdict.RIGHTLY_ABSENT
+    assert verdict(absent, beside) is Verdict.INVENTED
 
 
 def test_the_true_position_is_the_depth_at_a_pixels_middle_and_goes_on_between(view):
