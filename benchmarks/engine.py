@@ -8,12 +8,11 @@
     python -m benchmarks.engine --model FOLDER               any checkpoint
 
 Models without a folder have random weights, tilted towards writing one point. Every case is run
---repeats times, in turn with the others; times are medians in milliseconds: elapsed on a GPU,
-of the processor on a CPU, where other programs would be in them else (stages are elapsed
-always). FLOPs and bytes are computed from shapes; the floor is what they take at the rates this
-device reached just before, on one large matrix product and one long read. `generate` is
-transformers' own on the same weights, with a growing cache and 27 tokens, as the release runs
-it.
+--repeats times, in turn with the others; times are medians in milliseconds: elapsed on a GPU, of
+the processor on a CPU, where other programs would be in them else. FLOPs and bytes are computed
+from shapes; the floor is what they take at the rates this device reached just before, on one large
+matrix product and one long read. `generate` is transformers' own on the same weights, with a
+growing cache and 27 tokens, as the release runs it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from transformers import AutoModelForCausalLM
 from benchmarks.random_molmo import IMAGE_TOKENS, ONE_POINT, random_molmo, tilt, tiny_tokenizer
 from molmo_ros.engine import Answer, Question, answer_many
 from molmo_ros.engine.local import LocalEngine
-from molmo_ros.engine.requests import STAGES
+from molmo_ros.engine.requests import STAGES, Stopwatch
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.molmo import Molmo
@@ -115,6 +114,7 @@ class Bench:
         self.generator = _causal_model(loaded.model)
         self._asked = 0
         self._clock = clock_of(loaded.model)
+        Stopwatch.clock = staticmethod(self._clock)
 
     def image(self, width: int, height: int) -> NDArray[np.uint8]:
         """Another one at each call."""

@@ -22,6 +22,8 @@ from molmo_ros.model.replay import Replay
 SLOT_STEP = 512  # the cache grows by this much
 EXTENT_STEP = 128  # attention runs over multiples of this, so that few shapes occur
 MAX_REPLAYED_ROWS = 64
+FEW_ROWS = 8
+NEGLIGIBLE = -80.0  # of a logit, below the largest; its exp is a denormal soon, and those are slow
 
 Ints = NDArray[np.int64]
 
@@ -173,6 +175,9 @@ class Decoder:
         return self._predict(hidden[wanted])
 
     def _predict(self, hidden: Tensor) -> Tensor:
+        if len(hidden) <= FEW_ROWS and hidden.device.type == 'cpu':
+            # Few rows by a long matrix: the other way round the weights are read once.
+            return choices((self._head.weight @ hidden.T).T.contiguous(), self._numbers)
         return choices(self._head(hidden), self._numbers)
 
     def _mask(self, owners: Ints, last_seen: Ints) -> NDArray[np.bool_]:
@@ -216,10 +221,10 @@ def choices(logits: Tensor, numbers: Tensor) -> Tensor:
     """(rows, vocabulary) -> (rows, 2 + numbers) float32: the likeliest id, its probability, those
     of the ids in `numbers`."""
     best = logits.argmax(dim=-1, keepdim=True)
-    logits = logits.float()
-    total = logits.logsumexp(dim=-1, keepdim=True)
-    probability = (logits.gather(1, best) - total).exp()
-    return torch.cat([best.float(), probability, (logits[:, numbers] - total).exp()], dim=1)
+    below = (logits.float() - logits.gather(1, best).float()).clamp_min_(NEGLIGIBLE)
+    of_numbers = below[:, numbers].exp()
+    probability = 1 / below.exp_().sum(dim=-1, keepdim=True)
+    return torch.cat([best.float(), probability, of_numbers * probability], dim=1)
 
 
 def told(output: NDArray[np.float32]) -> list[Prediction]:
