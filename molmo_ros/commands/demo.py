@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,67 +29,25 @@ from rich.table import Table
 
 from molmo_ros.camera.tabletop import TABLES
 from molmo_ros.commands import UserError
+from molmo_ros.commands.demo_questions import SEEDS, TABLE, Asking, askings_about
 from molmo_ros.commands.engines import add_engine_arguments, checkpoint_of
 from molmo_ros.commands.files import write_camera, write_color, write_depth
 from molmo_ros.commands.output import millimetres, xyz
 from molmo_ros.commands.pictures import answer_picture, contact_sheet
 from molmo_ros.commands.processes import NodeProcesses, free_domain
 from molmo_ros.engine import Answer
-from molmo_ros.evaluation.judging import Verdict, judge, stated_count
-from molmo_ros.evaluation.questions import Topic
-from molmo_ros.evaluation.samples import Mask, Sample
-from molmo_ros.evaluation.tabletop import easy_samples, rich_samples, understood_sample
-from molmo_ros.evaluation.views import View, true_position, view_of
+from molmo_ros.evaluation.judging import Verdict, judge
+from molmo_ros.evaluation.views import true_position
 from molmo_ros.pointing import ImagePoint, Mode
 
 if TYPE_CHECKING:
     from molmo_ros.commands.watching import CameraWatch
     from molmo_ros.ros.client import Answered, PointQueryClient
 
-TABLE = 'easy'
-"""Which tables `molmo-ros demo` shows if it is not told."""
-
-SEEDS = (5000, 5001, 5002)
-ASKED = {
-    'easy': (('one', 'one'), ('one', 'one'), ('one', 'one', 'absent')),
-    'rich': (('one', 'count', 'space'), ('all', 'relation', 'extreme'), ('part', 'all', 'absent')),
-}
-"""The topics of the questions about each of SEEDS."""
-
-ASKED_OF_ONE = {'easy': ('one', 'one', 'absent'), 'rich': tuple(topic.value for topic in Topic)}
-"""Those about a table of the user's choice."""
-
 TABLE_FRAME = 'table'
 _ANSWER_TIMEOUT_S = 120.0
 _LOAD_TIMEOUT_S = 600.0
 _SHOW_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, eq=False)
-class Asking:
-    """A question about a view; sample is None where its words say nothing that can be judged."""
-
-    view: View
-    query: str
-    sample: Sample | None
-
-    @property
-    def mode(self) -> Mode:
-        """Whether to point or to count."""
-        return self.sample.mode if self.sample else Mode.POINT
-
-    @property
-    def label(self) -> str:
-        """The words, and what they ask for where they do not say."""
-        if self.mode is Mode.COUNT:
-            return f'how many {self.query}'
-        absent = self.sample is not None and self.sample.absent
-        return f'{self.query} (not there)' if absent else self.query
-
-    @property
-    def masks(self) -> Sequence[Mask]:
-        """Of all that is asked for."""
-        return self.sample.masks() if self.sample and self.sample.masks else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +79,7 @@ class Row:
     def found(self) -> str:
         """What the answer gives: points, or the number that it states."""
         if self.asking.mode is Mode.COUNT:
-            return f'{stated_count(_answer(self.answered))} counted'
+            return f'{self.answered.count} counted' if self.answered.count >= 0 else '-'
         number = len(self.points)
         return 'none' if not number else f'{number} point{"s" if number > 1 else ""}'
 
@@ -149,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         table = arguments.table
         seeds = SEEDS if arguments.seed is None else (arguments.seed,)
         nodes.start('tabletop_camera', 'molmo_ros.ros.tabletop_camera', *_camera(table, seeds[0]))
-        askings = _askings(table, seeds, arguments.questions)
+        askings = askings_about(table, seeds, arguments.questions)
         rows = _asked(nodes, askings, checkpoint, console)
     _save(rows, folder)
     console.print(_answers_table(rows))
@@ -234,39 +192,6 @@ def _ros_arguments(parameters: dict[str, object]) -> list[str]:
     # As JSON, which is YAML: a folder named 7 stays a text.
     given = [f'{name}:={json.dumps(value)}' for name, value in parameters.items()]
     return ['--ros-args', *(part for one in given for part in ('-p', one))]
-
-
-def _askings(table: str, seeds: Sequence[int], questions: Sequence[str] | None) -> list[Asking]:
-    askings: list[Asking] = []
-    topics = ASKED[table] if len(seeds) > 1 else (ASKED_OF_ONE[table],)
-    for seed, wanted in zip(seeds, topics, strict=True):
-        view = view_of(seed, TABLES[table])
-        if questions:
-            understood = [understood_sample(text, seed, TABLES[table]) for text in questions]
-            asked = list(zip(questions, understood, strict=True))
-        else:
-            asked = [(sample.query, sample) for sample in _chosen(table, seed, wanted)]
-        askings += [Asking(view, query, sample and _kept(sample)) for query, sample in asked]
-    return askings
-
-
-def _chosen(table: str, seed: int, topics: Sequence[str]) -> Iterator[Sample]:
-    """The first question of each topic about a table, the next where a topic comes again."""
-    left = list(easy_samples([seed]) if table == 'easy' else rich_samples([seed]))
-    for topic in topics:
-        for sample in left:
-            if sample.topic == topic:
-                left.remove(sample)
-                yield sample
-                break
-
-
-def _kept(sample: Sample) -> Sample:
-    """With its masks at hand: those of a few tables are not much."""
-    if sample.masks is None:
-        return sample
-    masks = sample.masks()
-    return replace(sample, masks=lambda: masks)
 
 
 def _asked(
