@@ -108,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--no-mirror', action='store_true', help='for things whose mirror image is another thing'
     )
+    parser.add_argument(
+        '--zoom',
+        type=float,
+        default=_DEFAULTS.zoom,
+        metavar='SHARE',
+        help='of a side that may be cut away, so that places are not learnt by heart',
+    )
     parser.add_argument('--seed', type=int, default=_DEFAULTS.seed)
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--dtype', default='auto', choices=('auto', 'float32', 'bfloat16'))
@@ -160,6 +167,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         rank=arguments.rank,
         learning_rate=arguments.learning_rate,
         mirror=not arguments.no_mirror,
+        zoom=arguments.zoom,
         seed=arguments.seed,
     )
 

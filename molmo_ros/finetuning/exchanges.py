@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from molmo_ros.finetuning.folder import Label
+from molmo_ros.finetuning.pictures import Window
 from molmo_ros.pointing import (
     ABSENT,
     COUNT_PROMPTS,
@@ -18,6 +19,7 @@ from molmo_ros.pointing import (
     format_points,
     label_for,
     prompt_for,
+    read_points,
 )
 
 COUNT_SHARE = 0.1
@@ -53,4 +55,21 @@ def exchange_about(label: Label, rng: random.Random) -> Exchange:
 
 def mirrored(label: Label) -> Label:
     """The same in the picture mirrored left to right."""
-    return Label(label.label, tuple((100 - x, y) for x, y in label.points), label.line)
+    return replace(label, points=tuple((100 - x, y) for x, y in label.points))
+
+
+def through(label: Label, window: Window) -> Label:
+    """The same where only a window of the picture is shown, which holds all of its points."""
+    return replace(label, points=tuple(window.moved(point) for point in label.points))
+
+
+def moved(exchange: Exchange, window: Window) -> Exchange | None:
+    """The same about a window of the picture; None where it points at something outside."""
+    reading = read_points(exchange.answer, 100, 100)
+    points = [window.moved((point.u, point.v)) for point in reading.points]
+    if not points:
+        return exchange
+    if not all(0 <= value <= 100 for point in points for value in point):
+        return None
+    write = format_points if reading.count is None else format_count
+    return Exchange(exchange.prompt, write(points, reading.points[0].label))

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored
-from molmo_ros.finetuning.folder import POINTS, InvalidFolder, LabelledImage, read_image
+from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored, moved, through
+from molmo_ros.finetuning.folder import POINTS, InvalidFolder, Label, LabelledImage, read_image
 from molmo_ros.finetuning.packing import Packed, pack
-from molmo_ros.finetuning.pictures import Image, View, jittered, seen
+from molmo_ros.finetuning.pictures import Image, View, Window, jittered, part, seen
 from molmo_ros.finetuning.rehearsal import Rehearsal
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.preprocessing import preprocess
+
+_ATTEMPTS = 10
+_BORDER = 3.0  # percent: what is nearer to it is not cut any nearer
 
 
 def views_of(images: Sequence[LabelledImage], mirror: bool) -> list[View]:
@@ -33,9 +36,10 @@ def views_of(images: Sequence[LabelledImage], mirror: bool) -> list[View]:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A view, what is asked about it, and how many of the exchanges, the first ones, are new."""
+    """What is shown, what is asked about it, and how many exchanges, the first ones, are new."""
 
     view: View
+    window: Window
     packed: Packed
     new: int
 
@@ -65,7 +69,8 @@ class Lessons:
 
     def picture(self, lesson: Lesson, step: int, number: int) -> Image:
         rng = np.random.default_rng((self._settings.seed, step, number))
-        return jittered(seen(read_image(lesson.view.path), lesson.view), rng)
+        image = seen(read_image(lesson.view.path), lesson.view)
+        return jittered(part(image, lesson.window), rng)
 
     def check_lengths(self) -> None:
         """Raise InvalidFolder where a label has more points than the decoder has positions."""
@@ -86,15 +91,27 @@ class Lessons:
 
     def _draw(self, rng: random.Random) -> Lesson:
         view, labels = rng.choice(self._views)
-        kept = self._kept(view, rng)
+        window = self._window(labels, rng)
+        kept = self._kept(view, window, rng)
         new = [
-            exchange_about(rng.choice(labels), rng)
+            exchange_about(through(rng.choice(labels), window), rng)
             for _ in range(self._settings.questions - len(kept))
         ]
-        return Lesson(view, pack([*new, *kept], self._tokenizer), len(new))
+        return Lesson(view, window, pack([*new, *kept], self._tokenizer), len(new))
 
-    def _kept(self, view: View, rng: random.Random) -> list[Exchange]:
-        answers = self._rehearsal.get(view, ())
+    def _window(self, labels: Sequence[Label], rng: random.Random) -> Window:
+        """A part of the picture with all that is labelled, not at its very border."""
+        for _ in range(_ATTEMPTS):
+            side = 100 - 100 * self._settings.zoom * rng.random()
+            window = Window(rng.uniform(0, 100 - side), rng.uniform(0, 100 - side), side)
+            points = [point for label in labels for point in through(label, window).points]
+            if all(_BORDER <= value <= 100 - _BORDER for point in points for value in point):
+                return window
+        return Window()
+
+    def _kept(self, view: View, window: Window, rng: random.Random) -> list[Exchange]:
+        all_moved = (moved(exchange, window) for exchange in self._rehearsal.get(view, ()))
+        answers = [exchange for exchange in all_moved if exchange is not None]
         share = self._settings.rehearsal * self._settings.questions
         count = int(share) + (rng.random() < share % 1)
         return rng.sample(answers, min(count, len(answers), self._settings.questions - 1))

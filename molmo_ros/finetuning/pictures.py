@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures made to go further: mirrored, and in another camera's mood."""
+"""Pictures made to go further: mirrored, nearer, and in another camera's mood."""
 
 from __future__ import annotations
 
@@ -19,6 +19,26 @@ class View:
 
     path: Path
     mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a picture that is shown: left, top and side, in percent of width and height."""
+
+    x: float = 0.0
+    y: float = 0.0
+    side: float = 100.0
+
+    def moved(self, point: tuple[float, float]) -> tuple[float, float]:
+        """Where a point of the picture lies in the window, percent; outside of 0..100 if it is."""
+        return (point[0] - self.x) * 100 / self.side, (point[1] - self.y) * 100 / self.side
+
+
+def part(image: Image, window: Window) -> Image:
+    height, width = image.shape[:2]
+    left, right = (round(width * x / 100) for x in (window.x, window.x + window.side))
+    top, bottom = (round(height * y / 100) for y in (window.y, window.y + window.side))
+    return image[top:bottom, left:right]
 
 
 def seen(image: Image, view: View) -> Image:

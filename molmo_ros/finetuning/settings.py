@@ -45,6 +45,8 @@ class Settings:
         targets: which of TARGETS change.
         rank: of the adapter; alpha is twice that.
         learning_rate: 0 takes 1e-3, or 2e-4 for decoders as wide as the releases'.
+        zoom: up to which share of each side a picture is cut down to a part with all that is
+            labelled, so that places are not learnt by heart.
         mirror: whether pictures are mirrored as well, where no label says left or right.
     """
 
@@ -57,6 +59,7 @@ class Settings:
     rank: int = 16
     learning_rate: float = 0.0
     mirror: bool = True
+    zoom: float = 0.35
     seed: int = 0
 
     def check(self) -> None:
@@ -67,6 +70,8 @@ class Settings:
             raise ValueError(f'rehearsal must be 0 or more and less than 1, not {self.rehearsal}')
         if self.rehearsal and self.questions < 2:
             raise ValueError('to rehearse, ask 2 questions or more about each picture')
+        if not 0 <= self.zoom <= 0.8:
+            raise ValueError(f'zoom must be 0 to 0.8, not {self.zoom}')
         if not self.targets or set(self.targets) - set(TARGETS):
             raise ValueError(f'targets must be of {", ".join(TARGETS)}')
         if self.learning_rate < 0:

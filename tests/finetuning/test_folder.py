@@ -4,12 +4,15 @@
 
 import json
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from molmo_ros.finetuning.exchanges import exchange_about, mirrored
+from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored, moved, through
 from molmo_ros.finetuning.folder import InvalidFolder, read_folder
 from molmo_ros.finetuning.lessons import views_of
+from molmo_ros.finetuning.pictures import Window, part
 from molmo_ros.pointing import read_points
 
 
@@ -73,3 +76,34 @@ def test_pictures_are_mirrored_with_their_points_unless_a_label_tells_sides(fold
     text = (folder / 'points.jsonl').read_text().replace('stapler', 'left shoe')
     (folder / 'points.jsonl').write_text(text)
     assert len(views_of(read_folder(folder), mirror=True)) == 2
+
+
+def test_points_stay_on_their_things_in_a_part_of_the_picture(folder):
+    picture = np.zeros((100, 200, 3), np.uint8)
+    picture[40, 120] = 255  # its middle is at (120.5, 40.5)
+    window = Window(x=30, y=20, side=60)
+    shown = part(picture, window)
+    assert shown.shape == (60, 120, 3)
+    label = replace(read_folder(folder)[0].labels[0], points=((120.5 / 2, 40.5),))
+    ((x, y),) = through(label, window).points
+    assert shown[int(y / 100 * 60), int(x / 100 * 120)].all()
+
+
+@pytest.mark.parametrize(
+    'answer, expected',
+    [
+        (' There are none.', ' There are none.'),
+        (
+            ' <point x="60.0" y="50.0" alt="pen">pen</point>',
+            ' <point x="60.0" y="60.0" alt="pen">pen</point>',
+        ),
+        (
+            ' Counting the <point x="60.0" y="50.0" alt="pen">pen</point> shows a total of 1.',
+            ' Counting the <point x="60.0" y="60.0" alt="pen">pen</point> shows a total of 1.',
+        ),
+        (' <point x="10.0" y="50.0" alt="pen">pen</point>', None),
+    ],
+)
+def test_rehearsed_answers_move_with_the_picture(answer, expected):
+    exchange = moved(Exchange('Point to the pen', answer), Window(x=30, y=20, side=50))
+    assert (exchange and exchange.answer) == expected
