@@ -32,6 +32,9 @@ _SILENT = {
     CAMERA_INFO: DiagnosticStatus.WARN,
     DEPTH_CAMERA_INFO: DiagnosticStatus.OK,
 }
+# Seconds, and messages left out, after which a stream has stopped.
+_QUIET_S = 2.0
+_QUIET_MESSAGES = 5
 
 
 class QuestionLog:
@@ -113,6 +116,12 @@ class Diagnostics:
         image_ns = self._streams.state(IMAGE).stamp_ns
         if image_ns is not None:
             values['offset to image (s)'] = f'{(state.stamp_ns - image_ns) * 1e-9:+.3f}'
+        usual = 0.0 if math.isnan(state.rate) else 1 / state.rate
+        if state.quiet > max(_QUIET_S, _QUIET_MESSAGES * usual):
+            hint = self._streams.hint(stream)
+            why = f': {hint}' if hint else ''
+            message = f'nothing for {state.quiet:.1f} s{why}'
+            return self._status(stream, DiagnosticStatus.WARN, message, values)
         rate = '' if math.isnan(state.rate) else f' at {state.rate:.1f} Hz'
         return self._status(stream, DiagnosticStatus.OK, f'arriving{rate}', values)
 

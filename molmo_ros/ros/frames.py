@@ -49,11 +49,15 @@ class Match:
 
 @dataclass(frozen=True)
 class StreamState:
-    """What diagnostics say of a stream. stamp_ns: of the newest message; rate: Hz, NaN unknown."""
+    """What diagnostics say of a stream. stamp_ns: of the newest message; rate: Hz, NaN unknown.
+
+    quiet: seconds since the last message arrived, NaN if none did.
+    """
 
     received: int
     stamp_ns: int | None
     rate: float
+    quiet: float
 
 
 def stamp_ns(message: Any) -> int:
@@ -99,7 +103,8 @@ class FrameStore:
             span = arrivals[-1] - arrivals[0] if len(arrivals) > 1 else 0.0
             rate = (len(arrivals) - 1) / span if span > 0 else float('nan')
             newest = max(map(stamp_ns, kept)) if kept else None
-            return StreamState(self._received[stream], newest, rate)
+            quiet = time.monotonic() - arrivals[-1] if arrivals else float('nan')
+            return StreamState(self._received[stream], newest, rate, quiet)
 
     def newest(
         self,

@@ -180,6 +180,7 @@ SPECIAL = {
     'apart': ['-p', 'depth_pose:=0.05 0 0 0 0 0 1'],
     'picking': ['-p', 'waypoint_from:=object', '-p', 'waypoint_standoff:=0.1'],
     'upright': ['-p', 'waypoint_from:=object', '-p', 'grasp.up_frame:=gravity'],
+    'trailing': [],
     'broken': [],
     'slow': [],
 }

@@ -12,7 +12,12 @@ from array import array
 import cv2
 import numpy as np
 import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from molmo_ros.srv import PointQuery
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
@@ -100,6 +105,81 @@ def test_depth_of_another_camera_is_registered(client_of, wall_camera, namespace
         x, _, z = answered.points[0].surface.position
         assert z == pytest.approx(1.25 + 0.2 * (x - 0.05), abs=2e-3)
         assert x == pytest.approx(0.0, abs=2e-3)
+
+
+class Listener:
+    """What the nodes say on /diagnostics, by name: level, message and values."""
+
+    def __init__(self):
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self._node = Node('listener', context=self._context)
+        self._said = {}
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._hear, 50)
+
+    def _hear(self, message):
+        for status in message.status:
+            self._said[status.name] = status
+
+    def wait_for(self, name, accept):
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(self._node)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+            status = self._said.get(name)
+            if status is not None:
+                values = {pair.key: pair.value for pair in status.values}
+                if accept(status, values):
+                    return
+        pytest.fail(f'never said of {name}; last: {self._said.get(name)}')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+
+def test_depth_that_never_matches_is_named_with_its_offset_and_rate(client_of, wall_camera):
+    """As from a camera whose depth trails: each stream is fine, together they are not."""
+    client = client_of('trailing')
+    late = wall_camera('trailing', ['depth'])
+    name = 'trailing/molmo_point_query'
+    with wall_camera('trailing', ['image', 'camera_info']), Listener() as listener:
+
+        def accept(answered):
+            late.publish(time.time_ns() - 500_000_000)
+            return answered.points and 'sync_slop' in answered.message
+
+        answered = ask_until(client, 'at 80 60', accept)
+        assert answered.points[0].surface.status is LiftStatus.NO_DEPTH
+        assert '/trailing/depth' in answered.message and '-0.' in answered.message
+
+        def offset(status, values):
+            late.publish(time.time_ns() - 500_000_000)
+            apart = float(values.get('offset to image (s)', 'nan'))
+            return -0.8 < apart < -0.3 and float(values['rate (Hz)']) > 0
+
+        listener.wait_for(f'{name}: depth', offset)
+        listener.wait_for(
+            f'{name}: depth_camera_info',
+            lambda status, _: 'nobody publishes /trailing/depth_camera_info' in status.message,
+        )
+        listener.wait_for(
+            f'{name}: image',
+            lambda status, _: status.level == status.OK and 'arriving at' in status.message,
+        )
+        late.close()
+        listener.wait_for(
+            f'{name}: depth',
+            lambda status, _: (
+                status.level == status.WARN
+                and 'nothing for' in status.message
+                and 'nobody publishes /trailing/depth' in status.message
+            ),
+        )
 
 
 def test_a_publisher_whose_qos_does_not_fit_is_named(client_of, wall_camera):
