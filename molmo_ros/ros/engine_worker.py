@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -129,10 +129,7 @@ class EngineWorker:
         self._state = EngineState(EnginePhase.READY, progress=1.0)
         try:
             while jobs := self._next():
-                running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-                asked = [Asked(job.question, job.tell, job.should_stop) for job in running]
-                if asked:
-                    answer_each(engine, running[0].image, asked)
+                _answer(engine, [j for j in jobs if j.future.set_running_or_notify_cancel()])
         finally:
             self._state = EngineState(EnginePhase.CLOSED)
             engine.close()
@@ -152,6 +149,19 @@ class EngineWorker:
         if self._closing.is_set():
             raise EngineNotReady('the node is shutting down')
         self._state = EngineState(EnginePhase.LOADING, what, share)
+
+
+def _answer(engine: Engine, jobs: Sequence[_Job]) -> None:
+    """Ask about one image; whatever happens, everybody is told."""
+    if not jobs:
+        return
+    asked = [Asked(job.question, job.tell, job.should_stop) for job in jobs]
+    try:
+        answer_each(engine, jobs[0].image, asked)
+    except BaseException as error:
+        for job in jobs:
+            if not job.future.done():
+                job.future.set_exception(error)
 
 
 def _why_not_ready(state: EngineState) -> str:
