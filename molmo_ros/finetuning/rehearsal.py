@@ -44,7 +44,7 @@ def rehearse(
     rehearsal: dict[View, Sequence[Exchange]] = {}
     for done, view in enumerate(views):
         on_progress(done / len(views))
-        rng = random.Random(f'{seed} {view}')
+        rng = random.Random(f'{seed} {view.path.name} {view.mirrored}')
         asked = rng.sample(others, min(QUESTIONS_PER_VIEW, len(others)))
         if asked:
             rehearsal[view] = _answers(engine, view, asked, should_stop)

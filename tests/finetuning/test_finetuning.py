@@ -51,10 +51,11 @@ def answers(base, pictures, adapter=None):
 def test_learning_lowers_the_loss_and_changes_answers(checkpoint, folder, tmp_path, picture):
     base, out = checkpoint(), tmp_path / 'adapter'
     told = []
-    assert finetune(folder, base, out, QUICK, on_progress=told.append).finished
-    assert {progress.stage for progress in told} == {'loading', 'rehearsing', 'learning'}
+    settings = replace(QUICK, steps=30, rehearsal=0.0)
+    assert finetune(folder, base, out, settings, on_progress=told.append).finished
+    assert {progress.stage for progress in told} == {'loading', 'learning'}
     loss = losses(out)
-    assert len(loss) == QUICK.steps and np.mean(loss[-5:]) < 0.5 * np.mean(loss[:5])
+    assert len(loss) == 30 and np.mean(loss[-5:]) < 0.5 * np.mean(loss[:5])
     pictures = (picture, 255 - picture)
     assert answers(base, pictures, out) != answers(base, pictures)
 
