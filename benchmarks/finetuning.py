@@ -232,6 +232,7 @@ def main() -> None:
     parser.add_argument('--rank', type=int, default=defaults.rank)
     parser.add_argument('--rehearsal', type=float, default=defaults.rehearsal)
     parser.add_argument('--learning-rate', type=float, default=defaults.learning_rate)
+    parser.add_argument('--zoom', type=float, default=defaults.zoom)
     parser.add_argument('--targets', nargs='+', default=defaults.targets)
     arguments = parser.parse_args()
     settings = replace(
@@ -241,6 +242,7 @@ def main() -> None:
         rehearsal=arguments.rehearsal,
         learning_rate=arguments.learning_rate,
         targets=tuple(arguments.targets),
+        zoom=arguments.zoom,
         keep=known(arguments.table, arguments.kind),
     )
     with tempfile.TemporaryDirectory() as temporary:
