@@ -86,8 +86,8 @@ class TableSpec:
         max_cover: how much of the lesser of two bounding boxes the other may cover.
         margin: distance of an object's bounding box from the image border, fraction of its size.
         min_visible: fraction of an object's silhouette that must be seen.
-        rich: whether things repeat and carry patterns, clutter lies about, and tables, light and
-            camera vary widely.
+        sun_deg, sun, sky: height of the light above the table; strength of it, and from all sides.
+        rich: whether things repeat and carry patterns, clutter lies about, and tables vary widely.
     """
 
     kinds: tuple[str, ...] = ('ball', 'box', 'bottle', 'mug', 'bowl', 'banana', 'cone', 'ring')
@@ -105,6 +105,9 @@ class TableSpec:
     tilt_deg: tuple[float, float] = (36.0, 56.0)
     hfov_deg: tuple[float, float] = (52.0, 60.0)
     roll_deg: float = 3.0
+    sun_deg: tuple[float, float] = (48.0, 78.0)
+    sun: tuple[float, float] = (0.38, 0.5)
+    sky: tuple[float, float] = (0.54, 0.62)
     rich: bool = False
 
     @property
@@ -131,6 +134,9 @@ RICH = TableSpec(
     tilt_deg=(33.0, 64.0),
     hfov_deg=(50.0, 66.0),
     roll_deg=5.0,
+    sun_deg=(35.0, 80.0),
+    sun=(0.28, 0.56),
+    sky=(0.46, 0.68),
     rich=True,
 )
 """24 kinds, patterns, several of a kind, clutter, occlusion, all sorts of tables and light."""
@@ -157,7 +163,7 @@ def _draw(rng: np.random.Generator, seed: int, spec: TableSpec) -> Scene | None:
         seed,
         (),
         _draw_rich_table(rng) if spec.rich else _draw_table(rng),
-        _draw_rich_light(rng) if spec.rich else _draw_light(rng),
+        _draw_light(rng, spec),
         _draw_camera_pose(rng, spec),
         _draw_camera(rng, spec),
         tuple((rng.uniform(0.25, 0.8) + rng.uniform(-0.05, 0.05, 3)).tolist()),
@@ -317,14 +323,14 @@ def _draw_table(rng: np.random.Generator) -> Table:
     )
 
 
-def _draw_light(rng: np.random.Generator) -> Light:
-    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(48, 78))
+def _draw_light(rng: np.random.Generator, spec: TableSpec) -> Light:
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*spec.sun_deg))
     towards = (
         float(np.cos(azimuth) * np.cos(elevation)),
         float(np.sin(azimuth) * np.cos(elevation)),
         float(np.sin(elevation)),
     )
-    return Light(towards, float(rng.uniform(0.38, 0.5)), float(rng.uniform(0.54, 0.62)))
+    return Light(towards, float(rng.uniform(*spec.sun)), float(rng.uniform(*spec.sky)))
 
 
 def _draw_rich_table(rng: np.random.Generator) -> Table:
@@ -339,16 +345,6 @@ def _draw_rich_table(rng: np.random.Generator) -> Table:
         (float(rng.uniform()), float(rng.uniform())),
         (float(rng.uniform(0.5, 0.9)), float(rng.uniform(0.45, 0.8))),
     )
-
-
-def _draw_rich_light(rng: np.random.Generator) -> Light:
-    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(35, 80))
-    towards = (
-        float(np.cos(azimuth) * np.cos(elevation)),
-        float(np.sin(azimuth) * np.cos(elevation)),
-        float(np.sin(elevation)),
-    )
-    return Light(towards, float(rng.uniform(0.28, 0.56)), float(rng.uniform(0.46, 0.68)))
 
 
 def _draw_camera_pose(rng: np.random.Generator, spec: TableSpec) -> NDArray[np.float64]:
