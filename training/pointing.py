@@ -1,10 +1,12 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 2: connector and decoder learn to answer in points, the encoder frozen.
+"""Stage 2: connector and decoder learn to answer in points, at last together with the encoder.
 
 Language loss on Molmo's own answers, and two guides that are thrown away with their heads and fade
 out: pooled patches must still know what they belong to and where that is, and while a coordinate
-is written, one attention head of two layers must look at the object asked for.
+is written, one attention head of two layers must look at the object asked for. The encoder is
+frozen at first; then it learns along at a part of the rate, from the answers and from stage 1's
+questions.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import CROPS, Batch, make_batch
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
-from training.runs import Run, optimizer_for
+from training.runs import Run, optimizer_for, parameter_groups
 from training.scenes import SceneSet, load_scenes
-from training.seeing import Readouts, labels_of, load_encoder, readout_loss
+from training.seeing import Readouts, labels_of, load_encoder, patch_losses, readout_loss
 from training.sequences import IGNORED, TOPICS, Questions, pack
 
 _LOOKING_LAYERS = (2, 4)
 _COVERED = 0.25
+_TOGETHER_FROM = 0.6  # of the steps
+_ENCODER_RATE, _ENCODER_GUIDE = 0.3, 0.1
 
 
 class Teacher:
@@ -63,14 +67,19 @@ class Teacher:
 def lesson(
     model: Molmo,
     heads: Readouts,
+    dense: Readouts,
     teacher: Teacher,
     index: Tensor,
     per_scene: int,
     rng: random.Random,
     guidance: float,
     train: bool = True,
+    together: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss over `per_scene` questions about each scene, and how well they went."""
+    """The loss over `per_scene` questions about each scene, and how well they went.
+
+    heads read the connector's output, dense the encoder's, which learns too if `together`.
+    """
     count = len(index)
     mirrored = torch.rand(count) < (0.5 if train else 0.0)
     batch = make_batch(
@@ -80,7 +89,7 @@ def lesson(
         mirrored.repeat_interleave(CROPS),
         jitter=train,
     )
-    with torch.no_grad():
+    with torch.set_grad_enabled(together):
         seen = model.vision(batch.patches)
     features = model.connector(seen, teacher.masks.repeat(count, 1))
     questions = teacher.ask(index, mirrored, per_scene, rng)
@@ -110,6 +119,8 @@ def lesson(
         knowing, _ = readout_loss(heads, heads.norm(by_image[:, 0][covered]), labels)
         loss = loss + guidance * (looking + 0.3 * knowing)
         figures['on_target'] = on_target
+    if together:
+        loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen, batch, teacher.scenes)[0]
     return loss, figures
 
 
@@ -176,35 +187,39 @@ def train(
 ) -> None:
     scenes = load_scenes(data)
     model, heads = new_model(seed=1), Readouts(CONFIG.text.hidden_size)
-    load_encoder(model.vision, encoder)
-    model.vision.requires_grad_(False)
+    dense = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
+    load_encoder(model.vision, encoder, dense)
     model.text.config._attn_implementation = NAME
     teacher = Teacher(scenes, load_tokenizer(tokenizer), min(500, len(scenes) // 10))
-    both = nn.ModuleList([model, heads])
-    optimizer = optimizer_for(both)
+    everything = nn.ModuleList([model, heads, dense])
+    optimizer = optimizer_for(nn.ModuleList([model.connector, model.text, model.lm_head, heads]))
+    for group in parameter_groups(nn.ModuleList([model.vision, dense]), share=_ENCODER_RATE):
+        optimizer.add_param_group(group)
     run = Run(folder, steps, lr)
-    run.resume(both, optimizer)
+    run.resume(everything, optimizer)
     rng = random.Random(run.step)
     while run.step < steps:
-        for group in optimizer.param_groups:
-            group['lr'] = run.lr()
+        run.set_lr(optimizer)
+        together = run.step >= _TOGETHER_FROM * steps
         index = torch.randint(teacher.held_out, len(scenes), (images,))
         guidance = 0.5 * (1 + math.cos(math.pi * run.step / steps))
-        loss, figures = lesson(model, heads, teacher, index, per_scene, rng, guidance)
+        loss, figures = lesson(
+            model, heads, dense, teacher, index, per_scene, rng, guidance, together=together
+        )
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(everything.parameters(), 1.0)
         optimizer.step()
         run.step += 1
         if run.step % 25 == 0 or run.step == steps:
             with torch.no_grad():
                 held = torch.randint(0, teacher.held_out, (images,))
                 _, unseen = lesson(
-                    model, heads, teacher, held, per_scene, rng, guidance=0.0, train=False
+                    model, heads, dense, teacher, held, per_scene, rng, guidance=0.0, train=False
                 )
             run.log(loss=loss.item(), **figures, **{f'unseen_{k}': v for k, v in unseen.items()})
         if run.step % 100 == 0 or run.step == steps:
-            run.save(both, optimizer)
+            run.save(everything, optimizer)
 
 
 def main() -> None:

@@ -56,6 +56,11 @@ class Run:
         done = min(1.0, (self.step - self.warmup) / max(1, self.steps - self.warmup))
         return self.peak_lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
+    def set_lr(self, optimizer: torch.optim.Optimizer) -> None:
+        """Each group's share of the present rate."""
+        for group in optimizer.param_groups:
+            group['lr'] = group.get('share', 1.0) * self.lr()
+
     def log(self, **values: Any) -> None:
         row = {'step': self.step, 'seconds': round(self.seconds, 1), **values}
         path = self.folder / 'log.csv'
@@ -73,11 +78,25 @@ class Run:
         )
 
 
-def optimizer_for(modules: nn.Module, weight_decay: float = 0.02) -> torch.optim.AdamW:
-    """AdamW; biases, norms and embeddings are not decayed."""
-    parameters = [p for p in modules.parameters() if p.requires_grad]
-    groups = [
-        {'params': [p for p in parameters if p.dim() >= 2], 'weight_decay': weight_decay},
-        {'params': [p for p in parameters if p.dim() < 2], 'weight_decay': 0.0},
+def optimizer_for(
+    modules: nn.Module, weight_decay: float = 0.02, share: float = 1.0
+) -> torch.optim.AdamW:
+    """AdamW; biases, norms and embeddings are not decayed. share: of the schedule's rate."""
+    return torch.optim.AdamW(
+        parameter_groups(modules, weight_decay, share), lr=1e-3, betas=(0.9, 0.98)
+    )
+
+
+def parameter_groups(
+    modules: nn.Module, weight_decay: float = 0.02, share: float = 1.0
+) -> list[dict[str, Any]]:
+    """What is decayed, and what is not."""
+    parameters = list(modules.parameters())
+    return [
+        {
+            'params': [p for p in parameters if p.dim() >= 2],
+            'weight_decay': weight_decay,
+            'share': share,
+        },
+        {'params': [p for p in parameters if p.dim() < 2], 'weight_decay': 0.0, 'share': share},
     ]
-    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))

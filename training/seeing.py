@@ -188,8 +188,7 @@ def train(
         # Scenes may still be arriving while this runs.
         if run.step % 500 == 499:
             scenes = load_scenes(data)
-        for group in optimizer.param_groups:
-            group['lr'] = run.lr()
+        run.set_lr(optimizer)
         batch = _random_batch(scenes, held_out, len(scenes), batch_size, train=True)
         if run.step < _FULL_FROM * steps:
             kept = _worth_seeing(batch)
@@ -227,10 +226,14 @@ def some_features(model: VisionTower, patches: Tensor, kept: Tensor) -> Tensor:
     return torch.cat([outputs[index][:, 1:] for index in model.blocks_used], dim=-1)
 
 
-def load_encoder(model: nn.Module, folder: Path) -> None:
-    """Take the encoder that a run of this stage has left in its folder."""
+def load_encoder(model: nn.Module, folder: Path, heads: Readouts | None = None) -> None:
+    """Take the encoder, and its readouts if asked, that a run of this stage left in its folder."""
     state = torch.load(folder / 'state.pt', weights_only=True)['modules']
-    model.load_state_dict({k.removeprefix('0.'): v for k, v in state.items() if k.startswith('0.')})
+    for number, module in enumerate([model] if heads is None else [model, heads]):
+        lead = f'{number}.'
+        module.load_state_dict(
+            {k.removeprefix(lead): v for k, v in state.items() if k.startswith(lead)}
+        )
 
 
 def _random_batch(scenes: SceneSet, first: int, last: int, count: int, train: bool) -> Batch:
