@@ -103,9 +103,9 @@ class EngineWorker:
         The future's cancel() takes it back while it has not begun; once it runs, should_stop does.
         Raises EngineNotReady.
         """
-        self.require_ready()
         job = _Job(image, question, lambda: self._closing.is_set() or should_stop(), Future())
         with self._arrival:
+            self.require_ready()
             self._waiting.append(job)
             self._arrival.notify()
         return job.future
@@ -131,7 +131,7 @@ class EngineWorker:
             while jobs := self._next():
                 _answer(engine, [j for j in jobs if j.future.set_running_or_notify_cancel()])
         finally:
-            self._state = EngineState(EnginePhase.CLOSED)
+            self._dismiss()
             engine.close()
 
     def _next(self) -> list[_Job]:
@@ -144,6 +144,15 @@ class EngineWorker:
             same = [job for job in self._waiting if np.array_equal(job.image, image)][:AT_ONCE]
             self._waiting = [job for job in self._waiting if job not in same]
             return same
+
+    def _dismiss(self) -> None:
+        """Take no more questions, and tell those that still wait."""
+        with self._arrival:
+            self._state = EngineState(EnginePhase.CLOSED)
+            left, self._waiting = self._waiting, []
+        for job in left:
+            if job.future.set_running_or_notify_cancel():
+                job.tell(EngineNotReady(_why_not_ready(self._state)))
 
     def _on_progress(self, what: str, share: float) -> None:
         if self._closing.is_set():
