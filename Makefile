@@ -47,7 +47,7 @@ $(INSTALLED):
 	  && command -v cc c++ >/dev/null || { \
 	  echo 'A C compiler or a part of Python is missing. On Debian and Ubuntu:' >&2; \
 	  echo '  $(APT_LINE)' >&2; exit 1; }
-	@echo 'Installing ROS 2, torch and the rest into $(VENV): 2 GB, some minutes the first time.'
+	@echo 'Installing ROS 2, torch and the rest into $(VENV): 2.6 GB, some minutes the first time.'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --constraint requirements/lock.txt \
 	  $(addprefix -r ,$(filter-out %/lock.txt,$(REQUIREMENTS)))
