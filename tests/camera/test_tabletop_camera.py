@@ -55,15 +55,3 @@ def test_the_pose_puts_the_depth_on_the_table(camera):
     points = frame.camera.ray(u, v) * frame.depth[v, u, None]
     heights = points @ T[2, :3] + T[2, 3]
     assert np.abs(heights).max() < 1e-4
-
-
-def test_the_next_scene_replaces_the_picture_and_the_pose():
-    camera = TabletopCamera(seed=1, width=160, height=120)
-    before, pose = camera.read(), camera.T_world_optical
-    camera.next_scene(2)
-    assert camera.seed == 2
-    assert not np.array_equal(camera.read().color, before.color)
-    assert not np.array_equal(camera.T_world_optical, pose)
-    np.testing.assert_array_equal(
-        camera.read().color, render(make_scene(2), 160, 120, smooth=True).color
-    )

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
 
@@ -18,17 +17,17 @@ from molmo_ros.camera.tabletop.scene import Scene
 
 
 class TabletopCamera:
-    """A camera over a table that stands still: rendered once a scene, stamped anew at each read.
+    """A camera over a table that stands still: rendered once, stamped anew at each read.
 
     It shows pictures and depth and nothing of the truth; who knows the seed can make the scene
-    and its truth again. Safe to use from several threads.
+    and its truth again. Safe to use from several threads: nothing changes.
 
     Args:
-        seed: of the first scene.
+        seed: of the scene.
         width, height: pixels.
         rate_hz: frames a second to be read at.
         frame_id: name of its optical frame.
-        spec: what its scenes may hold.
+        spec: what the scene may hold.
     """
 
     def __init__(
@@ -41,12 +40,10 @@ class TabletopCamera:
         frame_id: str = 'camera_color_optical_frame',
         spec: TableSpec = EASY,
     ) -> None:
-        self._size = (width, height)
         self._rate_hz = rate_hz
         self._frame_id = frame_id
-        self._spec = spec
-        self._lock = threading.Lock()
-        self._show(seed)
+        self._scene = make_scene(seed, spec)
+        self._frame = _photograph(self._scene, width, height, frame_id)
 
     @property
     def rate_hz(self) -> float:
@@ -70,21 +67,10 @@ class TabletopCamera:
 
     def read(self) -> Frame:
         """The picture of the scene, stamped with the present time; does not block."""
-        with self._lock:
-            return replace(self._frame, stamp=time.time_ns())
-
-    def next_scene(self, seed: int) -> None:
-        """Put another scene before the camera; its pose changes with it."""
-        self._show(seed)
+        return replace(self._frame, stamp=time.time_ns())
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def _show(self, seed: int) -> None:
-        scene = make_scene(seed, self._spec)
-        frame = _photograph(scene, *self._size, self._frame_id)
-        with self._lock:
-            self._scene, self._frame = scene, frame
 
 
 def _photograph(scene: Scene, width: int, height: int, frame_id: str) -> Frame:
