@@ -25,12 +25,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.random_molmo import config_fields
 from molmo_ros.model.checkpoint import stored_tensors
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.loading import load_model, read_config
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.options import LoadOptions
+from molmo_ros.model.writing import config_fields
 
 SHARD_BYTES = 500_000_000
 WAYS = [('bfloat16', 'none'), ('float32', 'none'), ('bfloat16', 'int8'), ('bfloat16', 'int4')]

@@ -8,23 +8,20 @@ given answers, or something between them and noise.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from molmo_ros.model.checkpoint import stored_tensors
 from molmo_ros.model.config import MolmoConfig, TextConfig, TextFamily, VisionConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
+from molmo_ros.model.writing import write_molmo
 from molmo_ros.pointing import Mode, format_count, format_points, label_for, prompt_for
 
 IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<|image|>')
@@ -186,68 +183,5 @@ def word_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
 
 def save_checkpoint(model: Molmo, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write a folder in the releases' layout, with the tiny preprocessor."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'config.json').write_text(json.dumps(config_fields(model.config)))
-    preprocessor = {
-        'base_image_input_size': [TINY_PREPROCESSOR.image_size] * 2,
-        'image_patch_size': TINY_PREPROCESSOR.patch_size,
-        'max_crops': TINY_PREPROCESSOR.max_crops,
-        'overlap_margins': list(TINY_PREPROCESSOR.margins),
-    }
-    (folder / 'preprocessor_config.json').write_text(json.dumps(preprocessor))
-    tensors = {key: t.contiguous() for key, t in stored_tensors(model, model.config).items()}
-    save_file(tensors, folder / 'model.safetensors')
+    write_molmo(model, TINY_PREPROCESSOR, folder)
     tokenizer.save_pretrained(folder)
-
-
-def config_fields(config: MolmoConfig) -> dict[str, Any]:
-    """config.json in the spelling of the release of that family."""
-    text, vision = config.text, config.vision
-    shared = {
-        'model_type': 'molmo',
-        'rope_theta': text.rope_theta,
-        'layer_norm_eps': text.norm_eps,
-        'embedding_size': text.embedding_size,
-        'additional_vocab_size': text.additional_vocab_size,
-        'qkv_bias': text.qkv_bias,
-    }
-    if text.family != 'olmoe':
-        return shared | {
-            'norm_after': text.family == 'olmo2',
-            'hidden_size': text.hidden_size,
-            'intermediate_size': 2 * text.intermediate_size,
-            'num_hidden_layers': text.num_layers,
-            'num_attention_heads': text.num_heads,
-            'num_key_value_heads': text.num_kv_heads,
-            'max_position_embeddings': text.max_positions,
-            'vision_config': {
-                'hidden_size': vision.hidden_size,
-                'intermediate_size': vision.intermediate_size,
-                'num_attention_heads': vision.num_heads,
-                'num_layers': vision.num_layers,
-                'image_size': vision.image_size,
-                'patch_size': vision.patch_size,
-                'feature_layers': list(vision.feature_layers),
-            },
-        }
-    return shared | {
-        'd_model': text.hidden_size,
-        'mlp_ratio': 1,
-        'n_layers': text.num_layers,
-        'n_heads': text.num_heads,
-        'max_sequence_length': text.max_positions,
-        'block_type': 'moe',
-        'moe_num_experts': text.num_experts,
-        'moe_top_k': text.experts_per_token,
-        'vit_layers': list(vision.feature_layers),
-        'image_pooling_h': config.pool,
-        'vision_backbone': {
-            'image_emb_dim': vision.hidden_size,
-            'image_mlp_dim': vision.intermediate_size,
-            'image_num_heads': vision.num_heads,
-            'image_num_layers': vision.num_layers,
-            'image_default_input_size': [vision.image_size] * 2,
-            'image_patch_size': vision.patch_size,
-            'image_norm_eps': vision.norm_eps,
-        },
-    }

@@ -1,0 +1,95 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Models as checkpoint folders in the releases' layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from molmo_ros.model.checkpoint import stored_tensors
+from molmo_ros.model.config import MolmoConfig
+from molmo_ros.model.molmo import Molmo
+from molmo_ros.model.preprocessing import PreprocessorConfig
+
+
+def write_molmo(model: Molmo, preprocessor: PreprocessorConfig, folder: Path) -> None:
+    """Write config, preprocessor config and weights, in their dtype; the tokenizer is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {key: t.contiguous() for key, t in stored_tensors(model, model.config).items()}
+    save_file(tensors, folder / 'model.safetensors', {'format': 'pt'})
+    _write(folder / 'config.json', config_fields(model.config))
+    _write(folder / 'preprocessor_config.json', _preprocessor_fields(preprocessor))
+
+
+def config_fields(config: MolmoConfig) -> dict[str, Any]:
+    """The content of config.json, in the spelling of the release of that family."""
+    text, vision = config.text, config.vision
+    shared = {
+        'model_type': 'molmo',
+        'architectures': ['MolmoForCausalLM'],
+        'tie_word_embeddings': False,
+        'rope_theta': text.rope_theta,
+        'layer_norm_eps': text.norm_eps,
+        'embedding_size': text.embedding_size,
+        'additional_vocab_size': text.additional_vocab_size,
+        'qkv_bias': text.qkv_bias,
+    }
+    if text.family != 'olmoe':
+        return shared | {
+            'norm_after': text.family == 'olmo2',
+            'hidden_size': text.hidden_size,
+            'intermediate_size': 2 * text.intermediate_size,
+            'num_hidden_layers': text.num_layers,
+            'num_attention_heads': text.num_heads,
+            'num_key_value_heads': text.num_kv_heads,
+            'max_position_embeddings': text.max_positions,
+            'vision_config': {
+                'hidden_size': vision.hidden_size,
+                'intermediate_size': vision.intermediate_size,
+                'num_attention_heads': vision.num_heads,
+                'num_layers': vision.num_layers,
+                'image_size': vision.image_size,
+                'patch_size': vision.patch_size,
+                'feature_layers': list(vision.feature_layers),
+            },
+        }
+    return shared | {
+        'd_model': text.hidden_size,
+        'mlp_ratio': 1,
+        'n_layers': text.num_layers,
+        'n_heads': text.num_heads,
+        'max_sequence_length': text.max_positions,
+        'block_type': 'moe',
+        'moe_num_experts': text.num_experts,
+        'moe_top_k': text.experts_per_token,
+        'vit_layers': list(vision.feature_layers),
+        'image_pooling_h': config.pool,
+        'vision_backbone': {
+            'image_emb_dim': vision.hidden_size,
+            'image_mlp_dim': vision.intermediate_size,
+            'image_num_heads': vision.num_heads,
+            'image_num_layers': vision.num_layers,
+            'image_default_input_size': [vision.image_size] * 2,
+            'image_patch_size': vision.patch_size,
+            'image_norm_eps': vision.norm_eps,
+        },
+    }
+
+
+def _preprocessor_fields(preprocessor: PreprocessorConfig) -> dict[str, Any]:
+    return {
+        'base_image_input_size': [preprocessor.image_size] * 2,
+        'image_patch_size': preprocessor.patch_size,
+        'max_crops': preprocessor.max_crops,
+        'overlap_margins': list(preprocessor.margins),
+        'image_mean': list(preprocessor.mean),
+        'image_std': list(preprocessor.std),
+    }
+
+
+def _write(path: Path, fields: dict[str, Any]) -> None:
+    path.write_text(json.dumps(fields, indent=2) + '\n')
