@@ -3,10 +3,10 @@
 """Stage 2: connector and decoder learn to answer in points, at last together with the encoder.
 
 Language loss on Molmo's own answers, and two guides that are thrown away with their heads and fade
-out: pooled patches must still know what they belong to and where that is, and while a coordinate
-is written, one attention head of two layers must look at the object asked for. The encoder is
-frozen at first; then it learns along at a part of the rate, from the answers and from stage 1's
-questions.
+out: pooled patches must still know what they belong to and where that is; and where the prompt has
+just named an object by which another is found, where a point begins, and while it is written, one
+attention head of two layers must look at that object. The encoder is frozen at first; then it
+learns along at a part of the rate, from the answers and from stage 1's questions.
 """
 
 from __future__ import annotations
@@ -131,11 +131,11 @@ def _language_loss(
     each = functional.cross_entropy(logits, label, reduction='none')
     loss = (each * weight).sum() / weight.sum()
     right = logits.argmax(-1) == label
-    tens, topic = questions.tens[asked], questions.topic[asked]
+    tens, choice, topic = questions.tens[asked], questions.choice[asked], questions.topic[asked]
     figures = {
         'language': loss.detach(),
-        'digits': right[questions.seen[asked] >= 0].float().mean(),
-        'choice': right[questions.choice[asked]].float().mean(),
+        'digits': right[(questions.seen[asked] >= 0) & ~choice].float().mean(),
+        'choice': right[choice].float().mean(),
         'tens': right[tens].float().mean(),
     }
     for number, name in enumerate(TOPICS):
@@ -155,7 +155,7 @@ def _pool(batch: Batch) -> Tensor:
 def _looking_loss(
     layout: Layout, questions: Questions, share: Tensor, teacher: Teacher
 ) -> tuple[Tensor, float]:
-    """While a coordinate is written, a head must look at what it belongs to."""
+    """Where a thing was just named or pointing at it begins, a head must look at it."""
     (tokens,) = torch.nonzero(questions.seen >= 0, as_tuple=True)
     image = questions.image.repeat_interleave(questions.lengths)[tokens]
     parts = share.shape[-1]

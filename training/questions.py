@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from molmo_ros.camera.tabletop.shapes import KINDS
-from molmo_ros.evaluation.questions import Thing, Topic, World, answer_for, ask, prompt_of
+from molmo_ros.evaluation.questions import (
+    TableQuestion,
+    Thing,
+    Topic,
+    World,
+    answer_for,
+    ask,
+    prompt_of,
+)
 from training.scenes import COLOUR_NAMES, KIND_NAMES, PATTERN_NAMES, SceneSet
 
 Free = Callable[[float, float], bool]
@@ -22,14 +30,14 @@ WORLD = World(
     {k: tuple(part.name for part in KINDS[k].parts if part.name) for k in KIND_NAMES},
 )
 SHARES = {
-    Topic.ONE: 0.30,
+    Topic.ONE: 0.27,
     Topic.PART: 0.12,
-    Topic.ALL: 0.12,
+    Topic.ALL: 0.11,
     Topic.COUNT: 0.12,
-    Topic.RELATION: 0.11,
-    Topic.EXTREME: 0.08,
+    Topic.RELATION: 0.12,
+    Topic.EXTREME: 0.07,
     Topic.SPACE: 0.03,
-    Topic.ABSENT: 0.12,
+    Topic.ABSENT: 0.16,
 }
 
 
@@ -37,12 +45,14 @@ SHARES = {
 class Example:
     """A prompt and its answer; pointed_at: for each of its points, in the answer's order, the
     object (an index into the scene) and the number of its part (0: all of it); None on the table.
+    mentions: objects that the prompt names to say where another is, and where those words end.
     """
 
     topic: Topic
     prompt: str
     answer: str
     pointed_at: tuple[tuple[int, int] | None, ...]
+    mentions: tuple[tuple[int, int], ...] = ()
 
 
 def make_example(things: Sequence[Thing], rng: random.Random, free: Free | None = None) -> Example:
@@ -57,7 +67,19 @@ def make_example(things: Sequence[Thing], rng: random.Random, free: Free | None 
         None if target.thing is None else (target.thing, _number(things, target.thing, target.part))
         for target in question.targets
     )
-    return Example(question.topic, prompt, answer_for(question, prompt), pointed_at)
+    mentions = _mentions(question, prompt)
+    return Example(question.topic, prompt, answer_for(question, prompt), pointed_at, mentions)
+
+
+def _mentions(question: TableQuestion, prompt: str) -> tuple[tuple[int, int], ...]:
+    """(object, end) of each; the last words first, because what is sought stands before them."""
+    found, end = [], len(prompt)
+    for words, thing in reversed(question.mentions):
+        start = prompt.rfind(words.removeprefix('the '), 0, end)
+        if start >= 0:
+            found.append((thing, start + len(words.removeprefix('the '))))
+            end = start
+    return tuple(found)
 
 
 def _number(things: Sequence[Thing], thing: int, part: str | None) -> int:

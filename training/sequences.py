@@ -19,8 +19,8 @@ from training.scenes import MAX_PARTS
 
 IGNORED = -100
 TOPICS = tuple(Topic)
-_NUMBER = re.compile(r'[xy]\d*="(\d+)\.(\d)')
-_WEIGHTS = {'forced': 0.2, 'choice': 1.0, 'tens': 1.5, 'units': 1.0, 'tenths': 0.3}
+_NUMBER = re.compile(r'[xy](\d*)="(\d+)\.(\d)')
+_WEIGHTS = {'forced': 0.2, 'choice': 4.0, 'tens': 1.5, 'units': 1.0, 'tenths': 0.3}
 _WHOLE_ANSWERS = 0.3  # of the examples; what follows the last coordinate only copies the prompt
 
 
@@ -29,9 +29,10 @@ class Questions:
     """(T,) tensors over the tokens of all questions, one after the other, and (Q,) over those.
 
     ids; label: the next id, IGNORED in the prompt; weight of that label; seen: what the coordinate
-    that the next id writes belongs to, object * (1 + MAX_PARTS) + part, else -1; tens, choice:
-    whether the next id is a tens digit, or decides whether and how many points there are; topic;
-    image (Q,): which image each question is about; lengths (Q,).
+    that the next id writes, or that begins with it, belongs to, object * (1 + MAX_PARTS) + part; in
+    the prompt the object that has just been named; else -1; tens, choice: whether the next id is a
+    tens digit, or decides whether there is a point or another one; topic; image (Q,): which image
+    each question is about; lengths (Q,).
     """
 
     ids: Tensor
@@ -60,14 +61,14 @@ def pack(
 
 
 def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list[tuple]:
-    prompt = tokenizer.encode_question(example.prompt)
+    prompt, mentioned = _prompt(example, tokenizer)
     encoded = tokenizer.backend(
         example.answer, add_special_tokens=False, return_offsets_mapping=True
     )
     answer = [*encoded['input_ids'], tokenizer.eos]
     roles, points = _roles(example.answer, encoded['offset_mapping'])
     if rng.random() > _WHOLE_ANSWERS:
-        last = max((i for i, point in enumerate(points) if point >= 0), default=len(answer))
+        last = max((i for i, role in enumerate(roles) if role == 'tenths'), default=len(answer))
         # One more: whether another point follows.
         answer, roles, points = answer[: last + 2], roles[: last + 2], points[: last + 2]
     topic = TOPICS.index(example.topic)
@@ -76,10 +77,11 @@ def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list
     for place, token in enumerate(ids):
         step = place - len(prompt) + 1  # which answer token is predicted here
         if step < 0:
-            columns.append((token, IGNORED, 0.0, -1, False, False, topic))
+            columns.append((token, IGNORED, 0.0, mentioned.get(place, -1), False, False, topic))
             continue
         role = roles[step]
-        target = example.pointed_at[points[step]] if points[step] >= 0 else None
+        begun = 0 <= points[step] < len(example.pointed_at)
+        target = example.pointed_at[points[step]] if begun else None
         seen = -1 if target is None else target[0] * (1 + MAX_PARTS) + target[1]
         columns.append(
             (
@@ -95,16 +97,30 @@ def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list
     return columns
 
 
+def _prompt(example: Example, tokenizer: Tokenizer) -> tuple[list[int], dict[int, int]]:
+    """The prompt's ids, and by place what has just been named there, as in `Questions.seen`."""
+    before, after = ' User: ', ' Assistant:'
+    encoded = tokenizer.backend(
+        before + example.prompt + after, add_special_tokens=False, return_offsets_mapping=True
+    )
+    ends = [end - len(before) for _, end in encoded['offset_mapping']]
+    places = {
+        next(place for place, end in enumerate(ends) if end >= wanted): thing * (1 + MAX_PARTS)
+        for thing, wanted in example.mentions
+    }
+    return encoded['input_ids'], places
+
+
 def _roles(answer: str, offsets: Sequence[tuple[int, int]]) -> tuple[list[str], list[int]]:
-    """What each answer token is, the closing end-of-text included, and whose coordinate."""
-    by_place: dict[int, tuple[str, int]] = {}
+    """What each answer token is, the closing end-of-text included, and which point it begins or
+    writes: after the last there is none."""
+    by_place = {max(0, answer.find(' <point')): ('choice', 0), 0: ('choice', 0)}
     for number, match in enumerate(_NUMBER.finditer(answer)):
-        whole = range(match.start(1), match.end(1))
+        whole = range(match.start(2), match.end(2))
         by_place |= {place: ('tens', number // 2) for place in whole}
         by_place[whole[-1]] = ('units' if len(whole) > 1 else 'tens', number // 2)
-        by_place[match.start(2)] = ('tenths', number // 2)
-        if number % 2:
-            by_place[match.end(2)] = ('choice', -1)
+        by_place[match.start(3)] = ('tenths', number // 2)
+        if number % 2 and match[1]:
+            by_place[match.end(3)] = ('choice', number // 2 + 1)
     found = [by_place.get(start, ('forced', -1)) for start, _ in offsets]
-    roles = ['choice', *(role for role, _ in found[1:]), 'forced']
-    return roles, [*(point for _, point in found), -1]
+    return [*(role for role, _ in found), 'forced'], [*(point for _, point in found), -1]

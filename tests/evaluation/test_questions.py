@@ -219,6 +219,25 @@ def test_a_doubtful_thing_in_the_way_leaves_a_relation_unasked():
     assert not [words for words in relations(things) if 'left' in words]
 
 
+def test_a_question_knows_which_things_it_names_to_find_another():
+    things = [
+        thing('red mug', 10, parts={'handle': (5, 50)}),
+        thing('red box', 50),
+        thing('blue box', 90),
+    ]
+    named = {'red mug': 0, 'mug': 0, 'red box': 1, 'blue box': 2}
+    for topic, mentions in ((Topic.PART, 1), (Topic.RELATION, 1), (Topic.SPACE, 2)):
+        asked = [q for q in questions(things, topic).values() if q.mentions]
+        assert asked
+        for question in asked:
+            assert len(question.mentions) >= mentions
+            start = 0
+            for words, meant in question.mentions:
+                start = question.query.index(words.removeprefix('the '), start) + 1
+                name = words.removeprefix('the ').removeprefix('plain ')
+                assert named[name.replace('plain ', '')] == meant
+
+
 def test_extremes_need_a_margin():
     things = [
         thing('red mug', 10, far=0.8, size=0.15, area=6.0),

@@ -108,15 +108,17 @@ def _part(table: Table, rng: random.Random) -> TableQuestion | None:
     if not choices:
         return None
     name, part, index = rng.choice(choices)
-    query = _part_of(name, part, rng) if any(name) else f'the {part}'
+    query, owner = _part_of(name, part, rng) if any(name) else (f'the {part}', '')
     target = Target(table.things[index].parts[part], index, part)
-    return TableQuestion(Topic.PART, query, Mode.POINT, (target,))
+    mentions = ((owner, index),) if owner else ()
+    return TableQuestion(Topic.PART, query, Mode.POINT, (target,), mentions=mentions)
 
 
-def _part_of(name: Name, part: str, rng: random.Random) -> str:
+def _part_of(name: Name, part: str, rng: random.Random) -> tuple[str, str]:
+    """`the mug's handle`, and the words for its owner."""
     owner = definite(name, rng)
     words = rng.choice(_PART_WORDS).format(owner=owner, owners=possessive(owner), part=part)
-    return words if rng.random() < 0.8 else words.removeprefix('the ')
+    return words if rng.random() < 0.8 else words.removeprefix('the '), owner
 
 
 def _groups(table: Table) -> dict[Name, list[int]]:
@@ -234,7 +236,7 @@ def _absent_part(table: Table, world: World, rng: random.Random) -> str | None:
         names = [name for name in table.own_names(index) if name.kind]
         if not names or part in world.parts.get(table.things[index].kind, ()):
             return None
-        return _part_of(rng.choice(names), part, rng)
+        return _part_of(rng.choice(names), part, rng)[0]
     owners = [kind for kind, of_kind in world.parts.items() if part in of_kind]
     owners = [kind for kind in owners if Name('', '', kind) not in table.named]
-    return _part_of(Name('', '', rng.choice(owners)), part, rng) if owners else None
+    return _part_of(Name('', '', rng.choice(owners)), part, rng)[0] if owners else None

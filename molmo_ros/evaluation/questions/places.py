@@ -23,6 +23,7 @@ TRIES = 8  # at a wording, after which another is tried
 
 Free = Callable[[float, float], bool]
 Offset = Callable[[Thing, Thing], tuple[float, float]]
+Mentions = tuple[tuple[str, int], ...]
 
 
 def _rightwards(anchor: Thing, thing: Thing) -> tuple[float, float]:
@@ -73,9 +74,9 @@ def relation(table: Table, rng: random.Random) -> TableQuestion | None:
             else:
                 break
             if found is not None:
-                index, words = found
+                index, words, mentions = found
                 query = f'the {singular_phrase(noun, rng)} {words}'
-                return _point(table, Topic.RELATION, query, index)
+                return _point(table, Topic.RELATION, query, index, mentions)
     return None
 
 
@@ -85,9 +86,11 @@ def unanswerable(anchor: str, rng: random.Random) -> str:
     return f'the {singular_phrase(Name(), rng)} {words} {anchor}'
 
 
-def _point(table: Table, topic: Topic, query: str, index: int) -> TableQuestion:
+def _point(
+    table: Table, topic: Topic, query: str, index: int, mentions: Mentions = ()
+) -> TableQuestion:
     target = Target(table.things[index].target, index)
-    return TableQuestion(topic, query, Mode.POINT, (target,))
+    return TableQuestion(topic, query, Mode.POINT, (target,), mentions=mentions)
 
 
 def _named(table: Table) -> Iterable[tuple[int, list[Name]]]:
@@ -111,7 +114,7 @@ def _beside(
     anchor: tuple[int, list[Name]],
     relation: _Relation,
     rng: random.Random,
-) -> tuple[int, str] | None:
+) -> tuple[int, str, Mentions] | None:
     forms, offset, clear = relation
     index, names = anchor
     others = [other for other in table.named.get(noun, ()) if other != index]
@@ -120,7 +123,9 @@ def _beside(
     found = _first_ahead(table.things, table.things[index], others, offset, clear)
     if found is None or not table.sure[found]:
         return None
-    return found, f'{rng.choice(forms)} {definite(rng.choice(names), rng)}'
+    words = rng.choice(forms)
+    named = definite(rng.choice(names), rng)
+    return found, f'{words} {named}', ((named, index),)
 
 
 def _first_ahead(
@@ -145,7 +150,7 @@ def _first_ahead(
 
 def _between(
     table: Table, noun: Name, ends: Sequence[tuple[int, list[Name]]], rng: random.Random
-) -> tuple[int, str] | None:
+) -> tuple[int, str, Mentions] | None:
     (first, first_names), (second, second_names) = ends
     a, b = table.things[first].target, table.things[second].target
     near = []
@@ -158,7 +163,8 @@ def _between(
     if len(near) != 1 or not near[0][1] or not table.sure[near[0][0]]:
         return None
     names = rng.choice(first_names), rng.choice(second_names)
-    return near[0][0], f'between {definite(names[0], rng)} and {definite(names[1], rng)}'
+    one, other = (definite(name, rng) for name in names)
+    return near[0][0], f'between {one} and {other}', ((one, first), (other, second))
 
 
 def _along(
@@ -254,9 +260,16 @@ def space(table: Table, rng: random.Random, free: Free | None) -> TableQuestion 
         if middle is None or (free is not None and not free(*middle)):
             continue
         names = (rng.choice(first_names), rng.choice(second_names))
-        query = rng.choice(_SPACES).format(*(definite(name, rng) for name in names))
-        target = Target(middle, None)
-        return TableQuestion(Topic.SPACE, query, Mode.POINT, (target,), (first, second))
+        words = rng.choice(_SPACES)
+        one, other = (definite(name, rng) for name in names)
+        return TableQuestion(
+            Topic.SPACE,
+            words.format(one, other),
+            Mode.POINT,
+            (Target(middle, None),),
+            between=(first, second),
+            mentions=((one, first), (other, second)),
+        )
     return None
 
 

@@ -63,7 +63,9 @@ class TableQuestion:
     """What a user types, and what is meant.
 
     targets: in the order in which Molmo writes them; empty where there is nothing to point at.
-    between: the two things on either side of a free space (SPACE).
+    between: the two things on either side of a free space (SPACE). mentions: the things by which
+    others are found, and the words that name them, in the query's order ('the red mug' in 'the can
+    left of the red mug').
     """
 
     topic: Topic
@@ -71,6 +73,7 @@ class TableQuestion:
     mode: Mode
     targets: tuple[Target, ...]
     between: tuple[int, int] | None = None
+    mentions: tuple[tuple[str, int], ...] = ()
 
     @property
     def answer(self) -> str:
