@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from molmo_ros.camera.tabletop import HELD_OUT
 from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.evaluation.questions import (
     TableQuestion,
@@ -28,6 +29,7 @@ WORLD = World(
     COLOUR_NAMES,
     PATTERN_NAMES,
     {k: tuple(part.name for part in KINDS[k].parts if part.name) for k in KIND_NAMES},
+    untold=HELD_OUT,
 )
 SHARES = {
     Topic.ONE: 0.27,

@@ -3,6 +3,7 @@
 """Only questions with one right answer are asked, and the answer is Molmo's."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -270,6 +271,17 @@ def test_the_space_between_two_is_their_middle_where_it_is_free():
     between = [set(q.between) for q in questions(in_the_way, Topic.SPACE).values()]
     assert {0, 1} not in between
     assert not questions([thing('red mug', 48), thing('red box', 52)], Topic.SPACE)
+
+
+def test_what_training_never_shows_is_not_told_absent_either():
+    untold = frozenset({('mug', 'green'), ('box', 'blue')})
+    world, rng = replace(WORLD, untold=untold), random.Random(0)
+    things = [thing('red mug', 10), thing('red box', 60)]
+    for topic in (Topic.ABSENT, Topic.COUNT):
+        asked = [ask(things, topic, world, rng) for _ in range(2000)]
+        queries = ' | '.join(question.query for question in asked if question is not None)
+        assert 'blue mug' in queries and 'green box' in queries
+        assert 'green mug' not in queries and 'blue box' not in queries
 
 
 def test_absent_is_absent():

@@ -220,7 +220,7 @@ def _absent_name(table: Table, world: World, rng: random.Random) -> Name | None:
             name = Name('', colour, '')
         else:
             name = Name(rng.choice(patterns), '', kind)
-        if name not in table.named:
+        if name not in table.named and (name.kind, name.colour) not in world.untold:
             return name
     return None
 

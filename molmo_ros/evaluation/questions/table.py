@@ -37,12 +37,15 @@ class Thing:
 
 @dataclass(frozen=True)
 class World:
-    """All that can stand on a table; parts: those that a kind has."""
+    """All that can stand on a table; parts: those that a kind has; untold: pairs of kind and colour
+    that no question names as absent, so as not to teach that what is never shown is not there.
+    """
 
     kinds: tuple[str, ...]
     colours: tuple[str, ...]
     patterns: tuple[str, ...]
     parts: Mapping[str, tuple[str, ...]]
+    untold: frozenset[tuple[str, str]] = frozenset()
 
 
 class Name(NamedTuple):
