@@ -14,7 +14,7 @@ from molmo_ros.evaluation.tabletop import easy_samples, rich_samples, understood
 from molmo_ros.evaluation.views import View, view_of
 from molmo_ros.pointing import Mode
 
-TABLE = 'easy'
+TABLE = 'rich'
 """Which tables `molmo-ros demo` shows if it is not told."""
 
 SEEDS = (5000, 5001, 5002)

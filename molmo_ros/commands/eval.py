@@ -40,7 +40,7 @@ FOLDERS = {
     'pixmo-count': folders.pixmo_count,
     'point-bench': folders.point_bench,
 }
-TABLE = 'easy'
+TABLE = 'rich'
 _SMALLEST, _LARGEST = 64, 4096
 
 

@@ -50,7 +50,7 @@ def pixmo(tmp_path, view):
 
 
 def test_the_same_questions_on_disk_score_as_when_they_are_rendered(pixmo, capsys):
-    rendered = evaluated(capsys, 'tabletop', '--seeds', f'{SEED}:{SEED + 1}')
+    rendered = evaluated(capsys, 'tabletop', '--table', 'easy', '--seeds', f'{SEED}:{SEED + 1}')
     on_disk = evaluated(capsys, 'pixmo-points', pixmo, '--split', 'test')
     assert on_disk['topics']['pointing']['recall'] * rendered['topics']['one']['n'] == (
         pytest.approx(rendered['topics']['one']['right'])
@@ -122,7 +122,7 @@ def test_what_a_user_typed_cannot_change_the_page(tmp_path, view, capsys):
 
 
 def test_a_worse_picture_or_another_shape_is_asked_the_same(capsys):
-    easy = ('tabletop', '--seeds', f'{SEED}:{SEED + 1}')
+    easy = ('tabletop', '--table', 'easy', '--seeds', f'{SEED}:{SEED + 1}')
     plain = evaluated(capsys, *easy)
     worse = evaluated(capsys, *easy, '--photometric', 'all')
     wide = evaluated(capsys, *easy, '--view', '500x200')
