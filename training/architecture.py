@@ -14,7 +14,7 @@ from molmo_ros.model.preprocessing import PreprocessorConfig
 VOCABULARY = 640  # of the tokenizer, added image tokens not counted
 ADDED_TOKENS = 8
 
-PREPROCESSOR = PreprocessorConfig(image_size=192, patch_size=16, max_crops=2, margins=(2, 2))
+PREPROCESSOR = PreprocessorConfig(image_size=192, patch_size=16, max_crops=6, margins=(2, 2))
 
 CONFIG = MolmoConfig(
     vision=VisionConfig(

@@ -5,19 +5,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from training.architecture import PREPROCESSOR
-from training.scenes import MAX_OBJECTS, MAX_PARTS, SceneSet
+from training.scenes import COARSE_SIZE, FINE_SIZE, MAX_OBJECTS, MAX_PARTS, SceneSet
 
 SIZE, PATCH, GRID = PREPROCESSOR.image_size, PREPROCESSOR.patch_size, PREPROCESSOR.grid
 STEP = PREPROCESSOR.window_pixels
-CROPS = 3  # the whole image, and two side by side: what a 4:3 image gives with max_crops = 2
-_COARSE_BORDER = (0, 0, 24, 24)  # left, right, top, bottom of a 192 x 144 picture in 192 x 192
-_FINE_BORDER = (32, 32, 0, 0)  # of a 256 x 192 picture in 320 x 192
+ROWS, COLUMNS = 2, 3  # of crops: what a 4:3 image gives with max_crops = 6
+CROPS = 1 + ROWS * COLUMNS  # the whole image first
+_MARGIN = PREPROCESSOR.margin_pixels
+
+
+def _border(width: int, height: int, outer: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, right, top and bottom of a picture centred in (width, height) `outer`."""
+    left, top = (outer[0] - width) // 2, (outer[1] - height) // 2
+    return left, outer[0] - width - left, top, outer[1] - height - top
+
+
+_COARSE_BORDER = _border(*COARSE_SIZE, (SIZE, SIZE))
+_FINE_BORDER = _border(*FINE_SIZE, (COLUMNS * STEP + _MARGIN, ROWS * STEP + _MARGIN))
 _MEAN = torch.tensor(PREPROCESSOR.mean)
 _STD = torch.tensor(PREPROCESSOR.std)
 
@@ -78,10 +89,16 @@ def _cut(scenes: SceneSet, scene: int, crop: int, mirror: bool) -> tuple[Tensor,
     if mirror:
         picture, ids = picture.flip(1), ids.flip(1)
     border = _COARSE_BORDER if whole else _FINE_BORDER
-    left = 0 if whole else (crop - 1) * STEP
-    picture = functional.pad(picture, (0, 0, *border))[:, left : left + SIZE]
-    ids = functional.pad(ids, border, value=255)[:, left : left + SIZE]
+    top, left = (0, 0) if whole else _corner(crop)
+    window = slice(top, top + SIZE), slice(left, left + SIZE)
+    picture = functional.pad(picture, (0, 0, *border))[window]
+    ids = functional.pad(ids, border, value=255)[window]
     return picture, ids
+
+
+def _corner(crop: Any) -> tuple[Any, Any]:
+    """Top and left of a crop (1 and up), or of a tensor of them."""
+    return (crop - 1) // COLUMNS * STEP, (crop - 1) % COLUMNS * STEP
 
 
 def _jitter(pixels: Tensor) -> Tensor:
@@ -119,8 +136,9 @@ def in_crop(percent: Tensor, batch: Batch) -> Tensor:
     whole image in the whole-image crop, of the crop in the others."""
     shape = (-1, *(1,) * (percent.dim() - 2))
     x = torch.where(batch.mirrored.reshape(shape), 100 - percent[..., 0], percent[..., 0])
-    left = (32 - (batch.crop - 1) * STEP).reshape(shape)
-    within = (x * 2.56 + left) / SIZE * 100
-    return torch.stack(
-        [torch.where((batch.crop == 0).reshape(shape), x, within), percent[..., 1]], -1
-    )
+    y, whole = percent[..., 1], (batch.crop == 0).reshape(shape)
+    top, left = (place.reshape(shape) for place in _corner(batch.crop))
+    across = x * FINE_SIZE[0] + 100 * (_FINE_BORDER[0] - left)
+    down = y * FINE_SIZE[1] + 100 * (_FINE_BORDER[2] - top)
+    within = torch.stack([across, down], -1) / SIZE
+    return torch.where(whole[..., None], torch.stack([x, y], -1), within)

@@ -39,8 +39,8 @@ TABLES: dict[str, TableSpec] = {'easy': EASY, 'rich': replace(RICH, never=HELD_O
 KIND_NAMES, COLOUR_NAMES, PATTERN_NAMES = RICH.kinds, RICH.colours, tuple(ON_OBJECTS)
 MAX_OBJECTS = RICH.max_objects
 MAX_PARTS = 3
-RENDER_SIZE = (320, 240)
-COARSE_SIZE, FINE_SIZE = (192, 144), (256, 192)
+RENDER_SIZE = (480, 360)
+COARSE_SIZE, FINE_SIZE = (192, 144), (426, 320)
 
 
 @dataclass(frozen=True)
