@@ -8,19 +8,15 @@ import argparse
 import shutil
 from pathlib import Path
 
-import torch
-
 from molmo_ros.model.writing import write_molmo
 from training.architecture import PREPROCESSOR, new_model
+from training.runs import load_modules
 
 
 def export(state: Path, tokenizer: Path, folder: Path) -> None:
     """Write config, preprocessor config, tokenizer and float32 weights to `folder`."""
     model = new_model()
-    modules = torch.load(state / 'state.pt', weights_only=True)['modules']
-    model.load_state_dict(
-        {k.removeprefix('0.'): v for k, v in modules.items() if k.startswith('0.')}
-    )
+    load_modules(state, model)
     write_molmo(model, PREPROCESSOR, folder)
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)

@@ -28,9 +28,9 @@ from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import CROPS, Batch, make_batch
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
-from training.runs import Run, optimizer_for, parameter_groups
+from training.runs import Run, load_modules, optimizer_for, parameter_groups
 from training.scenes import SceneSet, load_scenes
-from training.seeing import Readouts, labels_of, load_encoder, patch_losses, readout_loss
+from training.seeing import Readouts, labels_of, patch_losses, readout_loss
 from training.sequences import IGNORED, TOPICS, Questions, pack
 
 _LOOKING_LAYERS = (2, 4)
@@ -184,11 +184,15 @@ def train(
     images: int = 8,
     per_scene: int = 12,
     lr: float = 1.5e-3,
+    start: Path | None = None,
 ) -> None:
+    """Train connector and decoder, from those in another run's folder if `start` names one."""
     scenes = load_scenes(data)
     model, heads = new_model(seed=1), Readouts(CONFIG.text.hidden_size)
     dense = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
-    load_encoder(model.vision, encoder, dense)
+    if start is not None:
+        load_modules(start, model, heads)
+    load_modules(encoder, model.vision, dense)
     model.text.config._attn_implementation = NAME
     teacher = Teacher(scenes, load_tokenizer(tokenizer), min(500, len(scenes) // 10))
     everything = nn.ModuleList([model, heads, dense])
@@ -228,11 +232,19 @@ def main() -> None:
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--encoder', type=Path, required=True, help="stage 1's folder")
     parser.add_argument('--tokenizer', type=Path, required=True)
+    parser.add_argument('--start', type=Path, help="another run's folder, for its decoder")
     parser.add_argument('--steps', type=int, default=2000)
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(arguments.folder, arguments.data, arguments.encoder, arguments.tokenizer, arguments.steps)
+    train(
+        arguments.folder,
+        arguments.data,
+        arguments.encoder,
+        arguments.tokenizer,
+        arguments.steps,
+        start=arguments.start,
+    )
 
 
 if __name__ == '__main__':

@@ -78,6 +78,16 @@ class Run:
         )
 
 
+def load_modules(folder: Path, *modules: nn.Module) -> None:
+    """Fill the first modules of those that a run left in its folder."""
+    state = torch.load(folder / 'state.pt', weights_only=True)['modules']
+    for number, module in enumerate(modules):
+        lead = f'{number}.'
+        module.load_state_dict(
+            {k.removeprefix(lead): v for k, v in state.items() if k.startswith(lead)}
+        )
+
+
 def optimizer_for(
     modules: nn.Module, weight_decay: float = 0.02, share: float = 1.0
 ) -> torch.optim.AdamW:

@@ -22,7 +22,7 @@ from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.model.vision import VisionTower
 from training.architecture import CONFIG, new_model
 from training.crops import CROPS, Batch, in_crop, make_batch
-from training.runs import Run, optimizer_for
+from training.runs import Run, load_modules, optimizer_for
 from training.scenes import (
     COLOUR_NAMES,
     KIND_NAMES,
@@ -177,7 +177,7 @@ def train(
     scenes = load_scenes(data)
     model = new_model().vision
     if start is not None:
-        load_encoder(model, start)
+        load_modules(start, model)
     heads = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
     both = nn.ModuleList([model, heads])
     optimizer = optimizer_for(both)
@@ -224,16 +224,6 @@ def some_features(model: VisionTower, patches: Tensor, kept: Tensor) -> Tensor:
         hidden = block(hidden, attention_mask=None)
         outputs.append(hidden)
     return torch.cat([outputs[index][:, 1:] for index in model.blocks_used], dim=-1)
-
-
-def load_encoder(model: nn.Module, folder: Path, heads: Readouts | None = None) -> None:
-    """Take the encoder, and its readouts if asked, that a run of this stage left in its folder."""
-    state = torch.load(folder / 'state.pt', weights_only=True)['modules']
-    for number, module in enumerate([model] if heads is None else [model, heads]):
-        lead = f'{number}.'
-        module.load_state_dict(
-            {k.removeprefix(lead): v for k, v in state.items() if k.startswith(lead)}
-        )
 
 
 def _random_batch(scenes: SceneSet, first: int, last: int, count: int, train: bool) -> Batch:
