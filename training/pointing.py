@@ -5,8 +5,9 @@
 Language loss on Molmo's own answers, and two guides that are thrown away with their heads and fade
 out: pooled patches must still know what they belong to and where that is; and where the prompt has
 just named an object by which another is found, where a point begins, and while it is written, one
-attention head of two layers must look at that object. The encoder is frozen at first; then it
-learns along at a part of the rate, from the answers and from stage 1's questions.
+attention head must look at that object in the whole image, and a later layer's in the other crops.
+The encoder is frozen at first; then it learns along at a part of the rate, from the answers and
+from stage 1's questions.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import CROPS, Batch, make_batch
+from training.crops import CROPS, make_batch
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
 from training.runs import Run, load_modules, optimizer_for, parameter_groups
@@ -33,7 +33,7 @@ from training.scenes import SceneSet, load_scenes
 from training.seeing import Readouts, labels_of, patch_losses, readout_loss
 from training.sequences import IGNORED, TOPICS, Questions, pack
 
-_LOOKING_LAYERS = (2, 4)
+_LOOKING_LAYERS = {2: slice(0, 1), 4: slice(1, None)}  # by layer: at which crops
 _COVERED = 0.25
 _TOGETHER_FROM = 0.6  # of the steps
 _ENCODER_RATE, _ENCODER_GUIDE = 0.3, 0.1
@@ -98,7 +98,7 @@ def lesson(
         [model.embed(teacher.image_ids, image, teacher.input_idx) for image in by_image]
     )
     layout = Layout(
-        count, teacher.prefix, questions.image, questions.lengths, watch=_LOOKING_LAYERS
+        count, teacher.prefix, questions.image, questions.lengths, watch=tuple(_LOOKING_LAYERS)
     )
     words = model.text.get_input_embeddings()(questions.ids)
     out = model.text(
@@ -111,12 +111,11 @@ def lesson(
     logits = model.lm_head(out.last_hidden_state[0, -layout.tokens :][asked])
     loss, figures = _language_loss(logits, questions, asked)
     if guidance > 0:
-        whole = replace(
-            batch, crop=batch.crop[::CROPS], scene=index, mirrored=mirrored, share=_pool(batch)
-        )
-        looking, on_target = _looking_loss(layout, questions, whole.share, teacher)
-        labels, covered = labels_of(teacher.scenes, whole, whole.share, _COVERED)
-        knowing, _ = readout_loss(heads, heads.norm(by_image[:, 0][covered]), labels)
+        share = _pool(batch.share)
+        by_crop = share.unflatten(0, (count, CROPS))
+        looking, on_target = _looking_loss(layout, questions, by_crop, teacher)
+        labels, covered = labels_of(teacher.scenes, batch, share, _COVERED)
+        knowing, _ = readout_loss(heads, heads.norm(features[covered]), labels)
         loss = loss + guidance * (looking + 0.3 * knowing)
         figures['on_target'] = on_target
     if together:
@@ -145,32 +144,39 @@ def _language_loss(
     return loss, {key: float(value) for key, value in figures.items()}
 
 
-def _pool(batch: Batch) -> Tensor:
-    """(B, pooled patches, ...): the shares of the whole-image crops' pooled patches."""
+def _pool(share: Tensor) -> Tensor:
+    """(B, pooled patches, ...) of the patches' shares (B, P, ...)."""
     side = PREPROCESSOR.grid // PREPROCESSOR.pool
-    split = batch.share[::CROPS].unflatten(1, (side, 2, side, 2))
+    split = share.unflatten(1, (side, PREPROCESSOR.pool, side, PREPROCESSOR.pool))
     return split.mean(dim=(2, 4)).flatten(1, 2)
 
 
 def _looking_loss(
     layout: Layout, questions: Questions, share: Tensor, teacher: Teacher
 ) -> tuple[Tensor, float]:
-    """Where a thing was just named or pointing at it begins, a head must look at it."""
+    """Where a thing was just named or pointing at it begins, a head must look at it.
+
+    share: (images, CROPS, pooled patches, MAX_OBJECTS, 1 + MAX_PARTS).
+    """
     (tokens,) = torch.nonzero(questions.seen >= 0, as_tuple=True)
     image = questions.image.repeat_interleave(questions.lengths)[tokens]
     parts = share.shape[-1]
     thing, part = questions.seen[tokens] // parts, questions.seen[tokens] % parts
-    owned = share[image, :, thing]
+    owned = share[image, :, :, thing]
     owned = torch.where(
-        (part == 0)[:, None], owned.sum(-1), owned[torch.arange(len(part)), :, part]
+        (part == 0)[:, None, None],
+        owned.sum(-1),
+        owned[torch.arange(len(part)), :, :, part],
     )
-    owned = owned >= 0.5 * owned.max(dim=-1, keepdim=True).values.clamp(min=1e-3)
-    seen = owned.any(-1)  # a part may be too small for the coarse picture
-    places = teacher.input_idx[0]
-    masses = [
-        (layout.looked[layer][tokens[seen]][:, places] * owned[seen]).sum(-1)
-        for layer in _LOOKING_LAYERS
-    ]
+    masses = []
+    for layer, crops in _LOOKING_LAYERS.items():
+        places, of_crops = teacher.input_idx[crops], owned[:, crops]
+        shown = places >= 0
+        places, of_crops = places[shown], of_crops[:, shown]
+        most = of_crops.max(dim=-1, keepdim=True).values
+        seen = most[:, 0] > 0  # a part may be too small for the coarse picture
+        target = (of_crops >= 0.5 * most)[seen]
+        masses.append((layout.looked[layer][tokens[seen]][:, places] * target).sum(-1))
     loss = -sum(mass.clamp(min=1e-6).log().mean() for mass in masses) / len(masses)
     return loss, float(masses[-1].mean().detach())
 
@@ -182,7 +188,7 @@ def train(
     tokenizer: Path,
     steps: int,
     images: int = 8,
-    per_scene: int = 12,
+    per_scene: int = 16,
     lr: float = 1.5e-3,
     start: Path | None = None,
 ) -> None:
