@@ -50,7 +50,7 @@ from molmo_ros.model.tokenizer import Tokenizer
 from molmo_ros.pointing import Mode, finished, prompt_for
 
 FIRST_SEED = 5000  # scenes that no model was trained on
-SIZE = (320, 240)
+SIZE = (640, 480)
 AT_ONCE = 8
 
 
