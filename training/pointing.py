@@ -3,11 +3,11 @@
 """Stage 2: connector and decoder learn to answer in points, at last together with the encoder.
 
 Language loss on Molmo's own answers, and two guides that are thrown away with their heads and fade
-out: pooled patches must still know what they belong to and where that is; and where the prompt has
-just named an object by which another is found, where a point begins, and while it is written, one
-attention head must look at that object in the whole image, and a later layer's in the other crops.
-The encoder is frozen at first; then it learns along at a part of the rate, from the answers and
-from stage 1's questions.
+out. Half way through the decoder, pooled patches must know what they show, and where in the whole
+image that is, whatever crop they come from. And where the prompt has just named an object by which
+another is found, where a point begins, and while it is written, one attention head must look at
+that object in the whole image, and a later layer's in the other crops. The encoder is frozen at
+first; then it learns along at a part of the rate, from the answers and from stage 1's questions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,15 +26,16 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import CROPS, make_batch
+from training.crops import CROPS, Batch, make_batch
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
 from training.runs import Run, load_modules, optimizer_for, parameter_groups
 from training.scenes import SceneSet, load_scenes
-from training.seeing import Readouts, labels_of, patch_losses, readout_loss
+from training.seeing import Readouts, labels_of, patch_losses, percent_off, readout_loss
 from training.sequences import IGNORED, TOPICS, Questions, pack
 
 _LOOKING_LAYERS = {2: slice(0, 1), 4: slice(1, None)}  # by layer: at which crops
+_KNOWING_LAYER = 3  # the states that enter it
 _COVERED = 0.25
 _TOGETHER_FROM = 0.6  # of the steps
 _ENCODER_RATE, _ENCODER_GUIDE = 0.3, 0.1
@@ -106,18 +108,20 @@ def lesson(
         attention_mask={'full_attention': layout},
         position_ids=layout.positions(),
         use_cache=False,
+        output_hidden_states=guidance > 0,
     )
     asked = questions.label != IGNORED
     logits = model.lm_head(out.last_hidden_state[0, -layout.tokens :][asked])
     loss, figures = _language_loss(logits, questions, asked)
     if guidance > 0:
-        share = _pool(batch.share)
-        by_crop = share.unflatten(0, (count, CROPS))
+        by_crop = _pool(batch.share).unflatten(0, (count, CROPS))
         looking, on_target = _looking_loss(layout, questions, by_crop, teacher)
-        labels, covered = labels_of(teacher.scenes, batch, share, _COVERED)
-        knowing, _ = readout_loss(heads, heads.norm(features[covered]), labels)
-        loss = loss + guidance * (looking + 0.3 * knowing)
-        figures['on_target'] = on_target
+        hidden = out.hidden_states[_KNOWING_LAYER][0, : count * teacher.prefix]
+        knowing, off = _knowing_loss(
+            heads, hidden.unflatten(0, (count, -1)), batch, by_crop, teacher
+        )
+        loss = loss + guidance * (looking + 0.5 * knowing)
+        figures |= {'on_target': on_target, 'percent_off': off}
     if together:
         loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen, batch, teacher.scenes)[0]
     return loss, figures
@@ -179,6 +183,23 @@ def _looking_loss(
         masses.append((layout.looked[layer][tokens[seen]][:, places] * target).sum(-1))
     loss = -sum(mass.clamp(min=1e-6).log().mean() for mass in masses) / len(masses)
     return loss, float(masses[-1].mean().detach())
+
+
+def _knowing_loss(
+    heads: Readouts, hidden: Tensor, batch: Batch, share: Tensor, teacher: Teacher
+) -> tuple[Tensor, float]:
+    """What each pooled patch shows, and where that is in the whole image, whatever its crop.
+
+    hidden: (images, prefix, width); share as for looking.
+    """
+    shown = teacher.input_idx >= 0  # of patches that two crops show, one is given to the decoder
+    x = hidden[:, teacher.input_idx.clamp(min=0)].flatten(0, 1)
+    whole = replace(batch, crop=torch.zeros_like(batch.crop))
+    given = (share * shown[..., None, None]).flatten(0, 1)
+    labels, covered = labels_of(teacher.scenes, whole, given, _COVERED)
+    x = heads.norm(x[covered])
+    loss, _ = readout_loss(heads, x, labels)
+    return loss, percent_off(heads.place(x), labels.place)
 
 
 def train(
