@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('training/runs/checkpoint'))
     parser.add_argument('--scenes', type=int, default=6000, help='of the easy table')
     parser.add_argument('--rich-scenes', type=int, default=16_000)
+    parser.add_argument('--other-scenes', type=int, default=1250, help='of each other camera')
     parser.add_argument('--easy-steps', type=int, default=1650)
     parser.add_argument('--seeing-steps', type=int, default=16_000)
     parser.add_argument('--pointing-steps', type=int, default=9300)
@@ -32,10 +33,15 @@ def main() -> None:
     )
     scenes.render_scenes(easy, 'easy', arguments.scenes)
     scenes.render_scenes(rich, 'rich', arguments.rich_scenes)
+    others = {camera: arguments.runs / f'scenes_rich_{camera}' for camera in scenes.OTHER_CAMERAS}
+    for camera, folder in others.items():
+        scenes.render_scenes(folder, 'rich', arguments.other_scenes, camera)
     build_tokenizer(tokenizer)
     seeing.train(first, easy, arguments.easy_steps)
     seeing.train(seen, rich, arguments.seeing_steps, start=first)
-    pointing.train(pointed, rich, seen, tokenizer, arguments.pointing_steps)
+    pointing.train(
+        pointed, [rich, *others.values()], tokenizer, arguments.pointing_steps, encoder=seen
+    )
     export(pointed, tokenizer, arguments.out)
     for run in (first, seen, pointed):
         plots.plot(run, run / 'curves.png')

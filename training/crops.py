@@ -11,14 +11,48 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from molmo_ros.model.preprocessing import select_tiling
 from training.architecture import PREPROCESSOR
-from training.scenes import COARSE_SIZE, FINE_SIZE, MAX_OBJECTS, MAX_PARTS, SceneSet
+from training.scenes import MAX_OBJECTS, MAX_PARTS, SceneSet
 
 SIZE, PATCH, GRID = PREPROCESSOR.image_size, PREPROCESSOR.patch_size, PREPROCESSOR.grid
 STEP = PREPROCESSOR.window_pixels
-ROWS, COLUMNS = 2, 3  # of crops: what a 4:3 image gives with max_crops = 6
-CROPS = 1 + ROWS * COLUMNS  # the whole image first
 _MARGIN = PREPROCESSOR.margin_pixels
+_MEAN = torch.tensor(PREPROCESSOR.mean)
+_STD = torch.tensor(PREPROCESSOR.std)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How pictures of one shape are cut: sizes (width, height) of the whole image in its crop and
+    of what the other crops share, and the number of those down and across."""
+
+    coarse: tuple[int, int]
+    fine: tuple[int, int]
+    rows: int
+    columns: int
+
+    @property
+    def crops(self) -> int:
+        """The whole image is the first."""
+        return 1 + self.rows * self.columns
+
+    @property
+    def borders(self) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+        """Of the whole image in its crop, and of what the other crops share."""
+        outer = (self.columns * STEP + _MARGIN, self.rows * STEP + _MARGIN)
+        return _border(*self.coarse, (SIZE, SIZE)), _border(*self.fine, outer)
+
+    def corner(self, crop: Any) -> tuple[Any, Any]:
+        """Top and left of a crop (1 and up), or of a tensor of them."""
+        return (crop - 1) // self.columns * STEP, (crop - 1) % self.columns * STEP
+
+
+def tiling_of(scenes: SceneSet) -> Tiling:
+    """As preprocessing cuts these pictures, and larger ones of their shape."""
+    (height, width), coarse = scenes.fine.shape[1:3], scenes.coarse.shape[1:3]
+    rows, columns = select_tiling(height - _MARGIN, width - _MARGIN, STEP, PREPROCESSOR.max_crops)
+    return Tiling((coarse[1], coarse[0]), (width, height), rows, columns)
 
 
 def _border(width: int, height: int, outer: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -27,23 +61,18 @@ def _border(width: int, height: int, outer: tuple[int, int]) -> tuple[int, int, 
     return left, outer[0] - width - left, top, outer[1] - height - top
 
 
-_COARSE_BORDER = _border(*COARSE_SIZE, (SIZE, SIZE))
-_FINE_BORDER = _border(*FINE_SIZE, (COLUMNS * STEP + _MARGIN, ROWS * STEP + _MARGIN))
-_MEAN = torch.tensor(PREPROCESSOR.mean)
-_STD = torch.tensor(PREPROCESSOR.std)
-
-
 @dataclass(frozen=True)
 class Batch:
     """B crops: patches (B, P, pixels) float32, share (B, P, MAX_OBJECTS, 1 + MAX_PARTS) of each
     patch that each part of an object covers (0: its body), which crop (B,), scene (B,) and whether
-    it is mirrored (B,)."""
+    it is mirrored (B,); tiling: of all their pictures."""
 
     patches: Tensor
     share: Tensor
     crop: Tensor
     scene: Tensor
     mirrored: Tensor
+    tiling: Tiling
 
     def only(self, kept: Tensor) -> Batch:
         """The patches with indices (B, K)."""
@@ -59,9 +88,9 @@ def make_batch(
     scenes: SceneSet, index: Tensor, crop: Tensor, mirrored: Tensor, jitter: bool
 ) -> Batch:
     """Cut crop `crop[i]` (0 = whole) of scene `index[i]`, mirrored left to right if asked."""
-    pictures, ids = [], []
+    pictures, ids, tiling = [], [], tiling_of(scenes)
     for scene, which, mirror in zip(index.tolist(), crop.tolist(), mirrored.tolist(), strict=True):
-        picture, labels = _cut(scenes, scene, which, mirror)
+        picture, labels = _cut(scenes, tiling, scene, which, mirror)
         pictures.append(picture)
         ids.append(labels)
     pixels = torch.stack(pictures).float() / 255
@@ -78,27 +107,25 @@ def make_batch(
         crop,
         index,
         mirrored,
+        tiling,
     )
 
 
-def _cut(scenes: SceneSet, scene: int, crop: int, mirror: bool) -> tuple[Tensor, Tensor]:
+def _cut(
+    scenes: SceneSet, tiling: Tiling, scene: int, crop: int, mirror: bool
+) -> tuple[Tensor, Tensor]:
     """(SIZE, SIZE, 3) uint8 pixels and (SIZE, SIZE) uint8 ids, 255 in the border."""
     whole = crop == 0
     picture = torch.from_numpy((scenes.coarse if whole else scenes.fine)[scene])
     ids = torch.from_numpy((scenes.coarse_ids if whole else scenes.fine_ids)[scene])
     if mirror:
         picture, ids = picture.flip(1), ids.flip(1)
-    border = _COARSE_BORDER if whole else _FINE_BORDER
-    top, left = (0, 0) if whole else _corner(crop)
+    border = tiling.borders[not whole]
+    top, left = (0, 0) if whole else tiling.corner(crop)
     window = slice(top, top + SIZE), slice(left, left + SIZE)
     picture = functional.pad(picture, (0, 0, *border))[window]
     ids = functional.pad(ids, border, value=255)[window]
     return picture, ids
-
-
-def _corner(crop: Any) -> tuple[Any, Any]:
-    """Top and left of a crop (1 and up), or of a tensor of them."""
-    return (crop - 1) // COLUMNS * STEP, (crop - 1) % COLUMNS * STEP
 
 
 def _jitter(pixels: Tensor) -> Tensor:
@@ -137,8 +164,9 @@ def in_crop(percent: Tensor, batch: Batch) -> Tensor:
     shape = (-1, *(1,) * (percent.dim() - 2))
     x = torch.where(batch.mirrored.reshape(shape), 100 - percent[..., 0], percent[..., 0])
     y, whole = percent[..., 1], (batch.crop == 0).reshape(shape)
-    top, left = (place.reshape(shape) for place in _corner(batch.crop))
-    across = x * FINE_SIZE[0] + 100 * (_FINE_BORDER[0] - left)
-    down = y * FINE_SIZE[1] + 100 * (_FINE_BORDER[2] - top)
+    top, left = (place.reshape(shape) for place in batch.tiling.corner(batch.crop))
+    border, (width, height) = batch.tiling.borders[1], batch.tiling.fine
+    across = x * width + 100 * (border[0] - left)
+    down = y * height + 100 * (border[2] - top)
     within = torch.stack([across, down], -1) / SIZE
     return torch.where(whole[..., None], torch.stack([x, y], -1), within)

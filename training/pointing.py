@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,7 +28,7 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import CROPS, Batch, make_batch
+from training.crops import Batch, make_batch, tiling_of
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
 from training.runs import Run, load_modules, optimizer_for, parameter_groups
@@ -39,15 +41,18 @@ _KNOWING_LAYER = 3  # the states that enter it
 _COVERED = 0.25
 _TOGETHER_FROM = 0.6  # of the steps
 _ENCODER_RATE, _ENCODER_GUIDE = 0.3, 0.1
+_OTHER_CAMERA = 0.1  # of the steps, for each camera but the first
 
 
 class Teacher:
-    """The fixed parts of a lesson: scenes, tokenizer, and where the image stands in a sequence."""
+    """The fixed parts of a lesson: scenes of one camera, those of them that are only for
+    measuring, tokenizer, and where the image stands in a sequence."""
 
-    def __init__(self, scenes: SceneSet, tokenizer: Tokenizer, held_out: int) -> None:
-        self.scenes, self.tokenizer, self.held_out = scenes, tokenizer, held_out
-        blank = torch.zeros(480, 640, 3, dtype=torch.uint8).numpy()
-        inputs = preprocess(blank, PREPROCESSOR, tokenizer.image)
+    def __init__(self, scenes: SceneSet, tokenizer: Tokenizer) -> None:
+        self.scenes, self.tokenizer = scenes, tokenizer
+        self.held_out = min(500, len(scenes) // 10)
+        self.crops = tiling_of(scenes).crops
+        inputs = preprocess(np.zeros_like(scenes.fine[0]), PREPROCESSOR, tokenizer.image)
         self.image_ids = torch.cat([torch.tensor([tokenizer.eos]), inputs.token_ids])
         self.input_idx = torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
         self.masks = inputs.masks
@@ -55,6 +60,11 @@ class Teacher:
     @property
     def prefix(self) -> int:
         return len(self.image_ids)
+
+    def draw(self, images: int, unseen: bool = False) -> Tensor:
+        """Scenes to learn from, or to measure with."""
+        first, last = (0, self.held_out) if unseen else (self.held_out, len(self.scenes))
+        return torch.randint(first, last, (images,))
 
     def ask(self, index: Tensor, mirrored: Tensor, per_scene: int, rng: random.Random) -> Questions:
         """`per_scene` questions about each of these scenes."""
@@ -82,20 +92,20 @@ def lesson(
 
     heads read the connector's output, dense the encoder's, which learns too if `together`.
     """
-    count = len(index)
+    count, crops = len(index), teacher.crops
     mirrored = torch.rand(count) < (0.5 if train else 0.0)
     batch = make_batch(
         teacher.scenes,
-        index.repeat_interleave(CROPS),
-        torch.arange(CROPS).repeat(count),
-        mirrored.repeat_interleave(CROPS),
+        index.repeat_interleave(crops),
+        torch.arange(crops).repeat(count),
+        mirrored.repeat_interleave(crops),
         jitter=train,
     )
     with torch.set_grad_enabled(together):
         seen = model.vision(batch.patches)
     features = model.connector(seen, teacher.masks.repeat(count, 1))
     questions = teacher.ask(index, mirrored, per_scene, rng)
-    by_image = features.unflatten(0, (count, CROPS))
+    by_image = features.unflatten(0, (count, crops))
     prefix = torch.cat(
         [model.embed(teacher.image_ids, image, teacher.input_idx) for image in by_image]
     )
@@ -114,7 +124,7 @@ def lesson(
     logits = model.lm_head(out.last_hidden_state[0, -layout.tokens :][asked])
     loss, figures = _language_loss(logits, questions, asked)
     if guidance > 0:
-        by_crop = _pool(batch.share).unflatten(0, (count, CROPS))
+        by_crop = _pool(batch.share).unflatten(0, (count, crops))
         looking, on_target = _looking_loss(layout, questions, by_crop, teacher)
         hidden = out.hidden_states[_KNOWING_LAYER][0, : count * teacher.prefix]
         knowing, off = _knowing_loss(
@@ -160,7 +170,7 @@ def _looking_loss(
 ) -> tuple[Tensor, float]:
     """Where a thing was just named or pointing at it begins, a head must look at it.
 
-    share: (images, CROPS, pooled patches, MAX_OBJECTS, 1 + MAX_PARTS).
+    share: (images, crops, pooled patches, MAX_OBJECTS, 1 + MAX_PARTS).
     """
     (tokens,) = torch.nonzero(questions.seen >= 0, as_tuple=True)
     image = questions.image.repeat_interleave(questions.lengths)[tokens]
@@ -204,24 +214,29 @@ def _knowing_loss(
 
 def train(
     folder: Path,
-    data: Path,
-    encoder: Path,
+    data: Sequence[Path],
     tokenizer: Path,
     steps: int,
+    encoder: Path | None = None,
+    start: Path | None = None,
     images: int = 8,
     per_scene: int = 16,
     lr: float = 1.5e-3,
-    start: Path | None = None,
 ) -> None:
-    """Train connector and decoder, from those in another run's folder if `start` names one."""
-    scenes = load_scenes(data)
+    """Train connector and decoder on stage 1's `encoder`.
+
+    data: scenes of one camera each; the first is most often learnt from, and alone measured with.
+    start: another run's folder, for its decoder, and for its encoder where none is named.
+    """
+    teachers = [Teacher(load_scenes(path), load_tokenizer(tokenizer)) for path in data]
+    often = [1 - _OTHER_CAMERA * (len(data) - 1), *[_OTHER_CAMERA] * (len(data) - 1)]
     model, heads = new_model(seed=1), Readouts(CONFIG.text.hidden_size)
     dense = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
     if start is not None:
-        load_modules(start, model, heads)
-    load_modules(encoder, model.vision, dense)
+        load_modules(start, model, heads, dense)
+    if encoder is not None:
+        load_modules(encoder, model.vision, dense)
     model.text.config._attn_implementation = NAME
-    teacher = Teacher(scenes, load_tokenizer(tokenizer), min(500, len(scenes) // 10))
     everything = nn.ModuleList([model, heads, dense])
     optimizer = optimizer_for(nn.ModuleList([model.connector, model.text, model.lm_head, heads]))
     for group in parameter_groups(nn.ModuleList([model.vision, dense]), share=_ENCODER_RATE):
@@ -232,10 +247,18 @@ def train(
     while run.step < steps:
         run.set_lr(optimizer)
         together = run.step >= _TOGETHER_FROM * steps
-        index = torch.randint(teacher.held_out, len(scenes), (images,))
+        (teacher,) = rng.choices(teachers, often)
         guidance = 0.5 * (1 + math.cos(math.pi * run.step / steps))
         loss, figures = lesson(
-            model, heads, dense, teacher, index, per_scene, rng, guidance, together=together
+            model,
+            heads,
+            dense,
+            teacher,
+            teacher.draw(images),
+            per_scene,
+            rng,
+            guidance,
+            together=together,
         )
         optimizer.zero_grad()
         loss.backward()
@@ -243,34 +266,48 @@ def train(
         optimizer.step()
         run.step += 1
         if run.step % 25 == 0 or run.step == steps:
-            with torch.no_grad():
-                held = torch.randint(0, teacher.held_out, (images,))
-                _, unseen = lesson(
-                    model, heads, dense, teacher, held, per_scene, rng, guidance=0.0, train=False
-                )
+            unseen = _measure(model, heads, dense, teachers[0], images, per_scene, rng)
             run.log(loss=loss.item(), **figures, **{f'unseen_{k}': v for k, v in unseen.items()})
         if run.step % 100 == 0 or run.step == steps:
             run.save(everything, optimizer)
 
 
+@torch.no_grad()
+def _measure(
+    model: Molmo,
+    heads: Readouts,
+    dense: Readouts,
+    teacher: Teacher,
+    images: int,
+    per_scene: int,
+    rng: random.Random,
+) -> dict[str, float]:
+    index = teacher.draw(images, unseen=True)
+    return lesson(model, heads, dense, teacher, index, per_scene, rng, guidance=0, train=False)[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description='Stage 2: train connector and decoder.')
     parser.add_argument('folder', type=Path)
-    parser.add_argument('--data', type=Path, required=True)
-    parser.add_argument('--encoder', type=Path, required=True, help="stage 1's folder")
+    parser.add_argument(
+        '--data', type=Path, nargs='+', required=True, help='scenes of one camera each'
+    )
     parser.add_argument('--tokenizer', type=Path, required=True)
-    parser.add_argument('--start', type=Path, help="another run's folder, for its decoder")
+    parser.add_argument('--encoder', type=Path, help="stage 1's folder")
+    parser.add_argument('--start', type=Path, help="another run's folder, to go on from")
     parser.add_argument('--steps', type=int, default=2000)
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.encoder is None and arguments.start is None:
+        parser.error('name an --encoder, or a run to --start from')
     torch.set_num_threads(arguments.threads)
     train(
         arguments.folder,
         arguments.data,
-        arguments.encoder,
         arguments.tokenizer,
         arguments.steps,
-        start=arguments.start,
+        arguments.encoder,
+        arguments.start,
     )
 
 

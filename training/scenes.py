@@ -3,8 +3,9 @@
 """Rendered scenes on disk, as the demo model's preprocessing will see them.
 
 Each shard is a NumPy archive of `SHARD` scenes: the picture at the two resolutions that the
-demo checkpoint's preprocessing makes of a 4:3 image, the instances and their parts at the same, and
-what lies there. There are two tables: `easy`, on which the encoder begins, and `rich`.
+demo checkpoint's preprocessing makes of it, the instances and their parts at the same, and what
+lies there. There are two tables: `easy`, on which the encoder begins, and `rich`; and cameras of
+several shapes, because each shape of picture is cut into crops of its own.
 """
 
 from __future__ import annotations
@@ -33,14 +34,32 @@ from molmo_ros.camera.tabletop import (
 from molmo_ros.camera.tabletop.patterns import ON_OBJECTS
 from molmo_ros.camera.tabletop.shapes import KINDS
 
-FIRST_SEED = 10_000  # everything below is kept for evaluation
+FIRST_SEED = 10_000
 SHARD = 250
 TABLES: dict[str, TableSpec] = {'easy': EASY, 'rich': replace(RICH, never=HELD_OUT)}
 KIND_NAMES, COLOUR_NAMES, PATTERN_NAMES = RICH.kinds, RICH.colours, tuple(ON_OBJECTS)
 MAX_OBJECTS = RICH.max_objects
 MAX_PARTS = 3
-RENDER_SIZE = (480, 360)
-COARSE_SIZE, FINE_SIZE = (192, 144), (426, 320)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Sizes (width, height): as rendered, as the whole-image crop shows it, and as the other crops
+    do. first_seed: of its scenes; everything below `FIRST_SEED` is kept for evaluation."""
+
+    rendered: tuple[int, int]
+    coarse: tuple[int, int]
+    fine: tuple[int, int]
+    first_seed: int
+
+
+CAMERAS = {
+    'vga': Camera((480, 360), (192, 144), (426, 320), FIRST_SEED),
+    'qvga': Camera((320, 240), (192, 144), (320, 240), 1_010_000),
+    'wide': Camera((512, 288), (192, 108), (448, 252), 1_020_000),
+    'upright': Camera((360, 480), (144, 192), (320, 426), 1_030_000),
+}
+OTHER_CAMERAS = ('qvga', 'wide', 'upright')  # seldom learnt from
 
 
 @dataclass(frozen=True)
@@ -89,35 +108,37 @@ def load_scenes(folder: Path, limit: int | None = None) -> SceneSet:
     return SceneSet(**arrays)
 
 
-def render_shard(table: TableSpec, first_seed: int, count: int = SHARD) -> dict[str, Any]:
-    scenes = [_one(table, seed) for seed in range(first_seed, first_seed + count)]
+def render_shard(
+    table: TableSpec, first_seed: int, count: int = SHARD, camera: Camera = CAMERAS['vga']
+) -> dict[str, Any]:
+    scenes = [_one(table, seed, camera) for seed in range(first_seed, first_seed + count)]
     return {key: np.stack([scene[key] for scene in scenes]) for key in scenes[0]}
 
 
-def _one(table: TableSpec, seed: int) -> dict[str, Any]:
+def _one(table: TableSpec, seed: int, camera: Camera) -> dict[str, Any]:
     scene = make_scene(seed, table)
-    picture = render(scene, *RENDER_SIZE, smooth=True)
-    objects = [_object(truth) for truth in truth_of(scene, picture)]
+    picture = render(scene, *camera.rendered, smooth=True)
+    objects = [_object(truth, camera) for truth in truth_of(scene, picture)]
     ids = (np.maximum(picture.instances, 0) + 16 * picture.parts).astype(np.uint8)
     return {
-        'coarse': _resize(picture.color, COARSE_SIZE),
-        'fine': _resize(picture.color, FINE_SIZE),
-        'coarse_ids': cv2.resize(ids, COARSE_SIZE, interpolation=cv2.INTER_NEAREST),
-        'fine_ids': cv2.resize(ids, FINE_SIZE, interpolation=cv2.INTER_NEAREST),
+        'coarse': _resize(picture.color, camera.coarse),
+        'fine': _resize(picture.color, camera.fine),
+        'coarse_ids': cv2.resize(ids, camera.coarse, interpolation=cv2.INTER_NEAREST),
+        'fine_ids': cv2.resize(ids, camera.fine, interpolation=cv2.INTER_NEAREST),
         **{key: _padded([item[key] for item in objects]) for key in objects[0]},
     }
 
 
-def _object(truth: Truth) -> dict[str, Any]:
+def _object(truth: Truth, camera: Camera) -> dict[str, Any]:
     parts = np.full((MAX_PARTS, 2), np.nan, np.float32)
     for number, part in enumerate(KINDS[truth.kind].parts):
         if part.name in truth.parts:
-            parts[number] = _percent(truth.parts[part.name].target)
+            parts[number] = _percent(truth.parts[part.name].target, camera)
     return {
         'kind': np.int8(KIND_NAMES.index(truth.kind)),
         'colour': np.int8(COLOUR_NAMES.index(truth.colour)),
         'pattern': np.int8(PATTERN_NAMES.index(truth.pattern)),
-        'target': _percent(truth.target),
+        'target': _percent(truth.target, camera),
         'parts': parts,
         'position': truth.position.astype(np.float32),
         'size': np.float32(truth.size),
@@ -126,8 +147,8 @@ def _object(truth: Truth) -> dict[str, Any]:
     }
 
 
-def _percent(pixel: tuple[float, float]) -> NDArray[np.float32]:
-    return (100 * (np.array(pixel) + 0.5) / RENDER_SIZE).astype(np.float32)
+def _percent(pixel: tuple[float, float], camera: Camera) -> NDArray[np.float32]:
+    return (100 * (np.array(pixel) + 0.5) / camera.rendered).astype(np.float32)
 
 
 def _padded(values: list[Any]) -> NDArray:
@@ -145,14 +166,18 @@ def _resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return small[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
 
-def render_scenes(folder: Path, table: str, scenes: int, part: int = 0, parts: int = 1) -> None:
+def render_scenes(
+    folder: Path, table: str, scenes: int, camera: str = 'vga', part: int = 0, parts: int = 1
+) -> None:
     """Render what is missing of the first `scenes` training scenes, every `parts`-th shard."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(part, -(-scenes // SHARD), parts):
         path = folder / f'shard_{number:05d}.npz'
-        if path.exists():
+        wanted = min(SHARD, scenes - number * SHARD)
+        if path.exists() and len(np.load(path)['kind']) >= wanted:
             continue
-        arrays = render_shard(TABLES[table], FIRST_SEED + number * SHARD)
+        seed = CAMERAS[camera].first_seed + number * SHARD
+        arrays = render_shard(TABLES[table], seed, wanted, CAMERAS[camera])
         partial = path.with_suffix('.part')
         with partial.open('wb') as file:
             np.savez(file, **arrays)
@@ -164,12 +189,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Render training scenes; resumes where it was.')
     parser.add_argument('folder', type=Path)
     parser.add_argument('--table', choices=TABLES, default='rich')
+    parser.add_argument('--camera', choices=CAMERAS, default='vga')
     parser.add_argument('--scenes', type=int, default=6000)
     parser.add_argument('--part', default='0/1', help='this process of how many, e.g. 0/2')
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     part, parts = map(int, arguments.part.split('/'))
-    render_scenes(arguments.folder, arguments.table, arguments.scenes, part, parts)
+    render_scenes(
+        arguments.folder, arguments.table, arguments.scenes, arguments.camera, part, parts
+    )
 
 
 if __name__ == '__main__':

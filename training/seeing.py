@@ -21,7 +21,7 @@ from torch.nn import functional
 from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.model.vision import VisionTower
 from training.architecture import CONFIG, new_model
-from training.crops import CROPS, Batch, in_crop, make_batch
+from training.crops import Batch, in_crop, make_batch, tiling_of
 from training.runs import Run, load_modules, optimizer_for
 from training.scenes import (
     COLOUR_NAMES,
@@ -234,7 +234,7 @@ def some_features(model: VisionTower, patches: Tensor, kept: Tensor) -> Tensor:
 def _random_batch(scenes: SceneSet, first: int, last: int, count: int, train: bool) -> Batch:
     index = torch.randint(first, last, (count,))
     # Half of the crops are whole images: those say where in the image a thing is.
-    crop = torch.randint(0, CROPS, (count,)) * (torch.rand(count) < 0.75)
+    crop = torch.randint(0, tiling_of(scenes).crops, (count,)) * (torch.rand(count) < 0.75)
     mirrored = torch.rand(count) < (0.5 if train else 0.0)
     return make_batch(scenes, index, crop, mirrored, jitter=train)
 

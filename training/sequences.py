@@ -20,7 +20,7 @@ from training.scenes import MAX_PARTS
 IGNORED = -100
 TOPICS = tuple(Topic)
 _NUMBER = re.compile(r'[xy](\d*)="(\d+)\.(\d)')
-_WEIGHTS = {'forced': 0.2, 'choice': 4.0, 'tens': 1.5, 'units': 1.0, 'tenths': 0.3}
+_WEIGHTS = {'forced': 0.2, 'choice': 4.0, 'tens': 1.5, 'units': 1.5, 'tenths': 0.3}
 _WHOLE_ANSWERS = 0.3  # of the examples; what follows the last coordinate only copies the prompt
 
 

@@ -4,6 +4,8 @@
 
 import csv
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,15 @@ from molmo_ros.model.tokenizer import load_tokenizer
 from molmo_ros.pointing import read_points
 from training import packing, plots, pointing, seeing
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import CROPS, in_crop, make_batch
+from training.crops import in_crop, make_batch, tiling_of
 from training.export import export
 from training.questions import free_table, make_example, things_of
-from training.scenes import COARSE_SIZE, FIRST_SEED, TABLES, load_scenes, render_shard
+from training.scenes import CAMERAS, FIRST_SEED, TABLES, load_scenes, render_shard
 from training.sequences import pack
 from training.vocabulary import build_tokenizer
 
 SCENES = 24
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -42,27 +45,45 @@ def losses(folder: Path) -> dict[int, float]:
         return {int(row['step']): float(row['loss']) for row in csv.DictReader(file)}
 
 
-def test_training_crops_are_what_the_released_preprocessing_makes(runs: Path) -> None:
-    picture = render(make_scene(FIRST_SEED, TABLES['rich']), 640, 480, smooth=True).color
+@pytest.fixture(scope='module', params=CAMERAS)
+def seen_by(request: pytest.FixtureRequest, runs: Path) -> tuple[str, Path]:
+    """A camera, and scenes that it saw."""
+    folder = runs / f'scenes_{request.param}'
+    folder.mkdir()
+    shard = render_shard(TABLES['rich'], FIRST_SEED, 4, CAMERAS[request.param])
+    np.savez(folder / 'shard_00000.npz', **shard)
+    return request.param, folder
+
+
+def test_training_crops_are_what_the_released_preprocessing_makes(
+    seen_by: tuple[str, Path],
+) -> None:
+    name, folder = seen_by
+    sizes = {'vga': (640, 480), 'qvga': (320, 240), 'wide': (1280, 720), 'upright': (480, 640)}
+    picture = render(make_scene(FIRST_SEED, TABLES['rich']), *sizes[name], smooth=True).color
     real = preprocess(picture, PREPROCESSOR, ImageTokens(1, 2, 3, 4))
-    whole_and_parts = torch.arange(CROPS)
+    scenes = load_scenes(folder)
+    crops = tiling_of(scenes).crops
     batch = make_batch(
-        load_scenes(runs / 'scenes'),
-        torch.zeros(CROPS, dtype=torch.long),
-        whole_and_parts,
-        torch.zeros(CROPS, dtype=torch.bool),
+        scenes,
+        torch.zeros(crops, dtype=torch.long),
+        torch.arange(crops),
+        torch.zeros(crops, dtype=torch.bool),
         jitter=False,
     )
-    # Rendered at half the size and rounded to bytes: alike on average, not pixel by pixel.
+    # Rendered smaller and rounded to bytes: alike on average, not pixel by pixel.
     assert (batch.patches - real.crops).abs().mean() < 0.02
     assert (real.crops.std() > 0.3) and real.crops.shape == batch.patches.shape
 
 
-def test_the_place_taught_in_a_crop_is_where_the_crop_shows_the_thing(runs: Path) -> None:
+def test_the_place_taught_in_a_crop_is_where_the_crop_shows_the_thing(
+    seen_by: tuple[str, Path],
+) -> None:
     """A point taught in the wrong crop would be learned as faithfully as the right one."""
-    scenes, grid = load_scenes(runs / 'scenes'), PREPROCESSOR.grid
-    crop = torch.arange(1, CROPS).repeat(SCENES)
-    index = torch.arange(SCENES).repeat_interleave(CROPS - 1)
+    scenes, grid = load_scenes(seen_by[1]), PREPROCESSOR.grid
+    crops = tiling_of(scenes).crops
+    crop = torch.arange(1, crops).repeat(len(scenes))
+    index = torch.arange(len(scenes)).repeat_interleave(crops - 1)
     for mirrored in (False, True):
         batch = make_batch(scenes, index, crop, torch.full(crop.shape, mirrored), jitter=False)
         places = in_crop(torch.from_numpy(scenes.target)[index], batch) / 100 * grid
@@ -70,13 +91,13 @@ def test_the_place_taught_in_a_crop_is_where_the_crop_shows_the_thing(runs: Path
         rows, things = torch.nonzero(inside, as_tuple=True)
         cells = places[rows, things].long()
         share = batch.share.sum(-1)[rows, cells[:, 1] * grid + cells[:, 0], things]
-        assert len(rows) > SCENES and (share > 0).all()
+        assert len(rows) > len(scenes) and (share > 0).all()
 
 
 def test_every_answer_taught_points_at_what_it_says(runs: Path) -> None:
     """In mirrored pictures too, and at the part where a part is asked for."""
     scenes, rng = load_scenes(runs / 'scenes'), random.Random(3)
-    width, height = COARSE_SIZE
+    width, height = CAMERAS['vga'].coarse
     pointed = 0
     for scene in range(SCENES):
         mirrored = scene % 2 == 1
@@ -130,7 +151,7 @@ def test_training_computes_what_inference_will(runs: Path) -> None:
     assert start == len(questions.ids)
 
 
-def test_both_stages_learn_resume_and_export_a_folder_that_answers(
+def test_both_stages_learn_resume_go_on_and_export_a_folder_that_answers(
     runs: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -139,11 +160,15 @@ def test_both_stages_learn_resume_and_export_a_folder_that_answers(
     seen = losses(runs / 'seeing')
     assert set(seen) == {2, 25} and seen[25] < 0.9 * seen[2]
 
-    stage = (runs / 'pointing', runs / 'scenes', runs / 'seeing', runs / 'tokenizer')
-    pointing.train(*stage, steps=2, images=2, per_scene=2)
-    pointing.train(*stage, steps=25, images=2, per_scene=2)
+    stage = runs / 'pointing', [runs / 'scenes'], runs / 'tokenizer'
+    pointing.train(*stage, steps=2, encoder=runs / 'seeing', images=2, per_scene=2)
+    pointing.train(*stage, steps=25, encoder=runs / 'seeing', images=2, per_scene=2)
     told = losses(runs / 'pointing')
     assert set(told) == {2, 25} and told[25] < 0.9 * told[2]
+
+    stage = runs / 'longer', [runs / 'scenes', runs / 'scenes_upright'], runs / 'tokenizer'
+    pointing.train(*stage, steps=25, start=runs / 'pointing', images=2, per_scene=2)
+    assert losses(runs / 'longer')[25] < 0.9 * told[2]
 
     plots.plot(runs / 'pointing', tmp_path / 'curves.png')
     assert (tmp_path / 'curves.png').stat().st_size > 10_000
@@ -151,3 +176,14 @@ def test_both_stages_learn_resume_and_export_a_folder_that_answers(
     engine = load_engine(tmp_path / 'checkpoint', device='cpu')
     picture = render(make_scene(FIRST_SEED, TABLES['rich']), 320, 240).color
     assert isinstance(engine.answer(picture, Question('the red mug')).text, str)
+
+
+def test_the_one_command_goes_from_nothing_to_a_checkpoint(tmp_path: Path) -> None:
+    """Rendering for every camera, both stages, export and curves, in few steps."""
+    few = {'scenes': 12, 'rich-scenes': 12, 'other-scenes': 2}
+    few |= {'easy-steps': 1, 'seeing-steps': 1, 'pointing-steps': 1}
+    options = [text for name, number in few.items() for text in (f'--{name}', str(number))]
+    command = [sys.executable, '-m', 'training', '--runs', tmp_path, '--out', tmp_path / 'out']
+    subprocess.run([*command, *options], cwd=ROOT, check=True, timeout=300)
+    assert load_engine(tmp_path / 'out', device='cpu')
+    assert len(list(tmp_path.glob('*/curves.png'))) == 3
