@@ -59,6 +59,7 @@ ARGUMENTS = [
         '',
         'Molmo checkpoint: a folder, or the Hub id of a fetched one; empty: params_file says.',
     ),
+    argument('adapter', '', 'Folder that molmo-ros finetune wrote; empty: params_file says.'),
     argument('params_file', str(CONFIG / 'perception.yaml'), 'Parameters of the nodes.'),
     argument('namespace', '', 'Namespace of all nodes.'),
     argument('rviz', 'false', 'Start RViz.', 'true', 'false'),
@@ -75,14 +76,14 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     use_sim_time = {'use_sim_time': values['use_sim_time'] == 'true'}
     topics = dict(zip(STREAMS, TOPICS[values['camera']], strict=True))
     remappings = [(stream, values[stream] or topics[stream]) for stream in STREAMS]
-    checkpoint = {'checkpoint': values['checkpoint']} if values['checkpoint'] else {}
+    weights = {name: values[name] for name in ('checkpoint', 'adapter') if values[name]}
     actions: list[LaunchDescriptionEntity] = [
         PushRosNamespace(values['namespace']),
         Node(
             package='molmo_ros',
             executable='point_query_node',
             output='screen',
-            parameters=[values['params_file'], use_sim_time, checkpoint],
+            parameters=[values['params_file'], use_sim_time, weights],
             remappings=remappings,
         ),
     ]
