@@ -96,7 +96,7 @@ def make_batch(
     pixels = torch.stack(pictures).float() / 255
     border = torch.stack(ids) == 255
     if jitter:
-        pixels = _jitter(pixels) * ~border[..., None]
+        pixels = _jitter(pixels, index) * ~border[..., None]
     pixels = (pixels - _MEAN) / _STD
     seen = torch.stack(ids).where(~border, torch.tensor(0, dtype=torch.uint8)).long()
     code = torch.where(seen % 16 > 0, 1 + (seen % 16 - 1) * (1 + MAX_PARTS) + seen // 16, 0)
@@ -128,19 +128,22 @@ def _cut(
     return picture, ids
 
 
-def _jitter(pixels: Tensor) -> Tensor:
-    """Exposure, white balance, contrast, blur and noise: a camera's moods."""
-    count = len(pixels)
+def _jitter(pixels: Tensor, index: Tensor) -> Tensor:
+    """Exposure, white balance, contrast, blur and noise: a camera's moods, one for all crops of a
+    scene."""
+    scenes, of = index.unique(return_inverse=True)
+    count = len(scenes)
     gain = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1) - 1)
     balance = 1 + 0.07 * (2 * torch.rand(count, 1, 1, 3) - 1)
     contrast = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1) - 1)
-    blurred = torch.rand(count) < 0.15
+    blurred = (torch.rand(count) < 0.15)[of]
     if blurred.any():
         planes = pixels[blurred].permute(0, 3, 1, 2)
         soft = functional.avg_pool2d(planes, 3, 1, 1, count_include_pad=False)
         pixels[blurred] = soft.permute(0, 2, 3, 1)
-    noise = 0.03 * torch.rand(count, 1, 1, 1) * torch.randn_like(pixels)
-    return (((pixels - 0.5) * contrast + 0.5) * gain * balance + noise).clamp(0, 1)
+    noise = 0.03 * torch.rand(count, 1, 1, 1)[of] * torch.randn_like(pixels)
+    colour = (gain * balance)[of]
+    return (((pixels - 0.5) * contrast[of] + 0.5) * colour + noise).clamp(0, 1)
 
 
 def _to_patches(pixels: Tensor) -> Tensor:
