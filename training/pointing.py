@@ -8,6 +8,7 @@ image that is, whatever crop they come from. And where the prompt has just named
 another is found, where a point begins, and while it is written, one attention head must look at
 that object in the whole image, and a later layer's in the other crops. The encoder is frozen at
 first; then it learns along at a part of the rate, from the answers and from stage 1's questions.
+Image tokens are kept short enough for the decoder's layers to add to them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _COVERED = 0.25
 _TOGETHER_FROM = 0.6  # of the steps
 _ENCODER_RATE, _ENCODER_GUIDE = 0.3, 0.1
 _OTHER_CAMERA = 0.1  # of the steps, for each camera but the first
+_NORM, _NORM_GUIDE = 200.0, 0.1  # of image tokens as they enter the decoder
 
 
 class Teacher:
@@ -105,6 +107,7 @@ def lesson(
         seen = model.vision(batch.patches)
     features = model.connector(seen, teacher.masks.repeat(count, 1))
     questions = teacher.ask(index, mirrored, per_scene, rng)
+    norm = _mean_norm(features)
     by_image = features.unflatten(0, (count, crops))
     prefix = torch.cat(
         [model.embed(teacher.image_ids, image, teacher.input_idx) for image in by_image]
@@ -123,6 +126,7 @@ def lesson(
     asked = questions.label != IGNORED
     logits = model.lm_head(out.last_hidden_state[0, -layout.tokens :][asked])
     loss, figures = _language_loss(logits, questions, asked)
+    loss = loss + _NORM_GUIDE * (norm / _NORM).log().square()
     if guidance > 0:
         by_crop = _pool(batch.share).unflatten(0, (count, crops))
         looking, on_target = _looking_loss(layout, questions, by_crop, teacher)
@@ -131,7 +135,7 @@ def lesson(
             heads, hidden.unflatten(0, (count, -1)), batch, by_crop, teacher
         )
         loss = loss + guidance * (looking + 0.5 * knowing)
-        figures |= {'on_target': on_target, 'percent_off': off}
+        figures |= {'on_target': on_target, 'percent_off': off, 'norm': norm.item()}
     if together:
         loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen, batch, teacher.scenes)[0]
     return loss, figures
@@ -212,6 +216,32 @@ def _knowing_loss(
     return loss, percent_off(heads.place(x), labels.place)
 
 
+def _mean_norm(tokens: Tensor) -> Tensor:
+    return tokens.norm(dim=-1).mean()
+
+
+@torch.no_grad()
+def _set_norm(model: Molmo, teacher: Teacher) -> float:
+    """Scale image tokens to _NORM; returns the factor of each of the two weights that do it.
+
+    The decoder normalises what its layers read, so nothing else keeps image tokens from growing
+    until what a layer adds to them is lost in them, and they are never worked on.
+    """
+    index = teacher.draw(8)
+    whole, unmirrored = torch.zeros_like(index), torch.zeros(len(index), dtype=torch.bool)
+    batch = make_batch(teacher.scenes, index, whole, unmirrored, jitter=False)
+    masks = teacher.masks[whole]
+    factor = (_NORM / _mean_norm(model.connector(model.vision(batch.patches), masks)).item()) ** 0.5
+    for weight in _scaling(model):
+        weight *= factor
+    return factor
+
+
+def _scaling(model: Molmo) -> list[nn.Parameter]:
+    """The weights that image tokens are proportional to."""
+    return [model.connector.projector.w2.weight, model.connector.projector.w3.weight]
+
+
 def train(
     folder: Path,
     data: Sequence[Path],
@@ -238,7 +268,11 @@ def train(
         load_modules(encoder, model.vision, dense)
     model.text.config._attn_implementation = NAME
     everything = nn.ModuleList([model, heads, dense])
-    optimizer = optimizer_for(nn.ModuleList([model.connector, model.text, model.lm_head, heads]))
+    scaled = _set_norm(model, teachers[0])
+    optimizer = optimizer_for(
+        nn.ModuleList([model.connector, model.text, model.lm_head, heads]), but=_scaling(model)
+    )
+    optimizer.add_param_group({'params': _scaling(model), 'share': scaled})
     for group in parameter_groups(nn.ModuleList([model.vision, dense]), share=_ENCODER_RATE):
         optimizer.add_param_group(group)
     run = Run(folder, steps, lr)

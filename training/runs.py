@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +90,28 @@ def load_modules(folder: Path, *modules: nn.Module) -> None:
 
 
 def optimizer_for(
-    modules: nn.Module, weight_decay: float = 0.02, share: float = 1.0
+    modules: nn.Module,
+    weight_decay: float = 0.02,
+    share: float = 1.0,
+    but: Sequence[nn.Parameter] = (),
 ) -> torch.optim.AdamW:
-    """AdamW; biases, norms and embeddings are not decayed. share: of the schedule's rate."""
+    """AdamW; biases, norms and embeddings are not decayed.
+
+    share: of the schedule's rate. but: parameters of the modules that are left out.
+    """
     return torch.optim.AdamW(
-        parameter_groups(modules, weight_decay, share), lr=1e-3, betas=(0.9, 0.98)
+        parameter_groups(modules, weight_decay, share, but), lr=1e-3, betas=(0.9, 0.98)
     )
 
 
 def parameter_groups(
-    modules: nn.Module, weight_decay: float = 0.02, share: float = 1.0
+    modules: nn.Module,
+    weight_decay: float = 0.02,
+    share: float = 1.0,
+    but: Sequence[nn.Parameter] = (),
 ) -> list[dict[str, Any]]:
     """What is decayed, and what is not."""
-    parameters = list(modules.parameters())
+    parameters = [p for p in modules.parameters() if all(p is not other for other in but)]
     return [
         {
             'params': [p for p in parameters if p.dim() >= 2],

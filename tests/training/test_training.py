@@ -40,9 +40,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def losses(folder: Path) -> dict[int, float]:
+def logged(folder: Path, column: str) -> dict[int, float]:
     with (folder / 'log.csv').open() as file:
-        return {int(row['step']): float(row['loss']) for row in csv.DictReader(file)}
+        return {int(row['step']): float(row[column]) for row in csv.DictReader(file)}
+
+
+def losses(folder: Path) -> dict[int, float]:
+    return logged(folder, 'loss')
 
 
 @pytest.fixture(scope='module', params=CAMERAS)
@@ -169,6 +173,8 @@ def test_both_stages_learn_resume_go_on_and_export_a_folder_that_answers(
     stage = runs / 'longer', [runs / 'scenes', runs / 'scenes_upright'], runs / 'tokenizer'
     pointing.train(*stage, steps=25, start=runs / 'pointing', images=2, per_scene=2)
     assert losses(runs / 'longer')[25] < 0.9 * told[2]
+    # Image tokens a thousand times as long as what a layer adds would never be worked on.
+    assert all(100 < norm < 400 for norm in logged(runs / 'longer', 'norm').values())
 
     plots.plot(runs / 'pointing', tmp_path / 'curves.png')
     assert (tmp_path / 'curves.png').stat().st_size > 10_000
