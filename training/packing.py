@@ -26,8 +26,8 @@ class Layout:
     """Where things stand in the row, and what a head looked at on the way.
 
     images, prefix: how many, and how long each one's prefix is; image (Q,) of each question;
-    lengths (Q,) of the questions; watch: the layers whose first head's attention to the image is
-    kept; looked: by layer (tokens of questions, prefix).
+    lengths (Q,) of the questions; watch: the layers whose heads' attention to the image is kept;
+    looked: by layer (tokens of questions, heads, prefix).
     """
 
     images: int
@@ -73,47 +73,47 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it; the layout comes in place of a mask.
 
-    query (1, H, N, D), key and value (1, 1, N, D) -> (1, N, H, D).
+    query (1, H, N, D), key and value (1, K, N, D) -> (1, N, H, D).
     """
     layout: Layout = attention_mask
     split = layout.images * layout.prefix
-    query, key, value = query[0] * scaling, key[0, 0], value[0, 0]
+    query, key, value = query[0] * scaling, key[0], value[0]
     heads, _, width = query.shape
-    keys = key[:split].unflatten(0, (layout.images, layout.prefix))
-    values = value[:split].unflatten(0, (layout.images, layout.prefix))
-    of_images = query[:, :split].unflatten(1, (layout.images, layout.prefix)).transpose(0, 1)
+    of_images, keys, values = (
+        x[:, :split].unflatten(1, (layout.images, layout.prefix)).transpose(0, 1)
+        for x in (query, key, value)
+    )
     causal = torch.ones(layout.prefix, layout.prefix, dtype=torch.bool).tril()
     out = _attend(of_images, keys, values, causal)[0].transpose(1, 2).reshape(split, heads, width)
     asked = out.new_zeros(layout.tokens, heads, width)
-    looked = out.new_zeros(layout.tokens, layout.prefix)
+    looked = out.new_zeros(layout.tokens, heads, layout.prefix)
     for image, token, valid in layout.buckets:
         place = split + token
         own = torch.ones(token.shape[1], token.shape[1], dtype=torch.bool).tril()
         mask = torch.cat([own.new_ones(len(own), layout.prefix), own], dim=1)
         found, weights = _attend(
             query[:, place].transpose(0, 1),
-            torch.cat([keys[image], key[place]], dim=1),
-            torch.cat([values[image], value[place]], dim=1),
+            torch.cat([keys[image], key[:, place].transpose(0, 1)], dim=2),
+            torch.cat([values[image], value[:, place].transpose(0, 1)], dim=2),
             mask,
         )
         asked = asked.index_put((token[valid],), found.transpose(1, 2)[valid])
         if module.layer_idx in layout.watch:
-            seen = weights[:, 0, :, : layout.prefix]
+            seen = weights[..., : layout.prefix].transpose(1, 2)
             looked = looked.index_put((token[valid],), seen[valid])
     layout.looked[module.layer_idx] = looked
     return torch.cat([out, asked])[None], None
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, H, Q, D), (B, K, D), (B, K, D), (Q, K) -> (B, H, Q, D) and weights (B, H, Q, K)."""
-    batch, heads, rows, width = query.shape
-    # One key head for all query heads: one product a batch entry.
-    scores = (query.reshape(batch, heads * rows, width) @ key.transpose(1, 2)).unflatten(
-        1, (heads, rows)
-    )
+    """(B, H, Q, D), (B, K, N, D), (B, K, N, D), (Q, N) -> (B, H, Q, D) and weights (B, H, Q, N)."""
+    groups, rows = key.shape[1], query.shape[2]
+    # The query heads of one key head in one product.
+    grouped = query.unflatten(1, (groups, -1)).flatten(2, 3)
+    scores = (grouped @ key.transpose(2, 3)).unflatten(2, (-1, rows))
     weights = scores.masked_fill(~mask, -1e9).softmax(-1)
-    out = weights.flatten(1, 2) @ value
-    return out.unflatten(1, (heads, rows)), weights
+    out = weights.flatten(2, 3) @ value
+    return out.unflatten(2, (-1, rows)).flatten(1, 2), weights.flatten(1, 2)
 
 
 AttentionInterface.register(NAME, packed_attention)
