@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument('--other-scenes', type=int, default=1250, help='of each other camera')
     parser.add_argument('--easy-steps', type=int, default=1650)
     parser.add_argument('--seeing-steps', type=int, default=16_000)
-    parser.add_argument('--pointing-steps', type=int, default=15_050)
+    parser.add_argument('--pointing-steps', type=int, default=20_050)
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -1,14 +1,15 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 2: connector and decoder learn to answer in points, at last together with the encoder.
+"""Stage 2: connector and decoder learn to answer in points, soon together with the encoder.
 
-Language loss on Molmo's own answers, and two guides that are thrown away with their heads and fade
-out. Half way through the decoder, pooled patches must know what they show, and where in the whole
-image that is, whatever crop they come from. And where the prompt has just named an object by which
-another is found, where a point begins, and while it is written, one attention head must look at
-that object in the whole image, and a later layer's in the other crops. The encoder is frozen at
-first; then it learns along at a part of the rate, from the answers and from stage 1's questions.
-Image tokens are kept short enough for the decoder's layers to add to them.
+Language loss on Molmo's own answers, and three guides that are thrown away with their heads and
+fade out. Half way through the decoder, pooled patches must know what they show, and where in the
+whole image that is, whatever crop they come from. Where the prompt has just named an object by
+which another is found, where a point begins, and while it is written, one attention head must look
+at that object in the whole image, and a later layer's in the other crops; another head where it is
+a part. And from where a point begins the state must tell its place. The encoder is frozen at first;
+then it learns along at a part of the rate, from the answers and from stage 1's questions. Image
+tokens are kept short enough for the decoder's layers to add to them.
 """
 
 from __future__ import annotations
@@ -33,26 +34,32 @@ from training.crops import Batch, make_batch, tiling_of
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
 from training.runs import Run, load_modules, optimizer_for, parameter_groups
-from training.scenes import SceneSet, load_scenes
-from training.seeing import Readouts, labels_of, patch_losses, percent_off, readout_loss
+from training.scenes import MAX_PARTS, SceneSet, load_scenes
+from training.seeing import (
+    Readouts,
+    labels_of,
+    patch_losses,
+    percent_off,
+    place_loss,
+    readout_loss,
+)
 from training.sequences import IGNORED, TOPICS, Questions, pack
 
 _LOOKING_LAYERS = {2: slice(0, 1), 4: slice(1, None)}  # by layer: at which crops
-_KNOWING_LAYER = 3  # the states that enter it
-_COVERED = 0.25
-_TOGETHER_FROM = 0.6  # of the steps
-_ENCODER_RATE, _ENCODER_GUIDE = 0.3, 0.1
+_KNOWING_LAYER, _AIMING_LAYER = 3, 5  # the states that enter them
+_COVERED = 0.12
+_TOGETHER_FROM = 0.05  # of the steps
+_ENCODER_RATE, _ENCODER_GUIDE = 0.5, 0.5
 _OTHER_CAMERA = 0.1  # of the steps, for each camera but the first
 _NORM, _NORM_GUIDE = 200.0, 0.1  # of image tokens as they enter the decoder
 
 
 class Teacher:
-    """The fixed parts of a lesson: scenes of one camera, those of them that are only for
-    measuring, tokenizer, and where the image stands in a sequence."""
+    """The fixed parts of a lesson: scenes of one camera, tokenizer, and where the image stands in a
+    sequence."""
 
     def __init__(self, scenes: SceneSet, tokenizer: Tokenizer) -> None:
         self.scenes, self.tokenizer = scenes, tokenizer
-        self.held_out = min(500, len(scenes) // 10)
         self.crops = tiling_of(scenes).crops
         inputs = preprocess(np.zeros_like(scenes.fine[0]), PREPROCESSOR, tokenizer.image)
         self.image_ids = torch.cat([torch.tensor([tokenizer.eos]), inputs.token_ids])
@@ -65,7 +72,8 @@ class Teacher:
 
     def draw(self, images: int, unseen: bool = False) -> Tensor:
         """Scenes to learn from, or to measure with."""
-        first, last = (0, self.held_out) if unseen else (self.held_out, len(self.scenes))
+        held_out = self.scenes.held_out
+        first, last = (0, held_out) if unseen else (held_out, len(self.scenes))
         return torch.randint(first, last, (images,))
 
     def ask(self, index: Tensor, mirrored: Tensor, per_scene: int, rng: random.Random) -> Questions:
@@ -134,8 +142,15 @@ def lesson(
         knowing, off = _knowing_loss(
             heads, hidden.unflatten(0, (count, -1)), batch, by_crop, teacher
         )
-        loss = loss + guidance * (looking + 0.5 * knowing)
-        figures |= {'on_target': on_target, 'percent_off': off, 'norm': norm.item()}
+        aimed = out.hidden_states[_AIMING_LAYER][0, -layout.tokens :]
+        aiming, aimed_off = _aiming_loss(heads, aimed, questions, teacher, index, mirrored)
+        loss = loss + guidance * (looking + 0.5 * knowing + 0.5 * aiming)
+        figures |= {
+            'on_target': on_target,
+            'percent_off': off,
+            'aimed_off': aimed_off,
+            'norm': norm.item(),
+        }
     if together:
         loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen, batch, teacher.scenes)[0]
     return loss, figures
@@ -169,17 +184,23 @@ def _pool(share: Tensor) -> Tensor:
     return split.mean(dim=(2, 4)).flatten(1, 2)
 
 
+def _meant(questions: Questions, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The image, the object and the part of it (0: all) that each of the tokens is about."""
+    image = questions.image.repeat_interleave(questions.lengths)[tokens]
+    seen = questions.seen[tokens]
+    return image, seen // (1 + MAX_PARTS), seen % (1 + MAX_PARTS)
+
+
 def _looking_loss(
     layout: Layout, questions: Questions, share: Tensor, teacher: Teacher
 ) -> tuple[Tensor, float]:
-    """Where a thing was just named or pointing at it begins, a head must look at it.
+    """Where a thing was just named or pointing at it begins, a head must look at it; another head
+    where it is a part, so that each can carry one place.
 
     share: (images, crops, pooled patches, MAX_OBJECTS, 1 + MAX_PARTS).
     """
     (tokens,) = torch.nonzero(questions.seen >= 0, as_tuple=True)
-    image = questions.image.repeat_interleave(questions.lengths)[tokens]
-    parts = share.shape[-1]
-    thing, part = questions.seen[tokens] // parts, questions.seen[tokens] % parts
+    image, thing, part = _meant(questions, tokens)
     owned = share[image, :, :, thing]
     owned = torch.where(
         (part == 0)[:, None, None],
@@ -194,7 +215,8 @@ def _looking_loss(
         most = of_crops.max(dim=-1, keepdim=True).values
         seen = most[:, 0] > 0  # a part may be too small for the coarse picture
         target = (of_crops >= 0.5 * most)[seen]
-        masses.append((layout.looked[layer][tokens[seen]][:, places] * target).sum(-1))
+        looked = layout.looked[layer][tokens[seen], (part[seen] > 0).long()]
+        masses.append((looked[:, places] * target).sum(-1))
     loss = -sum(mass.clamp(min=1e-6).log().mean() for mass in masses) / len(masses)
     return loss, float(masses[-1].mean().detach())
 
@@ -214,6 +236,31 @@ def _knowing_loss(
     x = heads.norm(x[covered])
     loss, _ = readout_loss(heads, x, labels)
     return loss, percent_off(heads.place(x), labels.place)
+
+
+def _aiming_loss(
+    heads: Readouts,
+    hidden: Tensor,
+    questions: Questions,
+    teacher: Teacher,
+    index: Tensor,
+    mirrored: Tensor,
+) -> tuple[Tensor, float]:
+    """Where a point begins and while it is written, the state must tell where it will be, as a
+    patch tells where its object is.
+
+    hidden: (tokens of questions, width); index, mirrored: (images,).
+    """
+    (tokens,) = torch.nonzero((questions.seen >= 0) & (questions.label != IGNORED), as_tuple=True)
+    image, thing, part = _meant(questions, tokens)
+    scenes, scene = teacher.scenes, index[image]
+    whole = torch.from_numpy(scenes.target)[scene, thing]
+    of_part = torch.from_numpy(scenes.parts)[scene, thing, (part - 1).clamp(min=0)]
+    wanted = torch.where((part == 0)[:, None], whole, of_part)
+    x, y = wanted.unbind(-1)
+    wanted = torch.stack([torch.where(mirrored[image], 100 - x, x), y], dim=-1)
+    logits = heads.place(heads.norm(hidden[tokens]))
+    return place_loss(logits, wanted), percent_off(logits, wanted)
 
 
 def _mean_norm(tokens: Tensor) -> Tensor:
@@ -258,7 +305,8 @@ def train(
     data: scenes of one camera each; the first is most often learnt from, and alone measured with.
     start: another run's folder, for its decoder, and for its encoder where none is named.
     """
-    teachers = [Teacher(load_scenes(path), load_tokenizer(tokenizer)) for path in data]
+    words = load_tokenizer(tokenizer)
+    teachers = [Teacher(load_scenes(path), words) for path in data]
     often = [1 - _OTHER_CAMERA * (len(data) - 1), *[_OTHER_CAMERA] * (len(data) - 1)]
     model, heads = new_model(seed=1), Readouts(CONFIG.text.hidden_size)
     dense = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
@@ -330,6 +378,7 @@ def main() -> None:
     parser.add_argument('--encoder', type=Path, help="stage 1's folder")
     parser.add_argument('--start', type=Path, help="another run's folder, to go on from")
     parser.add_argument('--steps', type=int, default=2000)
+    parser.add_argument('--lr', type=float, default=1.5e-3, help='at its highest')
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
     if arguments.encoder is None and arguments.start is None:
@@ -342,6 +391,7 @@ def main() -> None:
         arguments.steps,
         arguments.encoder,
         arguments.start,
+        lr=arguments.lr,
     )
 
 

@@ -91,6 +91,11 @@ class SceneSet:
     def __len__(self) -> int:
         return len(self.kind)
 
+    @property
+    def held_out(self) -> int:
+        """So many scenes, the first, are only for measuring."""
+        return min(500, len(self) // 10)
+
 
 def load_scenes(folder: Path, limit: int | None = None) -> SceneSet:
     """All finished shards of a folder, in the order of their seeds."""

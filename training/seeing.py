@@ -3,7 +3,7 @@
 """Stage 1: the image encoder learns to see, patch by patch.
 
 Every patch that an object covers is asked for the object's kind, colour, pattern and size, for the
-part it shows, and where to point at the object and at that part (percent of the image in the
+named part it shows, and where to point at the object and at that part (percent of the image in the
 whole-image crop, of the crop in the others). The heads are thrown away; what stays is an encoder
 whose patches know what they belong to, and where that is.
 """
@@ -33,9 +33,10 @@ from training.scenes import (
 )
 
 BINS = 100
+_SPREAD = 0.8  # of the bins that a place fills
 SIZE_BINS = 8
 _SMALLEST, _LARGEST = 0.07, 0.32  # metres
-_COVERED, _EMPTY = 0.3, 0.02
+_COVERED, _EMPTY, _PART_SHOWN = 0.3, 0.02, 0.08
 _KEPT = 72  # patches of a crop: nine in ten show the table, and half of those teach as much
 _FULL_FROM = 0.9  # of the steps; after that whole crops, as at inference
 
@@ -68,7 +69,10 @@ class Readouts(nn.Module):
 
 @dataclass(frozen=True)
 class Labels:
-    """What N patches show: indices (N,), and places (N, 2) in percent that may be NaN."""
+    """What N patches show: indices (N,), and places (N, 2) in percent that may be NaN.
+
+    part: the named part that a patch shows most of, however much else of the object it shows.
+    """
 
     kind: Tensor
     colour: Tensor
@@ -85,17 +89,17 @@ def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tu
     share: (B, P, MAX_OBJECTS, 1 + MAX_PARTS), the batch's own or pooled.
     """
     most, owner = share.sum(-1).max(-1)
-    number = share.gather(2, owner[..., None, None].expand(*owner.shape, 1, share.shape[-1]))
-    number = number[:, :, 0].argmax(-1)
+    of_owner = share.gather(2, owner[..., None, None].expand(*owner.shape, 1, share.shape[-1]))
     covered = most > least
     rows = torch.arange(len(owner))[:, None].expand_as(owner)[covered]
-    owner, number = owner[covered], number[covered]
+    owner, of_parts = owner[covered], of_owner[covered][:, 0]
 
     def of(values: Tensor) -> Tensor:
         return values[batch.scene][rows, owner]
 
     kind = of(torch.from_numpy(scenes.kind)).long()
-    named = _PART_OF_KIND[kind, number]
+    shown, number = (of_parts * (_PART_OF_KIND[kind] >= 0)).max(-1)
+    shows_part = shown > _PART_SHOWN
     parts = in_crop(torch.from_numpy(scenes.parts)[batch.scene], batch)[rows, owner]
     size = of(torch.from_numpy(scenes.size))
     ratio = torch.log(size / _SMALLEST) / torch.log(torch.tensor(_LARGEST / _SMALLEST))
@@ -104,10 +108,10 @@ def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tu
         of(torch.from_numpy(scenes.colour)).long(),
         of(torch.from_numpy(scenes.pattern)).long(),
         (ratio * SIZE_BINS).long().clamp(0, SIZE_BINS - 1),
-        named + 1,
+        torch.where(shows_part, _PART_OF_KIND[kind, number] + 1, 0),
         in_crop(torch.from_numpy(scenes.target)[batch.scene], batch)[rows, owner],
         torch.where(
-            (named >= 0)[:, None],
+            shows_part[:, None],
             parts[torch.arange(len(owner)), (number - 1).clamp(min=0)],
             torch.nan,
         ),
@@ -125,7 +129,7 @@ def readout_loss(heads: Readouts, x: Tensor, labels: Labels) -> tuple[Tensor, di
         + 0.2 * functional.cross_entropy(heads.size(x), labels.size)
         + 0.5 * functional.cross_entropy(part, labels.part)
         + place_loss(heads.place(x), labels.place)
-        + 0.5 * place_loss(heads.part_place(x), labels.part_place)
+        + place_loss(heads.part_place(x), labels.part_place)
     )
     return loss, {
         'kind': kind.argmax(-1) == labels.kind,
@@ -140,7 +144,7 @@ def place_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     if not inside.any():
         return logits.sum() * 0
     place, wanted = logits[inside].unflatten(-1, (2, BINS)), wanted[inside]
-    soft = (-0.5 * ((wanted[..., None] - _centres()) / 1.5).square()).softmax(-1)
+    soft = (-0.5 * ((wanted[..., None] - _centres()) / _SPREAD).square()).softmax(-1)
     return -(soft * place.log_softmax(-1)).sum(-1).mean()
 
 
@@ -188,7 +192,7 @@ def train(
     optimizer = optimizer_for(both)
     run = Run(folder, steps, lr)
     run.resume(both, optimizer)
-    held_out = min(500, len(scenes) // 10)
+    held_out = scenes.held_out
     while run.step < steps:
         # Scenes may still be arriving while this runs.
         if run.step % 500 == 499:
