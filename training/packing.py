@@ -15,19 +15,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface
 
 NAME = 'packed_questions'
-_BUCKET = 12  # questions are padded to the next multiple, within attention only
 
 
 @dataclass
 class Layout:
     """Where things stand in the row, and what a head looked at on the way.
 
-    images, prefix: how many, and how long each one's prefix is; image (Q,) of each question;
-    lengths (Q,) of the questions; watch: the layers whose heads' attention to the image is kept;
-    looked: by layer (tokens of questions, heads, prefix).
+    images, prefix: how many, and how long each one's prefix is; image (Q,) of each question, in
+    order; lengths (Q,) of the questions; watch: the layers whose heads' attention to the image is
+    kept; looked: by such a layer (tokens of questions, heads, prefix).
     """
 
     images: int
@@ -38,28 +39,34 @@ class Layout:
     looked: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        start = self.lengths.cumsum(0) - self.lengths
-        rounded = -(-self.lengths // _BUCKET) * _BUCKET
-        self.buckets = []
-        for length in rounded.unique().tolist():
-            chosen = (rounded == length).nonzero()[:, 0]
-            place = torch.arange(length)
-            valid = place < self.lengths[chosen, None]
-            token = torch.where(valid, start[chosen, None] + place, 0)
-            self.buckets.append((self.image[chosen], token, valid))
+        of_image = torch.zeros(self.images, dtype=torch.long, device=self.lengths.device)
+        self.of_image = of_image.index_add(0, self.image, self.lengths).tolist()
+        number = torch.arange(len(self.lengths), device=self.lengths.device)
+        # Filled up with a question of nobody's, which sees the image and itself.
+        asked = self.by_image(number.repeat_interleave(self.lengths) + 1)
+        own = (asked[:, :, None] == asked[:, None]).tril()
+        self.visible = functional.pad(own, (self.prefix, 0), value=True)[:, None]
 
     @property
     def tokens(self) -> int:
         """Of the questions."""
-        return int(self.lengths.sum())
+        return sum(self.of_image)
 
     def positions(self) -> Tensor:
         """(1, N) position ids of the whole row."""
         ends = self.lengths.cumsum(0).repeat_interleave(self.lengths)
         starts = ends - self.lengths.repeat_interleave(self.lengths)
-        within = torch.arange(self.tokens) - starts
-        first = torch.arange(self.prefix).repeat(self.images)
+        within = torch.arange(self.tokens, device=ends.device) - starts
+        first = torch.arange(self.prefix, device=ends.device).repeat(self.images)
         return torch.cat([first, self.prefix + within])[None]
+
+    def by_image(self, rows: Tensor) -> Tensor:
+        """(tokens of questions, ...) -> (images, most tokens of an image, ...), zeros behind."""
+        return pad_sequence(rows.split(self.of_image), batch_first=True)
+
+    def in_row(self, rows: Tensor) -> Tensor:
+        """The same back."""
+        return torch.cat([of_one[:n] for of_one, n in zip(rows, self.of_image, strict=True)])
 
 
 def packed_attention(
@@ -73,47 +80,32 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it; the layout comes in place of a mask.
 
-    query (1, H, N, D), key and value (1, K, N, D) -> (1, N, H, D).
+    query (1, H, N, D), key and value (1, H, N, D) -> (1, N, H, D): each head with its own keys.
     """
     layout: Layout = attention_mask
     split = layout.images * layout.prefix
-    query, key, value = query[0] * scaling, key[0], value[0]
-    heads, _, width = query.shape
-    of_images, keys, values = (
-        x[:, :split].unflatten(1, (layout.images, layout.prefix)).transpose(0, 1)
-        for x in (query, key, value)
+    rows = [x[0].transpose(0, 1) for x in (query, key, value)]
+    # (images, H, prefix, D) and (images, H, most tokens, D).
+    looking, shown, told = (
+        x[:split].unflatten(0, (layout.images, -1)).transpose(1, 2) for x in rows
     )
-    causal = torch.ones(layout.prefix, layout.prefix, dtype=torch.bool).tril()
-    out = _attend(of_images, keys, values, causal)[0].transpose(1, 2).reshape(split, heads, width)
-    asked = out.new_zeros(layout.tokens, heads, width)
-    looked = out.new_zeros(layout.tokens, heads, layout.prefix)
-    for image, token, valid in layout.buckets:
-        place = split + token
-        own = torch.ones(token.shape[1], token.shape[1], dtype=torch.bool).tril()
-        mask = torch.cat([own.new_ones(len(own), layout.prefix), own], dim=1)
-        found, weights = _attend(
-            query[:, place].transpose(0, 1),
-            torch.cat([keys[image], key[:, place].transpose(0, 1)], dim=2),
-            torch.cat([values[image], value[:, place].transpose(0, 1)], dim=2),
-            mask,
+    asked, keys, values = (layout.by_image(x[split:]).transpose(1, 2) for x in rows)
+    seen = functional.scaled_dot_product_attention(
+        looking, shown, told, is_causal=True, scale=scaling
+    )
+    keys, values = torch.cat([shown, keys], 2), torch.cat([told, values], 2)
+    if module.layer_idx in layout.watch:
+        scores = (asked * scaling) @ keys.transpose(2, 3)
+        weights = scores.masked_fill(~layout.visible, -1e9).softmax(-1)
+        looked = weights[..., : layout.prefix].transpose(1, 2)
+        layout.looked[module.layer_idx] = layout.in_row(looked)
+        found = weights.to(values.dtype) @ values
+    else:
+        found = functional.scaled_dot_product_attention(
+            asked, keys, values, attn_mask=layout.visible, scale=scaling
         )
-        asked = asked.index_put((token[valid],), found.transpose(1, 2)[valid])
-        if module.layer_idx in layout.watch:
-            seen = weights[..., : layout.prefix].transpose(1, 2)
-            looked = looked.index_put((token[valid],), seen[valid])
-    layout.looked[module.layer_idx] = looked
-    return torch.cat([out, asked])[None], None
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, H, Q, D), (B, K, N, D), (B, K, N, D), (Q, N) -> (B, H, Q, D) and weights (B, H, Q, N)."""
-    groups, rows = key.shape[1], query.shape[2]
-    # The query heads of one key head in one product.
-    grouped = query.unflatten(1, (groups, -1)).flatten(2, 3)
-    scores = (grouped @ key.transpose(2, 3)).unflatten(2, (-1, rows))
-    weights = scores.masked_fill(~mask, -1e9).softmax(-1)
-    out = weights.flatten(2, 3) @ value
-    return out.unflatten(2, (-1, rows)).flatten(1, 2), weights.flatten(1, 2)
+    answered = layout.in_row(found.transpose(1, 2))
+    return torch.cat([seen.transpose(1, 2).flatten(0, 1), answered])[None], None
 
 
 AttentionInterface.register(NAME, packed_attention)
