@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument('--easy-steps', type=int, default=1650)
     parser.add_argument('--seeing-steps', type=int, default=16_000)
     parser.add_argument('--pointing-steps', type=int, default=20_050)
+    parser.add_argument('--bfloat16', action='store_true', help='faster on a CPU with AMX')
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -40,7 +41,12 @@ def main() -> None:
     seeing.train(first, easy, arguments.easy_steps)
     seeing.train(seen, rich, arguments.seeing_steps, start=first)
     pointing.train(
-        pointed, [rich, *others.values()], tokenizer, arguments.pointing_steps, encoder=seen
+        pointed,
+        [rich, *others.values()],
+        tokenizer,
+        arguments.pointing_steps,
+        encoder=seen,
+        bfloat16=arguments.bfloat16,
     )
     export(pointed, tokenizer, arguments.out)
     for run in (first, seen, pointed):

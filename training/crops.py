@@ -165,11 +165,18 @@ def in_crop(percent: Tensor, batch: Batch) -> Tensor:
     """(B, ..., 2) places in percent of the unmirrored image, as each crop sees them: percent of the
     whole image in the whole-image crop, of the crop in the others."""
     shape = (-1, *(1,) * (percent.dim() - 2))
-    x = torch.where(batch.mirrored.reshape(shape), 100 - percent[..., 0], percent[..., 0])
-    y, whole = percent[..., 1], (batch.crop == 0).reshape(shape)
+    pictured = mirror_places(percent, batch.mirrored)
+    (x, y), whole = pictured.unbind(-1), (batch.crop == 0).reshape(shape)
     top, left = (place.reshape(shape) for place in batch.tiling.corner(batch.crop))
     border, (width, height) = batch.tiling.borders[1], batch.tiling.fine
     across = x * width + 100 * (border[0] - left)
     down = y * height + 100 * (border[2] - top)
     within = torch.stack([across, down], -1) / SIZE
-    return torch.where(whole[..., None], torch.stack([x, y], -1), within)
+    return torch.where(whole[..., None], pictured, within)
+
+
+def mirror_places(percent: Tensor, mirrored: Tensor) -> Tensor:
+    """Places (B, ..., 2) in percent of the image, left to right where mirrored (B,)."""
+    x, y = percent.unbind(-1)
+    swapped = mirrored.reshape(-1, *(1,) * (x.dim() - 1))
+    return torch.stack([torch.where(swapped, 100 - x, x), y], dim=-1)

@@ -18,7 +18,8 @@ def export(state: Path, tokenizer: Path, folder: Path) -> None:
     model = new_model()
     load_modules(state, model)
     write_molmo(model, PREPROCESSOR, folder)
-    for file in tokenizer.iterdir():
+    # By name: a whole checkpoint folder will do, and keeps its weights to itself.
+    for file in tokenizer.glob('tokenizer*'):
         shutil.copy(file, folder / file.name)
 
 

@@ -18,6 +18,7 @@ import argparse
 import math
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,14 +27,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import Batch, make_batch, tiling_of
+from training.crops import Batch, make_batch, mirror_places, tiling_of
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
-from training.runs import Run, load_modules, optimizer_for, parameter_groups
+from training.runs import Run, device, load_modules, optimizer_for, parameter_groups
 from training.scenes import MAX_PARTS, SceneSet, load_scenes
 from training.seeing import (
     Readouts,
@@ -97,10 +99,12 @@ def lesson(
     guidance: float,
     train: bool = True,
     together: bool = False,
+    bfloat16: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss over `per_scene` questions about each scene, and how well they went.
 
     heads read the connector's output, dense the encoder's, which learns too if `together`.
+    bfloat16: the model's matrix products, not the losses'.
     """
     count, crops = len(index), teacher.crops
     mirrored = torch.rand(count) < (0.5 if train else 0.0)
@@ -111,26 +115,33 @@ def lesson(
         mirrored.repeat_interleave(crops),
         jitter=train,
     )
-    with torch.set_grad_enabled(together):
-        seen = model.vision(batch.patches)
-    features = model.connector(seen, teacher.masks.repeat(count, 1))
+    place = heads.norm.weight.device
+    lower = torch.autocast(place.type, torch.bfloat16) if bfloat16 else nullcontext()
+    with torch.set_grad_enabled(together), lower:
+        seen = model.vision(batch.patches.to(place))
+    with lower:
+        features = model.connector(seen, teacher.masks.repeat(count, 1).to(place)).float()
     questions = teacher.ask(index, mirrored, per_scene, rng)
     norm = _mean_norm(features)
     by_image = features.unflatten(0, (count, crops))
-    prefix = torch.cat(
-        [model.embed(teacher.image_ids, image, teacher.input_idx) for image in by_image]
-    )
+    image_ids, input_idx = teacher.image_ids.to(place), teacher.input_idx.to(place)
+    prefix = torch.cat([model.embed(image_ids, image, input_idx) for image in by_image])
     layout = Layout(
-        count, teacher.prefix, questions.image, questions.lengths, watch=tuple(_LOOKING_LAYERS)
+        count,
+        teacher.prefix,
+        questions.image.to(place),
+        questions.lengths.to(place),
+        watch=tuple(_LOOKING_LAYERS),
     )
-    words = model.text.get_input_embeddings()(questions.ids)
-    out = model.text(
-        inputs_embeds=torch.cat([prefix.flatten(0, 1), words])[None],
-        attention_mask={'full_attention': layout},
-        position_ids=layout.positions(),
-        use_cache=False,
-        output_hidden_states=guidance > 0,
-    )
+    words = model.text.get_input_embeddings()(questions.ids.to(place))
+    with lower:
+        out = model.text(
+            inputs_embeds=torch.cat([prefix.flatten(0, 1), words])[None],
+            attention_mask={'full_attention': layout},
+            position_ids=layout.positions(),
+            use_cache=False,
+            output_hidden_states=guidance > 0,
+        )
     asked = questions.label != IGNORED
     logits = model.lm_head(out.last_hidden_state[0, -layout.tokens :][asked])
     loss, figures = _language_loss(logits, questions, asked)
@@ -152,17 +163,18 @@ def lesson(
             'norm': norm.item(),
         }
     if together:
-        loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen, batch, teacher.scenes)[0]
+        loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen.float(), batch, teacher.scenes)[0]
     return loss, figures
 
 
 def _language_loss(
     logits: Tensor, questions: Questions, asked: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    label, weight = questions.label[asked], questions.weight[asked]
+    label = questions.label[asked].to(logits.device)
+    weight = questions.weight[asked].to(logits.device)
     each = functional.cross_entropy(logits, label, reduction='none')
     loss = (each * weight).sum() / weight.sum()
-    right = logits.argmax(-1) == label
+    right = (logits.argmax(-1) == label).cpu()
     tens, choice, topic = questions.tens[asked], questions.choice[asked], questions.topic[asked]
     figures = {
         'language': loss.detach(),
@@ -216,7 +228,7 @@ def _looking_loss(
         seen = most[:, 0] > 0  # a part may be too small for the coarse picture
         target = (of_crops >= 0.5 * most)[seen]
         looked = layout.looked[layer][tokens[seen], (part[seen] > 0).long()]
-        masses.append((looked[:, places] * target).sum(-1))
+        masses.append((looked[:, places] * target.to(looked.device)).sum(-1))
     loss = -sum(mass.clamp(min=1e-6).log().mean() for mass in masses) / len(masses)
     return loss, float(masses[-1].mean().detach())
 
@@ -256,9 +268,7 @@ def _aiming_loss(
     scenes, scene = teacher.scenes, index[image]
     whole = torch.from_numpy(scenes.target)[scene, thing]
     of_part = torch.from_numpy(scenes.parts)[scene, thing, (part - 1).clamp(min=0)]
-    wanted = torch.where((part == 0)[:, None], whole, of_part)
-    x, y = wanted.unbind(-1)
-    wanted = torch.stack([torch.where(mirrored[image], 100 - x, x), y], dim=-1)
+    wanted = mirror_places(torch.where((part == 0)[:, None], whole, of_part), mirrored[image])
     logits = heads.place(heads.norm(hidden[tokens]))
     return place_loss(logits, wanted), percent_off(logits, wanted)
 
@@ -277,8 +287,8 @@ def _set_norm(model: Molmo, teacher: Teacher) -> float:
     index = teacher.draw(8)
     whole, unmirrored = torch.zeros_like(index), torch.zeros(len(index), dtype=torch.bool)
     batch = make_batch(teacher.scenes, index, whole, unmirrored, jitter=False)
-    masks = teacher.masks[whole]
-    factor = (_NORM / _mean_norm(model.connector(model.vision(batch.patches), masks)).item()) ** 0.5
+    patches, masks = (x.to(device()) for x in (batch.patches, teacher.masks[whole]))
+    factor = (_NORM / _mean_norm(model.connector(model.vision(patches), masks)).item()) ** 0.5
     for weight in _scaling(model):
         weight *= factor
     return factor
@@ -299,23 +309,27 @@ def train(
     images: int = 8,
     per_scene: int = 16,
     lr: float = 1.5e-3,
+    bfloat16: bool = False,
 ) -> None:
     """Train connector and decoder on stage 1's `encoder`.
 
     data: scenes of one camera each; the first is most often learnt from, and alone measured with.
-    start: another run's folder, for its decoder, and for its encoder where none is named.
+    start: another run's folder, for its decoder, and for its encoder where none is named; or a
+    checkpoint's, which lacks the heads of both stages, so that these begin anew.
     """
     words = load_tokenizer(tokenizer)
     teachers = [Teacher(load_scenes(path), words) for path in data]
     often = [1 - _OTHER_CAMERA * (len(data) - 1), *[_OTHER_CAMERA] * (len(data) - 1)]
     model, heads = new_model(seed=1), Readouts(CONFIG.text.hidden_size)
     dense = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
-    if start is not None:
+    if start is not None and (start / 'state.pt').exists():
         load_modules(start, model, heads, dense)
+    elif start is not None:
+        model.load_state_dict(load_molmo(start).model.state_dict())
     if encoder is not None:
         load_modules(encoder, model.vision, dense)
     model.text.config._attn_implementation = NAME
-    everything = nn.ModuleList([model, heads, dense])
+    everything = nn.ModuleList([model, heads, dense]).to(device())
     scaled = _set_norm(model, teachers[0])
     optimizer = optimizer_for(
         nn.ModuleList([model.connector, model.text, model.lm_head, heads]), but=_scaling(model)
@@ -341,6 +355,7 @@ def train(
             rng,
             guidance,
             together=together,
+            bfloat16=bfloat16,
         )
         optimizer.zero_grad()
         loss.backward()
@@ -376,9 +391,10 @@ def main() -> None:
     )
     parser.add_argument('--tokenizer', type=Path, required=True)
     parser.add_argument('--encoder', type=Path, help="stage 1's folder")
-    parser.add_argument('--start', type=Path, help="another run's folder, to go on from")
+    parser.add_argument('--start', type=Path, help='of a run or a checkpoint, to go on from')
     parser.add_argument('--steps', type=int, default=2000)
     parser.add_argument('--lr', type=float, default=1.5e-3, help='at its highest')
+    parser.add_argument('--bfloat16', action='store_true', help='faster on a CPU with AMX')
     parser.add_argument('--threads', type=int, default=2)
     arguments = parser.parse_args()
     if arguments.encoder is None and arguments.start is None:
@@ -392,6 +408,7 @@ def main() -> None:
         arguments.encoder,
         arguments.start,
         lr=arguments.lr,
+        bfloat16=arguments.bfloat16,
     )
 
 

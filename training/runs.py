@@ -15,6 +15,11 @@ import torch
 from torch import nn
 
 
+def device() -> torch.device:
+    """Where to train: a GPU where there is one."""
+    return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
 class Run:
     """One stage's folder: `state.pt` to resume from, `log.csv` to plot."""
 
@@ -29,7 +34,7 @@ class Run:
         path = self.folder / 'state.pt'
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location='cpu', weights_only=True)
         modules.load_state_dict(state['modules'])
         optimizer.load_state_dict(state['optimizer'])
         self.step, self._seconds = state['step'], state['seconds']
@@ -81,7 +86,7 @@ class Run:
 
 def load_modules(folder: Path, *modules: nn.Module) -> None:
     """Fill the first modules of those that a run left in its folder."""
-    state = torch.load(folder / 'state.pt', weights_only=True)['modules']
+    state = torch.load(folder / 'state.pt', map_location='cpu', weights_only=True)['modules']
     for number, module in enumerate(modules):
         lead = f'{number}.'
         module.load_state_dict(

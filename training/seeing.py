@@ -11,7 +11,7 @@ whose patches know what they belong to, and where that is.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.model.vision import VisionTower
 from training.architecture import CONFIG, new_model
 from training.crops import Batch, in_crop, make_batch, tiling_of
-from training.runs import Run, load_modules, optimizer_for
+from training.runs import Run, device, load_modules, optimizer_for
 from training.scenes import (
     COLOUR_NAMES,
     KIND_NAMES,
@@ -82,6 +82,9 @@ class Labels:
     place: Tensor
     part_place: Tensor
 
+    def to(self, device: torch.device) -> Labels:
+        return Labels(*(getattr(self, field.name).to(device) for field in fields(self)))
+
 
 def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tuple[Labels, Tensor]:
     """The labels of the patches (B, P) of which an object covers `least`, and which those are.
@@ -121,6 +124,7 @@ def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tu
 
 def readout_loss(heads: Readouts, x: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of normed features (N, width) against their labels, and (N,) what was right."""
+    labels = labels.to(x.device)
     kind, colour, part = heads.kind(x), heads.colour(x), heads.part(x)
     loss = (
         functional.cross_entropy(kind, labels.kind)
@@ -143,19 +147,20 @@ def place_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     inside = ((wanted > 0) & (wanted < BINS)).all(-1)
     if not inside.any():
         return logits.sum() * 0
-    place, wanted = logits[inside].unflatten(-1, (2, BINS)), wanted[inside]
-    soft = (-0.5 * ((wanted[..., None] - _centres()) / _SPREAD).square()).softmax(-1)
+    place, wanted = logits[inside].unflatten(-1, (2, BINS)), wanted[inside].to(logits.device)
+    soft = (-0.5 * ((wanted[..., None] - _centres(wanted.device)) / _SPREAD).square()).softmax(-1)
     return -(soft * place.log_softmax(-1)).sum(-1).mean()
 
 
 def percent_off(logits: Tensor, wanted: Tensor) -> float:
     """How far the means of such bins are from places (N, 2), on average over x and y."""
     place = logits.detach().unflatten(-1, (2, BINS)).softmax(-1)
-    return ((place * _centres()).sum(-1) - wanted).abs().mean().item()
+    centre = (place * _centres(place.device)).sum(-1)
+    return (centre - wanted.to(centre.device)).abs().mean().item()
 
 
-def _centres() -> Tensor:
-    return torch.arange(BINS) + 0.5
+def _centres(device: torch.device) -> Tensor:
+    return torch.arange(BINS, device=device) + 0.5
 
 
 def patch_losses(
@@ -188,7 +193,7 @@ def train(
     if start is not None:
         load_modules(start, model)
     heads = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
-    both = nn.ModuleList([model, heads])
+    both = nn.ModuleList([model, heads]).to(device())
     optimizer = optimizer_for(both)
     run = Run(folder, steps, lr)
     run.resume(both, optimizer)
@@ -201,9 +206,10 @@ def train(
         batch = _random_batch(scenes, held_out, len(scenes), batch_size, train=True)
         if run.step < _FULL_FROM * steps:
             kept = _worth_seeing(batch)
-            features, batch = some_features(model, batch.patches, kept), batch.only(kept)
+            batch = batch.only(kept)
+            features = some_features(model, batch.patches.to(device()), kept)
         else:
-            features = model(batch.patches)
+            features = model(batch.patches.to(device()))
         loss, figures = patch_losses(heads, features, batch, scenes)
         optimizer.zero_grad()
         loss.backward()
@@ -223,9 +229,11 @@ def _worth_seeing(batch: Batch) -> Tensor:
 
 
 def some_features(model: VisionTower, patches: Tensor, kept: Tensor) -> Tensor:
-    """What the encoder makes of a crop (B, P, pixels) that has only the patches kept (B, K)."""
-    chosen = patches[torch.arange(len(kept))[:, None], kept]
-    hidden = model.patch_embedding(chosen) + model.positional_embedding[1:][kept]
+    """What the encoder makes of crops of which only some patches (B, K, pixels) are left.
+
+    kept: (B, K), their indices.
+    """
+    hidden = model.patch_embedding(patches) + model.positional_embedding[1:][kept]
     first = (model.class_embedding + model.positional_embedding[0]).expand(len(patches), 1, -1)
     hidden = model.pre_ln(torch.cat([first, hidden], dim=1))
     outputs = []
@@ -246,7 +254,7 @@ def _random_batch(scenes: SceneSet, first: int, last: int, count: int, train: bo
 @torch.no_grad()
 def _held_out(model: nn.Module, heads: Readouts, scenes: SceneSet, count: int) -> dict[str, float]:
     batch = _random_batch(scenes, 0, count, 64, train=False)
-    _, figures = patch_losses(heads, model(batch.patches), batch, scenes)
+    _, figures = patch_losses(heads, model(batch.patches.to(device())), batch, scenes)
     return {f'unseen_{key}': value for key, value in figures.items()}
 
 

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import in_crop, make_batch, tiling_of
 from training.export import export
 from training.questions import free_table, make_example, things_of
+from training.runs import Run
 from training.scenes import CAMERAS, FIRST_SEED, TABLES, load_scenes, render_shard
 from training.sequences import pack
 from training.vocabulary import build_tokenizer
@@ -155,6 +157,29 @@ def test_training_computes_what_inference_will(runs: Path) -> None:
     assert start == len(questions.ids)
 
 
+def test_both_stages_train_on_another_device_as_on_the_cpu(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_device: Any
+) -> None:
+    """On a GPU, one tensor left on the CPU ends a training before its first step."""
+
+    def train(out: Path) -> list[float]:
+        torch.manual_seed(0)
+        random.seed(0)
+        seeing.train(out / 'seeing', runs / 'scenes', steps=2, batch_size=4)
+        stage = out / 'pointing', [runs / 'scenes'], runs / 'tokenizer'
+        pointing.train(*stage, steps=2, images=2, per_scene=2)
+        return [losses(out / 'seeing')[2], losses(out / 'pointing')[2]]
+
+    monkeypatch.setattr(Run, 'save', lambda *_: None)
+    wanted = train(tmp_path / 'cpu')
+    for module in (seeing, pointing):
+        monkeypatch.setattr(module, 'device', lambda: other_device.device)
+    with other_device:
+        assert train(tmp_path / 'other') == pytest.approx(wanted, rel=1e-4)
+        with pytest.raises(RuntimeError, match='mixed devices'):
+            torch.zeros(2, device=other_device.device) + torch.zeros(2)
+
+
 def test_both_stages_learn_resume_go_on_and_export_a_folder_that_answers(
     runs: Path, tmp_path: Path
 ) -> None:
@@ -182,6 +207,11 @@ def test_both_stages_learn_resume_go_on_and_export_a_folder_that_answers(
     engine = load_engine(tmp_path / 'checkpoint', device='cpu')
     picture = render(make_scene(FIRST_SEED, TABLES['rich']), 320, 240).color
     assert isinstance(engine.answer(picture, Question('the red mug')).text, str)
+
+    stage = runs / 'from_checkpoint', [runs / 'scenes'], runs / 'tokenizer'
+    pointing.train(*stage, steps=2, start=tmp_path / 'checkpoint', images=2, per_scene=2)
+    told, again = (logged(runs / run, 'language') for run in ('pointing', 'from_checkpoint'))
+    assert again[2] < 0.9 * told[2]
 
 
 def test_the_one_command_goes_from_nothing_to_a_checkpoint(tmp_path: Path) -> None:
