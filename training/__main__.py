@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument('--runs', type=Path, default=Path('training/runs'))
     parser.add_argument('--out', type=Path, default=Path('training/runs/checkpoint'))
     parser.add_argument('--scenes', type=int, default=6000, help='of the easy table')
-    parser.add_argument('--rich-scenes', type=int, default=16_000)
+    parser.add_argument('--rich-scenes', type=int, default=12_000)
     parser.add_argument('--other-scenes', type=int, default=1250, help='of each other camera')
     parser.add_argument('--easy-steps', type=int, default=1650)
     parser.add_argument('--seeing-steps', type=int, default=16_000)

@@ -14,7 +14,7 @@ from molmo_ros.model.preprocessing import PreprocessorConfig
 VOCABULARY = 640  # of the tokenizer, added image tokens not counted
 ADDED_TOKENS = 8
 
-PREPROCESSOR = PreprocessorConfig(image_size=192, patch_size=16, max_crops=6, margins=(2, 2))
+PREPROCESSOR = PreprocessorConfig(image_size=192, patch_size=16, max_crops=12, margins=(2, 2))
 
 CONFIG = MolmoConfig(
     vision=VisionConfig(
@@ -30,7 +30,7 @@ CONFIG = MolmoConfig(
         family='qwen2',
         hidden_size=192,
         intermediate_size=512,
-        num_layers=6,
+        num_layers=8,
         num_heads=3,
         num_kv_heads=3,
         rope_theta=10_000.0,

@@ -47,8 +47,8 @@ from training.seeing import (
 )
 from training.sequences import IGNORED, TOPICS, Questions, pack
 
-_LOOKING_LAYERS = {2: slice(0, 1), 4: slice(1, None)}  # by layer: at which crops
-_KNOWING_LAYER, _AIMING_LAYER = 3, 5  # the states that enter them
+_LOOKING_LAYERS = {2: slice(0, 1), 5: slice(1, None)}  # by layer: at which crops
+_KNOWING_LAYER, _AIMING_LAYER = 4, 6  # the states that enter them
 _COVERED = 0.12
 _TOGETHER_FROM = 0.05  # of the steps
 _ENCODER_RATE, _ENCODER_GUIDE = 0.5, 0.5

@@ -54,12 +54,13 @@ class Camera:
 
 
 CAMERAS = {
-    'vga': Camera((480, 360), (192, 144), (426, 320), FIRST_SEED),
+    'vga': Camera((640, 480), (192, 144), (576, 432), FIRST_SEED),
     'qvga': Camera((320, 240), (192, 144), (320, 240), 1_010_000),
-    'wide': Camera((512, 288), (192, 108), (448, 252), 1_020_000),
-    'upright': Camera((360, 480), (144, 192), (320, 426), 1_030_000),
+    'wide': Camera((640, 360), (192, 108), (576, 324), 1_020_000),
+    'upright': Camera((480, 640), (144, 192), (432, 576), 1_030_000),
+    'panorama': Camera((800, 320), (192, 77), (800, 320), 1_040_000),
 }
-OTHER_CAMERAS = ('qvga', 'wide', 'upright')  # seldom learnt from
+OTHER_CAMERAS = ('qvga', 'wide', 'upright', 'panorama')  # seldom learnt from
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,13 @@ def test_training_crops_are_what_the_released_preprocessing_makes(
     seen_by: tuple[str, Path],
 ) -> None:
     name, folder = seen_by
-    sizes = {'vga': (640, 480), 'qvga': (320, 240), 'wide': (1280, 720), 'upright': (480, 640)}
+    sizes = {
+        'vga': (640, 480),
+        'qvga': (320, 240),
+        'wide': (1280, 720),
+        'upright': (480, 640),
+        'panorama': (1000, 400),
+    }
     picture = render(make_scene(FIRST_SEED, TABLES['rich']), *sizes[name], smooth=True).color
     real = preprocess(picture, PREPROCESSOR, ImageTokens(1, 2, 3, 4))
     scenes = load_scenes(folder)
