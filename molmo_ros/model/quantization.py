@@ -105,6 +105,9 @@ def _int4(linear: nn.Linear) -> nn.Module:
         compute_dtype=weight.dtype,
         device='meta',
     )
+    # Where a CPU has AVX512-BF16 the library would pack anew for a kernel of its own, which refuses
+    # widths that are no multiples of 32 and 64, and rounds scales and products to bfloat16.
+    packed.support_avx512bf16_for_cpu = False
     packed.weight = Params4bit(weight, requires_grad=False, quant_type='nf4')
     # Moving quantises, to the same device too.
     packed.to(weight.device)
