@@ -145,9 +145,10 @@ def test_above_is_against_gravity_where_a_frame_says_which_way_that_is(client_of
 
 def test_time_that_is_up_leaves_the_surface_and_cancelling_ends_it(client_of, asking, seen):
     client = client_of('picking')
-    many = ' '.join([f'at {U} {V}'] * 200)
+    # Surfaces are found in a small part of the time, objects not in ten times as much on any CPU.
+    many = ' '.join([f'at {U} {V}'] * 1000)
     answered = client.ask(many, frame=seen, timeout=2.0)
-    assert answered.status is Status.SUCCESS and len(answered.waypoints.poses) == 200
+    assert answered.status is Status.SUCCESS and len(answered.waypoints.poses) == 1000
     last = answered.points[-1]
     assert last.surface.status is LiftStatus.OK and not last.object.measured
     assert 'the time was up' in last.object.reason and 'the time was up' in answered.message
