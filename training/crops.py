@@ -20,6 +20,7 @@ STEP = PREPROCESSOR.window_pixels
 _MARGIN = PREPROCESSOR.margin_pixels
 _MEAN = torch.tensor(PREPROCESSOR.mean)
 _STD = torch.tensor(PREPROCESSOR.std)
+CELLS = 8  # that a patch is divided into, each way, to say what is where in it
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,13 @@ def _border(width: int, height: int, outer: tuple[int, int]) -> tuple[int, int, 
 @dataclass(frozen=True)
 class Batch:
     """B crops: patches (B, P, pixels) float32, share (B, P, MAX_OBJECTS, 1 + MAX_PARTS) of each
-    patch that each part of an object covers (0: its body), which crop (B,), scene (B,) and whether
-    it is mirrored (B,); tiling: of all their pictures."""
+    patch that each part of an object covers (0: its body), cells (B, P, CELLS**2) what each cell of
+    a patch shows, object * (1 + MAX_PARTS) + part or -1, which crop (B,), scene (B,) and whether it
+    is mirrored (B,); tiling: of all their pictures."""
 
     patches: Tensor
     share: Tensor
+    cells: Tensor
     crop: Tensor
     scene: Tensor
     mirrored: Tensor
@@ -81,6 +84,7 @@ class Batch:
             self,
             patches=self.patches[rows, kept],
             share=self.share[rows, kept],
+            cells=self.cells[rows, kept],
         )
 
 
@@ -104,6 +108,7 @@ def make_batch(
     return Batch(
         _to_patches(pixels),
         share.unflatten(-1, (MAX_OBJECTS, 1 + MAX_PARTS)),
+        _cells(code) - 1,
         crop,
         index,
         mirrored,
@@ -149,6 +154,14 @@ def _jitter(pixels: Tensor, index: Tensor) -> Tensor:
 def _to_patches(pixels: Tensor) -> Tensor:
     split = pixels.reshape(-1, GRID, PATCH, GRID, PATCH, 3)
     return split.transpose(2, 3).reshape(len(pixels), GRID * GRID, -1)
+
+
+def _cells(code: Tensor) -> Tensor:
+    """(B, P, CELLS**2): (B, SIZE, SIZE) codes in the middle of each patch's cells."""
+    step = PATCH // CELLS
+    middles = code[:, step // 2 :: step, step // 2 :: step]
+    split = middles.reshape(-1, GRID, CELLS, GRID, CELLS)
+    return split.transpose(2, 3).reshape(len(code), GRID * GRID, -1)
 
 
 def _counts(values: Tensor, number: int) -> Tensor:

@@ -45,14 +45,15 @@ from training.seeing import (
     place_loss,
     readout_loss,
 )
-from training.sequences import IGNORED, TOPICS, Questions, pack
+from training.sequences import DIGITS, IGNORED, TOPICS, Questions, digits_near, pack
 
 _LOOKING_LAYERS = {2: slice(0, 1), 5: slice(1, None)}  # by layer: at which crops
 _KNOWING_LAYER, _AIMING_LAYER = 4, 6  # the states that enter them
 _COVERED = 0.12
 _TOGETHER_FROM = 0.05  # of the steps
-_ENCODER_RATE, _ENCODER_GUIDE = 0.5, 0.5
-_OTHER_CAMERA = 0.1  # of the steps, for each camera but the first
+_ENCODER_RATE, _ENCODER_GUIDE = 0.7, 0.7
+_OTHER_CAMERA = 0.07  # of the steps, for each camera but the first
+_LASTING = 0.25  # of the guides, at the end
 _NORM, _NORM_GUIDE = 200.0, 0.1  # of image tokens as they enter the decoder
 
 
@@ -67,6 +68,7 @@ class Teacher:
         self.image_ids = torch.cat([torch.tensor([tokenizer.eos]), inputs.token_ids])
         self.input_idx = torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
         self.masks = inputs.masks
+        self.digits = torch.tensor([tokenizer.backend.convert_tokens_to_ids(d) for d in DIGITS])
 
     @property
     def prefix(self) -> int:
@@ -144,7 +146,7 @@ def lesson(
         )
     asked = questions.label != IGNORED
     logits = model.lm_head(out.last_hidden_state[0, -layout.tokens :][asked])
-    loss, figures = _language_loss(logits, questions, asked)
+    loss, figures = _language_loss(logits, questions, asked, teacher.digits)
     loss = loss + _NORM_GUIDE * (norm / _NORM).log().square()
     if guidance > 0:
         by_crop = _pool(batch.share).unflatten(0, (count, crops))
@@ -168,16 +170,21 @@ def lesson(
 
 
 def _language_loss(
-    logits: Tensor, questions: Questions, asked: Tensor
+    logits: Tensor, questions: Questions, asked: Tensor, digits: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
     label = questions.label[asked].to(logits.device)
     weight = questions.weight[asked].to(logits.device)
     each = functional.cross_entropy(logits, label, reduction='none')
+    language = (each * weight).sum() / weight.sum()
+    wanted = digits_near(questions)[asked].to(logits.device)
+    digit = wanted.isfinite().all(-1)
+    belief = logits[digit].log_softmax(-1)[:, digits.to(logits.device)]
+    each = each.masked_scatter(digit, -(wanted[digit] * belief).sum(-1))
     loss = (each * weight).sum() / weight.sum()
     right = (logits.argmax(-1) == label).cpu()
     tens, choice, topic = questions.tens[asked], questions.choice[asked], questions.topic[asked]
     figures = {
-        'language': loss.detach(),
+        'language': language.detach(),
         'digits': right[(questions.seen[asked] >= 0) & ~choice].float().mean(),
         'choice': right[choice].float().mean(),
         'tens': right[tens].float().mean(),
@@ -344,7 +351,8 @@ def train(
         run.set_lr(optimizer)
         together = run.step >= _TOGETHER_FROM * steps
         (teacher,) = rng.choices(teachers, often)
-        guidance = 0.5 * (1 + math.cos(math.pi * run.step / steps))
+        fading = 0.5 * (1 + math.cos(math.pi * run.step / steps))
+        guidance = _LASTING + (1 - _LASTING) * fading
         loss, figures = lesson(
             model,
             heads,

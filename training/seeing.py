@@ -21,7 +21,7 @@ from torch.nn import functional
 from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.model.vision import VisionTower
 from training.architecture import CONFIG, new_model
-from training.crops import Batch, in_crop, make_batch, tiling_of
+from training.crops import CELLS, Batch, in_crop, make_batch, tiling_of
 from training.runs import Run, device, load_modules, optimizer_for
 from training.scenes import (
     COLOUR_NAMES,
@@ -34,6 +34,8 @@ from training.scenes import (
 
 BINS = 100
 _SPREAD = 0.8  # of the bins that a place fills
+_OFF = 0.25  # of a percent that their mean is off; bins alone hardly tell a place from the next
+_CELLS = 2.0
 SIZE_BINS = 8
 _SMALLEST, _LARGEST = 0.07, 0.32  # metres
 _COVERED, _EMPTY, _PART_SHOWN = 0.3, 0.02, 0.08
@@ -65,6 +67,7 @@ class Readouts(nn.Module):
         self.part = nn.Linear(width, len(PART_NAMES) + 1)
         self.place = nn.Linear(width, 2 * BINS)
         self.part_place = nn.Linear(width, 2 * BINS)
+        self.cells = nn.Linear(width, 2 * CELLS**2)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Labels:
     """What N patches show: indices (N,), and places (N, 2) in percent that may be NaN.
 
     part: the named part that a patch shows most of, however much else of the object it shows.
+    owner, number: the object in its scene, and that part by its number (0: none has a name).
     """
 
     kind: Tensor
@@ -81,6 +85,8 @@ class Labels:
     part: Tensor
     place: Tensor
     part_place: Tensor
+    owner: Tensor
+    number: Tensor
 
     def to(self, device: torch.device) -> Labels:
         return Labels(*(getattr(self, field.name).to(device) for field in fields(self)))
@@ -118,6 +124,8 @@ def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tu
             parts[torch.arange(len(owner)), (number - 1).clamp(min=0)],
             torch.nan,
         ),
+        owner,
+        torch.where(shows_part, number, 0),
     )
     return labels, covered
 
@@ -149,7 +157,21 @@ def place_loss(logits: Tensor, wanted: Tensor) -> Tensor:
         return logits.sum() * 0
     place, wanted = logits[inside].unflatten(-1, (2, BINS)), wanted[inside].to(logits.device)
     soft = (-0.5 * ((wanted[..., None] - _centres(wanted.device)) / _SPREAD).square()).softmax(-1)
-    return -(soft * place.log_softmax(-1)).sum(-1).mean()
+    belief = place.log_softmax(-1)
+    off = (belief.exp() * _centres(wanted.device)).sum(-1) - wanted
+    return _OFF * off.abs().mean() - (soft * belief).sum(-1).mean()
+
+
+def _cells_loss(heads: Readouts, x: Tensor, labels: Labels, cells: Tensor) -> Tensor:
+    """Of which cells of N patches (N, CELLS**2) show their object, and which the part."""
+    shows = heads.cells(x).unflatten(-1, (2, -1))
+    labels, cells = labels.to(x.device), cells.to(x.device)
+    of_owner = cells.div(1 + MAX_PARTS, rounding_mode='floor') == labels.owner[:, None]
+    of_part = of_owner & (cells % (1 + MAX_PARTS) == labels.number[:, None])
+    part = labels.part > 0
+    wrong = functional.binary_cross_entropy_with_logits
+    thing = wrong(shows[:, 0], of_owner.float())
+    return thing + wrong(shows[part, 1], of_part[part].float()) if part.any() else thing
 
 
 def percent_off(logits: Tensor, wanted: Tensor) -> float:
@@ -171,6 +193,7 @@ def patch_losses(
     empty = batch.share.sum((-1, -2)) < _EMPTY
     x = heads.norm(features)
     loss, right = readout_loss(heads, x[covered], labels)
+    loss = loss + _CELLS * _cells_loss(heads, x[covered], labels, batch.cells[covered])
     for head in (heads.kind, heads.colour):
         loss = loss - 0.2 * head(x[empty]).log_softmax(-1)[:, -1].mean()
     figures = {key: value.float().mean().item() for key, value in right.items()}

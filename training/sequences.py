@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -18,9 +19,12 @@ from training.questions import Example
 from training.scenes import MAX_PARTS
 
 IGNORED = -100
+DIGITS = '0123456789'
 TOPICS = tuple(Topic)
 _NUMBER = re.compile(r'[xy](\d*)="(\d+)\.(\d)')
 _WEIGHTS = {'forced': 0.2, 'choice': 4.0, 'tens': 1.5, 'units': 1.5, 'tenths': 0.3}
+_NEAR = 0.4  # percent of the image
+_NO_DIGIT = (math.nan, math.nan, math.nan)
 _WHOLE_ANSWERS = 0.3  # of the examples; what follows the last coordinate only copies the prompt
 
 
@@ -31,8 +35,10 @@ class Questions:
     ids; label: the next id, IGNORED in the prompt; weight of that label; seen: what the coordinate
     that the next id writes, or that begins with it, belongs to, object * (1 + MAX_PARTS) + part; in
     the prompt the object that has just been named; else -1; tens, choice: whether the next id is a
-    tens digit, or decides whether there is a point or another one; topic; image (Q,): which image
-    each question is about; lengths (Q,).
+    tens digit, or decides whether there is a point or another one; value, written, unit: where it
+    is a digit, the number that it is of, what of it has been written so far, and what one more is
+    worth (24.7: 0 and 10, 20 and 1, 24 and 0.1), else NaN; topic; image (Q,): which image each
+    question is about; lengths (Q,).
     """
 
     ids: Tensor
@@ -41,6 +47,9 @@ class Questions:
     seen: Tensor
     tens: Tensor
     choice: Tensor
+    value: Tensor
+    written: Tensor
+    unit: Tensor
     topic: Tensor
     image: Tensor
     lengths: Tensor
@@ -60,6 +69,19 @@ def pack(
     return Questions(*(torch.tensor(column) for column in (*columns, *of_questions)))
 
 
+def digits_near(questions: Questions) -> Tensor:
+    """(T, 10): where the next id is a digit, how much of what is near the number meant begins with
+    each, after what is written: at 24.1 a 3 is nearly as right as a 4, and at 29.9 a 3 as a 2.
+    NaN elsewhere."""
+    value, written, unit = (
+        x[:, None] for x in (questions.value, questions.written, questions.unit)
+    )
+    edges = written + unit * torch.arange(11) - 0.05  # 3.95 is written 4.0
+    mass = torch.special.ndtr((edges - value) / _NEAR).diff(dim=-1)
+    mass[:, 0] *= (unit < 10)[:, 0]  # 5.0 is not written 05.0
+    return mass / mass.sum(-1, keepdim=True)
+
+
 def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list[tuple]:
     prompt, mentioned = _prompt(example, tokenizer)
     encoded = tokenizer.backend(
@@ -67,6 +89,9 @@ def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list
     )
     answer = [*encoded['input_ids'], tokenizer.eos]
     roles, points = _roles(example.answer, encoded['offset_mapping'])
+    digits = _digits(example.answer)
+    of_digits = [digits.get(start, _NO_DIGIT) for start, _ in encoded['offset_mapping']]
+    of_digits.append(_NO_DIGIT)
     if rng.random() > _WHOLE_ANSWERS:
         last = max((i for i, role in enumerate(roles) if role == 'tenths'), default=len(answer))
         # One more: whether another point follows.
@@ -77,7 +102,8 @@ def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list
     for place, token in enumerate(ids):
         step = place - len(prompt) + 1  # which answer token is predicted here
         if step < 0:
-            columns.append((token, IGNORED, 0.0, mentioned.get(place, -1), False, False, topic))
+            named = mentioned.get(place, -1)
+            columns.append((token, IGNORED, 0.0, named, False, False, *_NO_DIGIT, topic))
             continue
         role = roles[step]
         begun = 0 <= points[step] < len(example.pointed_at)
@@ -91,10 +117,25 @@ def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list
                 seen,
                 role == 'tens',
                 role == 'choice',
+                *of_digits[step],
                 topic,
             )
         )
     return columns
+
+
+def _digits(answer: str) -> dict[int, tuple[float, float, float]]:
+    """By where a digit stands, its `value`, `written` and `unit`; not of 100.0, the only one."""
+    found = {}
+    for match in _NUMBER.finditer(answer):
+        whole, value = match[2], float(f'{match[2]}.{match[3]}')
+        if len(whole) > 2:
+            continue
+        for place in range(len(whole)):
+            unit = 10.0 ** (len(whole) - 1 - place)
+            found[match.start(2) + place] = value, float(whole[:place] or 0) * 10 * unit, unit
+        found[match.start(3)] = value, float(whole), 0.1
+    return found
 
 
 def _prompt(example: Example, tokenizer: Tokenizer) -> tuple[list[int], dict[int, int]]:

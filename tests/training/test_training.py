@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from molmo_ros.camera.tabletop import make_scene, render
 from molmo_ros.engine import Question, load_engine
@@ -20,12 +21,12 @@ from molmo_ros.model.tokenizer import load_tokenizer
 from molmo_ros.pointing import read_points
 from training import packing, plots, pointing, seeing
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import in_crop, make_batch, tiling_of
+from training.crops import CELLS, in_crop, make_batch, tiling_of
 from training.export import export
 from training.questions import free_table, make_example, things_of
 from training.runs import Run
-from training.scenes import CAMERAS, FIRST_SEED, TABLES, load_scenes, render_shard
-from training.sequences import pack
+from training.scenes import CAMERAS, FIRST_SEED, MAX_PARTS, TABLES, load_scenes, render_shard
+from training.sequences import digits_near, pack
 from training.vocabulary import build_tokenizer
 
 SCENES = 24
@@ -91,7 +92,8 @@ def test_training_crops_are_what_the_released_preprocessing_makes(
 def test_the_place_taught_in_a_crop_is_where_the_crop_shows_the_thing(
     seen_by: tuple[str, Path],
 ) -> None:
-    """A point taught in the wrong crop would be learned as faithfully as the right one."""
+    """A point or an outline taught in the wrong crop would be learned as faithfully as the right
+    one."""
     scenes, grid = load_scenes(seen_by[1]), PREPROCESSOR.grid
     crops = tiling_of(scenes).crops
     crop = torch.arange(1, crops).repeat(len(scenes))
@@ -101,9 +103,19 @@ def test_the_place_taught_in_a_crop_is_where_the_crop_shows_the_thing(
         places = in_crop(torch.from_numpy(scenes.target)[index], batch) / 100 * grid
         inside = ((places > 0.5) & (places < grid - 0.5)).all(-1)
         rows, things = torch.nonzero(inside, as_tuple=True)
-        cells = places[rows, things].long()
-        share = batch.share.sum(-1)[rows, cells[:, 1] * grid + cells[:, 0], things]
+        column, row = places[rows, things].unbind(-1)
+        patch = row.long() * grid + column.long()
+        share = batch.share.sum(-1)[rows, patch, things]
         assert len(rows) > len(scenes) and (share > 0).all()
+
+        shows = batch.cells[rows, patch].div(1 + MAX_PARTS, rounding_mode='floor')
+        is_thing = shows == things[:, None]
+        assert (is_thing.float().mean(-1) - share).abs().max() < 0.1
+        # The cell that holds the place, or one beside it: pictures are small here.
+        across, down = (((x % 1) * CELLS).long() for x in (column, row))
+        outline = is_thing.unflatten(-1, (CELLS, CELLS)).float()
+        near = functional.max_pool2d(outline[:, None], 3, 1, 1)[:, 0]
+        assert near[torch.arange(len(rows)), down, across].all()
 
 
 def test_every_answer_taught_points_at_what_it_says(runs: Path) -> None:
@@ -130,6 +142,21 @@ def test_every_answer_taught_points_at_what_it_says(runs: Path) -> None:
                 assert wanted.any(), (example, target)
                 pointed += 1
     assert pointed > 300
+
+
+def test_of_the_digits_taught_none_counts_more_than_the_one_to_write(runs: Path) -> None:
+    """Its neighbours count too; were one of them ahead, all points would shift."""
+    scenes, tokenizer = load_scenes(runs / 'scenes'), load_tokenizer(runs / 'tokenizer')
+    rng = random.Random(5)
+    things = [things_of(scenes, scene, False) for scene in range(SCENES)]
+    examples = [[make_example(of_one, rng) for _ in range(10)] for of_one in things]
+    questions = pack(examples, tokenizer, rng)
+    taught = digits_near(questions)
+    is_digit = taught.isfinite().all(-1)
+    written = tokenizer.backend.convert_ids_to_tokens(questions.label[is_digit].tolist())
+    of_written = taught[is_digit][torch.arange(len(written)), torch.tensor([*map(int, written)])]
+    assert len(written) > 1000 and (of_written >= taught[is_digit].max(-1).values - 1e-6).all()
+    torch.testing.assert_close(taught[is_digit].sum(-1), torch.ones(len(written)))
 
 
 def test_training_computes_what_inference_will(runs: Path) -> None:
