@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 2: connector and decoder learn to answer in points, soon together with the encoder.
 
-Language loss on Molmo's own answers, and three guides that are thrown away with their heads and
-fade out. Half way through the decoder, pooled patches must know what they show, and where in the
-whole image that is, whatever crop they come from. Where the prompt has just named an object by
-which another is found, where a point begins, and while it is written, one attention head must look
-at that object in the whole image, and a later layer's in the other crops; another head where it is
-a part. And from where a point begins the state must tell its place. The encoder is frozen at first;
-then it learns along at a part of the rate, from the answers and from stage 1's questions. Image
-tokens are kept short enough for the decoder's layers to add to them.
+Language loss on Molmo's own answers, in which digits beside the right one are nearly right, and
+three guides that fade and are thrown away with their heads. Half way through the decoder, pooled
+patches must know what they show, and where in the whole image that is, whatever crop they come
+from. Where the prompt has just named an object by which another is found, where a point begins,
+and while it is written, one attention head must look at that object in the whole image, and a later
+layer's in the other crops; another head where it is a part. And from where a point begins the state
+must tell its place. The encoder is frozen at first; then it learns along at a part of the rate,
+from the answers and from stage 1's questions. Image tokens are kept short enough for the decoder's
+layers to add to them.
 """
 
 from __future__ import annotations

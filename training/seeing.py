@@ -3,9 +3,9 @@
 """Stage 1: the image encoder learns to see, patch by patch.
 
 Every patch that an object covers is asked for the object's kind, colour, pattern and size, for the
-named part it shows, and where to point at the object and at that part (percent of the image in the
-whole-image crop, of the crop in the others). The heads are thrown away; what stays is an encoder
-whose patches know what they belong to, and where that is.
+named part it shows, where to point at the object and at that part (percent of the image in the
+whole-image crop, of the crop in the others), and which of its own cells show them. The heads are
+thrown away; what stays is an encoder whose patches know what they belong to, and where that is.
 """
 
 from __future__ import annotations
