@@ -70,6 +70,34 @@ def test_parts_lie_within_their_objects_and_are_pointed_at():
     assert {'handle', 'cap', 'head'} <= set(found), 'too few parts to ask for'
 
 
+def test_where_to_point_at_a_part_moves_with_it_and_does_not_jump():
+    """Of a ring every place is as deep and as near its middle: were one of them picked by a pixel's
+    difference, a model would learn the mean of all, which is the hole."""
+    turn = np.deg2rad(1.5)
+    about_the_table = np.eye(4)
+    about_the_table[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    jumps = []
+    for seed in range(7000, 7080):
+        scene = make_scene(seed, RICH)
+        if not {'mug', 'scissors'} & {item.kind for item in scene.objects}:
+            continue
+        turned = replace(scene, T_world_camera=about_the_table @ scene.T_world_camera)
+        before, after = _handles(scene), _handles(turned)
+        jumps += [np.hypot(*(after[i] - before[i])) for i in before.keys() & after.keys()]
+    assert len(jumps) > 30
+    assert np.percentile(jumps, 90) < 3  # pixels
+
+
+def _handles(scene):
+    """By object where its handle is pointed at, from the middle of the handle's pixels."""
+    found = {}
+    for index, truth in enumerate(truth_of(scene, render(scene, 640, 480))):
+        if truth.kind in ('mug', 'scissors') and 'handle' in truth.parts:
+            part = truth.parts['handle']
+            found[index] = np.array(part.target) - np.argwhere(part.mask).mean(0)[::-1]
+    return found
+
+
 def test_clutter_is_never_taken_for_an_object():
     scene, picture, truths = next(seen(seed) for seed in SEEDS if seen(seed)[0].clutter)
     without = render(replace(scene, clutter=()), 320, 240)

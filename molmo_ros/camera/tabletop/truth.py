@@ -7,7 +7,8 @@ The camera that a node sees carries none of this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +22,9 @@ from molmo_ros.camera.tabletop.shapes import kind_of, outline_of
 _WELL_INSIDE = 0.5
 _NEARLY_DEEPEST = 0.85
 _LEAST_PART = 3e-4  # of the picture: 92 pixels of 640 x 480
+_OFF = 0.008  # of the picture's diagonal, what a point may be off: 6 pixels of 640 x 480
+_DEEP = 0.6
+_LOWER, _AWAY = 0.2, 0.5  # in terms of a part's longer side
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,10 @@ class SeenPart:
 
     Attributes:
         mask: (H, W) bool, its visible pixels.
-        target: (u, v) the pixel to point at, as that of a Truth.
+        target: (u, v) the pixel to point at: the middle of the mask where that lies well inside it,
+            else where much of it is around, near its middle and rather below that: of a ring or
+            of two loops every place is as near, and whoever learns one of them at random learns
+            the hole between.
     """
 
     mask: NDArray[np.bool_]
@@ -97,25 +104,35 @@ def _parts(mask: NDArray[np.bool_], item: Object, rendering: Rendering) -> dict[
     for number, part in enumerate(kind_of(item.kind).parts, 1):
         seen = mask & (rendering.parts == number)
         if part.name and np.count_nonzero(seen) >= _LEAST_PART * mask.size:
-            found[part.name] = SeenPart(seen, _target(seen, rendering)[0])
+            found[part.name] = SeenPart(seen, _within(seen, _steady))
     return found
 
 
 def _target(
     mask: NDArray[np.bool_], rendering: Rendering
 ) -> tuple[tuple[float, float], NDArray[np.float64]]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    if not mask.any():
         return (np.nan, np.nan), np.full(3, np.nan)
+    u, v = _within(mask, _middle)
+    surface = rendering.camera.ray(u, v) * float(rendering.depth[int(v), int(u)])
+    return (u, v), surface
+
+
+def _within(
+    mask: NDArray[np.bool_], choose: Callable[[NDArray[np.bool_], float], tuple[int, int]]
+) -> tuple[float, float]:
+    """The (u, v) chosen in a mask that is not empty, of which `choose` sees only the filled part,
+    with a border of zeros, and the diagonal of the whole."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, left = rows[0], columns[0]
-    u, v = _middle(mask[top : rows[-1] + 1, left : columns[-1] + 1])
-    u, v = u + int(left), v + int(top)
-    return (float(u), float(v)), rendering.camera.ray(u, v) * float(rendering.depth[v, u])
+    filled = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
+    u, v = choose(filled, math.hypot(*mask.shape))
+    return float(u + left - 1), float(v + top - 1)
 
 
-def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """Column and row of the pixel to point at in a mask that is not empty."""
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+def _middle(mask: NDArray[np.bool_], _: float) -> tuple[int, int]:
+    """Column and row of the pixel to point at."""
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     rows, columns = np.nonzero(mask)
     v, u = rows.mean(), columns.mean()
     if depth[round(v), round(u)] >= _WELL_INSIDE * depth.max():
@@ -123,3 +140,19 @@ def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
     rows, columns = np.nonzero(depth >= _NEARLY_DEEPEST * depth.max())
     nearest = np.argmin((rows - v) ** 2 + (columns - u) ** 2)
     return int(columns[nearest]), int(rows[nearest])
+
+
+def _steady(mask: NDArray[np.bool_], diagonal: float) -> tuple[int, int]:
+    """Like `_middle`, but a place that hardly moves as the part is seen from elsewhere."""
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    rows, columns = np.nonzero(mask)
+    v, u, length = rows.mean(), columns.mean(), max(mask.shape)
+    if depth[round(v), round(u)] >= _WELL_INSIDE * depth.max():
+        return round(u), round(v)
+    around = cv2.GaussianBlur(
+        mask.astype(np.float32), (0, 0), _OFF * diagonal, borderType=cv2.BORDER_CONSTANT
+    )
+    rows, columns = np.nonzero(depth >= _DEEP * depth.max())
+    away = np.hypot(rows - v - _LOWER * length, columns - u) / length
+    best = np.argmax(around[rows, columns] / around.max() - _AWAY * away)
+    return int(columns[best]), int(rows[best])
