@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,15 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from molmo_ros.camera.tabletop import COLOURS, HELD_OUT
 from molmo_ros.model.preprocessing import select_tiling
 from training.architecture import PREPROCESSOR
-from training.scenes import MAX_OBJECTS, MAX_PARTS, SceneSet
+from training.scenes import COLOUR_NAMES, KIND_NAMES, MAX_OBJECTS, MAX_PARTS, SceneSet
 
 SIZE, PATCH, GRID = PREPROCESSOR.image_size, PREPROCESSOR.patch_size, PREPROCESSOR.grid
 STEP = PREPROCESSOR.window_pixels
 _MARGIN = PREPROCESSOR.margin_pixels
 _MEAN = torch.tensor(PREPROCESSOR.mean)
 _STD = torch.tensor(PREPROCESSOR.std)
+_RGB = torch.arange(3)
+_ORDERS = torch.tensor(list(itertools.permutations(range(3))))
+_ALBEDO = torch.tensor([COLOURS[name] for name in COLOUR_NAMES])
+_ALIKE = 0.35  # of albedos; red and orange are 0.44 apart
+_RECOLOURED = 0.25
+NEVER = torch.tensor([[(k, c) in HELD_OUT for c in COLOUR_NAMES] for k in KIND_NAMES])
 CELLS = 8  # that a patch is divided into, each way, to say what is where in it
 
 
@@ -67,7 +75,7 @@ class Batch:
     """B crops: patches (B, P, pixels) float32, share (B, P, MAX_OBJECTS, 1 + MAX_PARTS) of each
     patch that each part of an object covers (0: its body), cells (B, P, CELLS**2) what each cell of
     a patch shows, object * (1 + MAX_PARTS) + part or -1, which crop (B,), scene (B,) and whether it
-    is mirrored (B,); tiling: of all their pictures."""
+    is mirrored (B,) or recoloured (B,); tiling: of all their pictures."""
 
     patches: Tensor
     share: Tensor
@@ -75,6 +83,7 @@ class Batch:
     crop: Tensor
     scene: Tensor
     mirrored: Tensor
+    recoloured: Tensor
     tiling: Tiling
 
     def only(self, kept: Tensor) -> Batch:
@@ -89,15 +98,26 @@ class Batch:
 
 
 def make_batch(
-    scenes: SceneSet, index: Tensor, crop: Tensor, mirrored: Tensor, jitter: bool
+    scenes: SceneSet,
+    index: Tensor,
+    crop: Tensor,
+    mirrored: Tensor,
+    jitter: bool,
+    channels: Tensor | None = None,
 ) -> Batch:
-    """Cut crop `crop[i]` (0 = whole) of scene `index[i]`, mirrored left to right if asked."""
+    """Cut crop `crop[i]` (0 = whole) of scene `index[i]`, mirrored left to right if asked, its
+    channels in the order `channels[i]`."""
     pictures, ids, tiling = [], [], tiling_of(scenes)
     for scene, which, mirror in zip(index.tolist(), crop.tolist(), mirrored.tolist(), strict=True):
         picture, labels = _cut(scenes, tiling, scene, which, mirror)
         pictures.append(picture)
         ids.append(labels)
     pixels = torch.stack(pictures).float() / 255
+    recoloured = torch.zeros(len(index), dtype=torch.bool)
+    if channels is not None:
+        recoloured = (channels != _RGB).any(-1)
+        order = channels[recoloured][:, None, None].expand(-1, SIZE, SIZE, -1)
+        pixels[recoloured] = pixels[recoloured].gather(-1, order)
     border = torch.stack(ids) == 255
     if jitter:
         pixels = _jitter(pixels, index) * ~border[..., None]
@@ -112,8 +132,26 @@ def make_batch(
         crop,
         index,
         mirrored,
+        recoloured,
         tiling,
     )
+
+
+def draw_channels(scenes: SceneSet, index: Tensor) -> Tensor:
+    """(B, 3): an order of the channels for each scene; another than their own for `_RECOLOURED` of
+    them, so that a shape is known whatever its colour. None in which a thing looks as if it had a
+    colour that its kind is never trained in."""
+    channels = _RGB.repeat(len(index), 1)
+    for row in torch.nonzero(torch.rand(len(index)) < _RECOLOURED)[:, 0].tolist():
+        scene = index[row].item()
+        there = scenes.kind[scene] >= 0
+        kind, colour = (x[scene][there].astype(int) for x in (scenes.kind, scenes.colour))
+        order = _ORDERS[torch.randint(1, len(_ORDERS), ())]
+        away = (_ALBEDO[:, order][colour][:, None] - _ALBEDO).norm(dim=-1)
+        looks_like = (away < _ALIKE) | (away == away.min(dim=-1, keepdim=True).values)
+        if not (looks_like & NEVER[kind]).any():
+            channels[row] = order
+    return channels
 
 
 def _cut(

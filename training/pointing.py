@@ -33,7 +33,7 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import Batch, make_batch, mirror_places, tiling_of
+from training.crops import Batch, draw_channels, make_batch, mirror_places, tiling_of
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
 from training.runs import Run, device, load_modules, optimizer_for, parameter_groups
@@ -81,10 +81,20 @@ class Teacher:
         first, last = (0, held_out) if unseen else (held_out, len(self.scenes))
         return torch.randint(first, last, (images,))
 
-    def ask(self, index: Tensor, mirrored: Tensor, per_scene: int, rng: random.Random) -> Questions:
-        """`per_scene` questions about each of these scenes."""
+    def ask(
+        self,
+        index: Tensor,
+        mirrored: Tensor,
+        recoloured: Tensor,
+        per_scene: int,
+        rng: random.Random,
+    ) -> Questions:
+        """`per_scene` questions about each of these scenes, without colours where they are not
+        those that were rendered."""
         examples = []
-        for scene, mirror in zip(index.tolist(), mirrored.tolist(), strict=True):
+        for scene, mirror, other in zip(
+            index.tolist(), mirrored.tolist(), recoloured.tolist(), strict=True
+        ):
             things = things_of(self.scenes, scene, mirror)
             free = free_table(self.scenes, scene, mirror)
             examples.append([make_example(things, rng, free) for _ in range(per_scene)])
@@ -111,12 +121,15 @@ def lesson(
     """
     count, crops = len(index), teacher.crops
     mirrored = torch.rand(count) < (0.5 if train else 0.0)
+    scenes = teacher.scenes
+    channels = draw_channels(scenes, index).repeat_interleave(crops, 0) if train else None
     batch = make_batch(
-        teacher.scenes,
+        scenes,
         index.repeat_interleave(crops),
         torch.arange(crops).repeat(count),
         mirrored.repeat_interleave(crops),
-        jitter=train,
+        train,
+        channels,
     )
     place = heads.norm.weight.device
     lower = torch.autocast(place.type, torch.bfloat16) if bfloat16 else nullcontext()
@@ -124,7 +137,7 @@ def lesson(
         seen = model.vision(batch.patches.to(place))
     with lower:
         features = model.connector(seen, teacher.masks.repeat(count, 1).to(place)).float()
-    questions = teacher.ask(index, mirrored, per_scene, rng)
+    questions = teacher.ask(index, mirrored, batch.recoloured[::crops], per_scene, rng)
     norm = _mean_norm(features)
     by_image = features.unflatten(0, (count, crops))
     image_ids, input_idx = teacher.image_ids.to(place), teacher.input_idx.to(place)
@@ -166,7 +179,7 @@ def lesson(
             'norm': norm.item(),
         }
     if together:
-        loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen.float(), batch, teacher.scenes)[0]
+        loss = loss + _ENCODER_GUIDE * patch_losses(dense, seen.float(), batch, scenes)[0]
     return loss, figures
 
 

@@ -31,6 +31,7 @@ WORLD = World(
     {k: tuple(part.name for part in KINDS[k].parts if part.name) for k in KIND_NAMES},
     untold=HELD_OUT,
 )
+_COLOURS = frozenset(COLOUR_NAMES)
 SHARES = {
     Topic.ONE: 0.18,
     Topic.PART: 0.22,
@@ -57,12 +58,17 @@ class Example:
     mentions: tuple[tuple[int, int], ...] = ()
 
 
-def make_example(things: Sequence[Thing], rng: random.Random, free: Free | None = None) -> Example:
-    """A question of a topic drawn by SHARES, of another where this table allows none."""
+def make_example(
+    things: Sequence[Thing], rng: random.Random, free: Free | None = None, coloured: bool = True
+) -> Example:
+    """A question of a topic drawn by SHARES, of another where this table allows none.
+
+    coloured: whether it may name a colour.
+    """
     while True:
         topic = rng.choices(list(SHARES), list(SHARES.values()))[0]
         question = ask(things, topic, WORLD, rng, free)
-        if question is not None:
+        if question is not None and (coloured or _COLOURS.isdisjoint(question.query.split())):
             break
     prompt = prompt_of(question, rng)
     pointed_at = tuple(

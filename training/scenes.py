@@ -36,7 +36,9 @@ from molmo_ros.camera.tabletop.shapes import KINDS
 
 FIRST_SEED = 10_000
 SHARD = 250
-TABLES: dict[str, TableSpec] = {'easy': EASY, 'rich': replace(RICH, never=HELD_OUT)}
+TABLES: dict[str, TableSpec] = {
+    name: replace(table, never=HELD_OUT) for name, table in (('easy', EASY), ('rich', RICH))
+}
 KIND_NAMES, COLOUR_NAMES, PATTERN_NAMES = RICH.kinds, RICH.colours, tuple(ON_OBJECTS)
 MAX_OBJECTS = RICH.max_objects
 MAX_PARTS = 3

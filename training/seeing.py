@@ -21,7 +21,15 @@ from torch.nn import functional
 from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.model.vision import VisionTower
 from training.architecture import CONFIG, new_model
-from training.crops import CELLS, Batch, in_crop, make_batch, tiling_of
+from training.crops import (
+    CELLS,
+    NEVER,
+    Batch,
+    draw_channels,
+    in_crop,
+    make_batch,
+    tiling_of,
+)
 from training.runs import Run, device, load_modules, optimizer_for
 from training.scenes import (
     COLOUR_NAMES,
@@ -32,6 +40,7 @@ from training.scenes import (
     load_scenes,
 )
 
+IGNORED = -100
 BINS = 100
 _SPREAD = 0.8  # of the bins that a place fills
 _OFF = 0.25  # of a percent that their mean is off; bins alone hardly tell a place from the next
@@ -51,6 +60,8 @@ def _parts_of(kind: str) -> list[int]:
     return [-1, *named, *[-1] * (MAX_PARTS - len(named))]
 
 
+_NEVER = functional.pad(NEVER, (0, 1, 0, 1))
+_FAR = 1e4
 _PART_OF_KIND = torch.tensor([_parts_of(kind) for kind in KIND_NAMES])
 
 
@@ -74,6 +85,7 @@ class Readouts(nn.Module):
 class Labels:
     """What N patches show: indices (N,), and places (N, 2) in percent that may be NaN.
 
+    colour: IGNORED in a recoloured picture.
     part: the named part that a patch shows most of, however much else of the object it shows.
     owner, number: the object in its scene, and that part by its number (0: none has a name).
     """
@@ -114,7 +126,7 @@ def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tu
     ratio = torch.log(size / _SMALLEST) / torch.log(torch.tensor(_LARGEST / _SMALLEST))
     labels = Labels(
         kind,
-        of(torch.from_numpy(scenes.colour)).long(),
+        torch.where(batch.recoloured[rows], IGNORED, of(torch.from_numpy(scenes.colour)).long()),
         of(torch.from_numpy(scenes.pattern)).long(),
         (ratio * SIZE_BINS).long().clamp(0, SIZE_BINS - 1),
         torch.where(shows_part, _PART_OF_KIND[kind, number] + 1, 0),
@@ -134,9 +146,15 @@ def readout_loss(heads: Readouts, x: Tensor, labels: Labels) -> tuple[Tensor, di
     """The loss of normed features (N, width) against their labels, and (N,) what was right."""
     labels = labels.to(x.device)
     kind, colour, part = heads.kind(x), heads.colour(x), heads.part(x)
+    # That a kind is never shown in a colour does not make it another kind, or the colour another.
+    never, told = _NEVER.to(x.device), labels.colour != IGNORED
+    kind = kind.masked_fill(never[:, labels.colour.clamp(min=-1)].T, -_FAR)
+    colour = colour.masked_fill(never[labels.kind], -_FAR)
     loss = (
         functional.cross_entropy(kind, labels.kind)
-        + 0.7 * functional.cross_entropy(colour, labels.colour)
+        + 0.7
+        * functional.cross_entropy(colour, labels.colour, reduction='sum')
+        / max(1, told.sum())
         + 0.4 * functional.cross_entropy(heads.pattern(x), labels.pattern)
         + 0.2 * functional.cross_entropy(heads.size(x), labels.size)
         + 0.5 * functional.cross_entropy(part, labels.part)
@@ -145,7 +163,7 @@ def readout_loss(heads: Readouts, x: Tensor, labels: Labels) -> tuple[Tensor, di
     )
     return loss, {
         'kind': kind.argmax(-1) == labels.kind,
-        'colour': colour.argmax(-1) == labels.colour,
+        'colour': (colour.argmax(-1) == labels.colour)[told],
         'part': (part.argmax(-1) == labels.part)[labels.part > 0],
     }
 
@@ -271,7 +289,8 @@ def _random_batch(scenes: SceneSet, first: int, last: int, count: int, train: bo
     # Half of the crops are whole images: those say where in the image a thing is.
     crop = torch.randint(0, tiling_of(scenes).crops, (count,)) * (torch.rand(count) < 0.75)
     mirrored = torch.rand(count) < (0.5 if train else 0.0)
-    return make_batch(scenes, index, crop, mirrored, jitter=train)
+    channels = draw_channels(scenes, index) if train else None
+    return make_batch(scenes, index, crop, mirrored, train, channels)
 
 
 @torch.no_grad()

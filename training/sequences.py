@@ -17,8 +17,8 @@ from molmo_ros.evaluation.questions import Topic
 from molmo_ros.model.tokenizer import Tokenizer
 from training.questions import Example
 from training.scenes import MAX_PARTS
+from training.seeing import IGNORED
 
-IGNORED = -100
 DIGITS = '0123456789'
 TOPICS = tuple(Topic)
 _NUMBER = re.compile(r'[xy](\d*)="(\d+)\.(\d)')

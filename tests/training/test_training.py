@@ -14,18 +14,27 @@ import pytest
 import torch
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop import make_scene, render
+from molmo_ros.camera.tabletop import COLOURS, HELD_OUT, make_scene, render
 from molmo_ros.engine import Question, load_engine
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
 from molmo_ros.model.tokenizer import load_tokenizer
 from molmo_ros.pointing import read_points
 from training import packing, plots, pointing, seeing
 from training.architecture import CONFIG, PREPROCESSOR, new_model
-from training.crops import CELLS, in_crop, make_batch, tiling_of
+from training.crops import CELLS, draw_channels, in_crop, make_batch, tiling_of
 from training.export import export
 from training.questions import free_table, make_example, things_of
 from training.runs import Run
-from training.scenes import CAMERAS, FIRST_SEED, MAX_PARTS, TABLES, load_scenes, render_shard
+from training.scenes import (
+    CAMERAS,
+    COLOUR_NAMES,
+    FIRST_SEED,
+    KIND_NAMES,
+    MAX_PARTS,
+    TABLES,
+    load_scenes,
+    render_shard,
+)
 from training.sequences import digits_near, pack
 from training.vocabulary import build_tokenizer
 
@@ -157,6 +166,44 @@ def test_of_the_digits_taught_none_counts_more_than_the_one_to_write(runs: Path)
     of_written = taught[is_digit][torch.arange(len(written)), torch.tensor([*map(int, written)])]
     assert len(written) > 1000 and (of_written >= taught[is_digit].max(-1).values - 1e-6).all()
     torch.testing.assert_close(taught[is_digit].sum(-1), torch.ones(len(written)))
+
+
+def test_a_recoloured_picture_shows_the_same_things_and_is_not_asked_for_its_colours(
+    runs: Path,
+) -> None:
+    """Nor does it show a thing as if in a colour that its kind is kept from: the figures for pairs
+    that training never shows would be worth nothing."""
+    torch.manual_seed(0)
+    scenes, rng = load_scenes(runs / 'scenes'), random.Random(0)
+    index = torch.arange(SCENES).repeat(20)
+    channels = draw_channels(scenes, index)
+    other = (channels != torch.arange(3)).any(-1)
+    assert 0.1 < other.float().mean() < 0.3
+
+    crop, mirrored = torch.zeros_like(index), torch.zeros(len(index), dtype=torch.bool)
+    plain = make_batch(scenes, index, crop, mirrored, jitter=False)
+    batch = make_batch(scenes, index, crop, mirrored, False, channels)
+    assert batch.recoloured.equal(other) and batch.share.equal(plain.share)
+    assert batch.patches[~other].equal(plain.patches[~other])
+    of_one = int(torch.nonzero(other)[0])
+    pixels = [x.patches[of_one].unflatten(-1, (-1, 3)) for x in (batch, plain)]
+    mean, std = torch.tensor(PREPROCESSOR.mean), torch.tensor(PREPROCESSOR.std)
+    recoloured, before = (x * std + mean for x in pixels)
+    torch.testing.assert_close(recoloured, before[..., channels[of_one]])
+
+    labels, _ = seeing.labels_of(scenes, batch, batch.share, 0.3)
+    asked = labels.colour != seeing.IGNORED
+    assert asked.any() and not asked.all()
+    albedo = np.array([COLOURS[name] for name in COLOUR_NAMES])
+    for row in torch.nonzero(other)[:, 0].tolist():
+        for kind, colour in zip(scenes.kind[index[row]], scenes.colour[index[row]], strict=True):
+            looks = albedo[colour][channels[row].numpy()]
+            nearest = COLOUR_NAMES[np.linalg.norm(albedo - looks, axis=1).argmin()]
+            assert kind < 0 or (KIND_NAMES[kind], nearest) not in HELD_OUT
+    for scene in range(SCENES):
+        things = things_of(scenes, scene, False)
+        prompts = [make_example(things, rng, coloured=False).prompt for _ in range(10)]
+        assert not any(set(prompt.split()) & set(COLOUR_NAMES) for prompt in prompts)
 
 
 def test_training_computes_what_inference_will(runs: Path) -> None:
