@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from training import plots, pointing, scenes, seeing
+from training import plots, pointing, scenes, seeing, workers
 from training.export import export
 from training.vocabulary import build_tokenizer
 
@@ -25,9 +27,10 @@ def main() -> None:
     parser.add_argument('--seeing-steps', type=int, default=16_000)
     parser.add_argument('--pointing-steps', type=int, default=20_050)
     parser.add_argument('--bfloat16', action='store_true', help='faster on a CPU with AMX')
-    parser.add_argument('--threads', type=int, default=2)
+    default = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
+    parser.add_argument('--workers', type=int, default=default, help='processes that train')
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    work = partial(workers.run, arguments.workers)
     easy, rich = (arguments.runs / f'scenes_{table}' for table in ('easy', 'rich'))
     first, seen, pointed, tokenizer = (
         arguments.runs / name for name in ('seeing_easy', 'seeing', 'pointing', 'tokenizer')
@@ -38,9 +41,10 @@ def main() -> None:
     for camera, folder in others.items():
         scenes.render_scenes(folder, 'rich', arguments.other_scenes, camera)
     build_tokenizer(tokenizer)
-    seeing.train(first, easy, arguments.easy_steps)
-    seeing.train(seen, rich, arguments.seeing_steps, start=first)
-    pointing.train(
+    work(seeing.train, first, easy, arguments.easy_steps)
+    work(seeing.train, seen, rich, arguments.seeing_steps, start=first)
+    work(
+        pointing.train,
         pointed,
         [rich, *others.values()],
         tokenizer,

@@ -19,7 +19,6 @@ import argparse
 import math
 import random
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,11 +31,12 @@ from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
+from training import workers
 from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import Batch, draw_channels, make_batch, mirror_places, tiling_of
 from training.packing import NAME, Layout
 from training.questions import free_table, make_example, things_of
-from training.runs import Run, device, load_modules, optimizer_for, parameter_groups
+from training.runs import Optimizer, Run, autocast, device, load_modules, parameter_groups
 from training.scenes import MAX_PARTS, SceneSet, load_scenes
 from training.seeing import (
     Readouts,
@@ -97,7 +97,7 @@ class Teacher:
         ):
             things = things_of(self.scenes, scene, mirror)
             free = free_table(self.scenes, scene, mirror)
-            examples.append([make_example(things, rng, free) for _ in range(per_scene)])
+            examples.append([make_example(things, rng, free, not other) for _ in range(per_scene)])
         return pack(examples, self.tokenizer, rng)
 
 
@@ -132,10 +132,9 @@ def lesson(
         channels,
     )
     place = heads.norm.weight.device
-    lower = torch.autocast(place.type, torch.bfloat16) if bfloat16 else nullcontext()
-    with torch.set_grad_enabled(together), lower:
+    with torch.set_grad_enabled(together), autocast(bfloat16):
         seen = model.vision(batch.patches.to(place))
-    with lower:
+    with autocast(bfloat16):
         features = model.connector(seen, teacher.masks.repeat(count, 1).to(place)).float()
     questions = teacher.ask(index, mirrored, batch.recoloured[::crops], per_scene, rng)
     norm = _mean_norm(features)
@@ -150,7 +149,7 @@ def lesson(
         watch=tuple(_LOOKING_LAYERS),
     )
     words = model.text.get_input_embeddings()(questions.ids.to(place))
-    with lower:
+    with autocast(bfloat16):
         out = model.text(
             inputs_embeds=torch.cat([prefix.flatten(0, 1), words])[None],
             attention_mask={'full_attention': layout},
@@ -309,7 +308,9 @@ def _set_norm(model: Molmo, teacher: Teacher) -> float:
     whole, unmirrored = torch.zeros_like(index), torch.zeros(len(index), dtype=torch.bool)
     batch = make_batch(teacher.scenes, index, whole, unmirrored, jitter=False)
     patches, masks = (x.to(device()) for x in (batch.patches, teacher.masks[whole]))
-    factor = (_NORM / _mean_norm(model.connector(model.vision(patches), masks)).item()) ** 0.5
+    norm = _mean_norm(model.connector(model.vision(patches), masks))
+    workers.average([norm])  # every worker drew scenes of its own
+    factor = (_NORM / norm.item()) ** 0.5
     for weight in _scaling(model):
         weight *= factor
     return factor
@@ -352,15 +353,21 @@ def train(
     model.text.config._attn_implementation = NAME
     everything = nn.ModuleList([model, heads, dense]).to(device())
     scaled = _set_norm(model, teachers[0])
-    optimizer = optimizer_for(
-        nn.ModuleList([model.connector, model.text, model.lm_head, heads]), but=_scaling(model)
+    images //= workers.count()
+    telling = nn.ModuleList([model.connector, model.text, model.lm_head, heads])
+    seeing = nn.ModuleList([model.vision, dense])
+    hidden = nn.ModuleList([model.vision.blocks, model.connector, model.text.layers])
+    optimizer = Optimizer(
+        [
+            *parameter_groups(telling, hidden, but=_scaling(model)),
+            *parameter_groups(seeing, hidden, _ENCODER_RATE),
+            {'params': _scaling(model), 'hidden': False, 'weight_decay': 0.01, 'share': scaled},
+        ]
     )
-    optimizer.add_param_group({'params': _scaling(model), 'share': scaled})
-    for group in parameter_groups(nn.ModuleList([model.vision, dense]), share=_ENCODER_RATE):
-        optimizer.add_param_group(group)
     run = Run(folder, steps, lr)
     run.resume(everything, optimizer)
-    rng = random.Random(run.step)
+    workers.seed(run.step)
+    rng = random.Random(torch.initial_seed())
     while run.step < steps:
         run.set_lr(optimizer)
         together = run.step >= _TOGETHER_FROM * steps
@@ -381,10 +388,11 @@ def train(
         )
         optimizer.zero_grad()
         loss.backward()
+        workers.average_gradients(everything.parameters())
         nn.utils.clip_grad_norm_(everything.parameters(), 1.0)
         optimizer.step()
         run.step += 1
-        if run.step % 25 == 0 or run.step == steps:
+        if (run.step % 25 == 0 or run.step == steps) and workers.number() == 0:
             unseen = _measure(model, heads, dense, teachers[0], images, per_scene, rng)
             run.log(loss=loss.item(), **figures, **{f'unseen_{k}': v for k, v in unseen.items()})
         if run.step % 100 == 0 or run.step == steps:
@@ -416,13 +424,14 @@ def main() -> None:
     parser.add_argument('--start', type=Path, help='of a run or a checkpoint, to go on from')
     parser.add_argument('--steps', type=int, default=2000)
     parser.add_argument('--lr', type=float, default=1.5e-3, help='at its highest')
-    parser.add_argument('--bfloat16', action='store_true', help='faster on a CPU with AMX')
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--bfloat16', action='store_true', help='faster where the CPU knows it')
+    parser.add_argument('--workers', type=int, default=1, help='processes, one for each core')
     arguments = parser.parse_args()
     if arguments.encoder is None and arguments.start is None:
         parser.error('name an --encoder, or a run to --start from')
-    torch.set_num_threads(arguments.threads)
-    train(
+    workers.run(
+        arguments.workers,
+        train,
         arguments.folder,
         arguments.data,
         arguments.tokenizer,

@@ -8,11 +8,14 @@ import csv
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from training import workers
 
 
 def device() -> torch.device:
@@ -20,8 +23,13 @@ def device() -> torch.device:
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
 
+def autocast(bfloat16: bool) -> AbstractContextManager[object]:
+    """For matrix products in bfloat16."""
+    return torch.autocast(device().type, torch.bfloat16) if bfloat16 else nullcontext()
+
+
 class Run:
-    """One stage's folder: `state.pt` to resume from, `log.csv` to plot."""
+    """One stage's folder: `state.pt` to resume from, `log.csv` to plot; the first worker writes."""
 
     def __init__(self, folder: Path, steps: int, peak_lr: float, warmup: int = 100) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +38,7 @@ class Run:
         self._seconds = 0.0
         self._since = time.monotonic()
 
-    def resume(self, modules: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def resume(self, modules: nn.Module, optimizer: Optimizer) -> None:
         path = self.folder / 'state.pt'
         if not path.exists():
             return
@@ -39,7 +47,9 @@ class Run:
         optimizer.load_state_dict(state['optimizer'])
         self.step, self._seconds = state['step'], state['seconds']
 
-    def save(self, modules: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, modules: nn.Module, optimizer: Optimizer) -> None:
+        if workers.number():
+            return
         state = {
             'modules': modules.state_dict(),
             'optimizer': optimizer.state_dict(),
@@ -62,12 +72,14 @@ class Run:
         done = min(1.0, (self.step - self.warmup) / max(1, self.steps - self.warmup))
         return self.peak_lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
-    def set_lr(self, optimizer: torch.optim.Optimizer) -> None:
+    def set_lr(self, optimizer: Optimizer) -> None:
         """Each group's share of the present rate."""
         for group in optimizer.param_groups:
             group['lr'] = group.get('share', 1.0) * self.lr()
 
     def log(self, **values: Any) -> None:
+        if workers.number():
+            return
         row = {'step': self.step, 'seconds': round(self.seconds, 1), **values}
         path = self.folder / 'log.csv'
         new = not path.exists()
@@ -94,34 +106,65 @@ def load_modules(folder: Path, *modules: nn.Module) -> None:
         )
 
 
-def optimizer_for(
-    modules: nn.Module,
-    weight_decay: float = 0.02,
-    share: float = 1.0,
-    but: Sequence[nn.Parameter] = (),
-) -> torch.optim.AdamW:
-    """AdamW; biases, norms and embeddings are not decayed.
+class Optimizer:
+    """Muon for the matrices of `hidden` modules, AdamW for all else; biases, norms and embeddings
+    are not decayed."""
 
-    share: of the schedule's rate. but: parameters of the modules that are left out.
-    """
-    return torch.optim.AdamW(
-        parameter_groups(modules, weight_decay, share, but), lr=1e-3, betas=(0.9, 0.98)
-    )
+    def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
+        matrices = [group for group in groups if group['hidden']]
+        others = [group for group in groups if not group['hidden']]
+        self._parts: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, lr=1e-3, betas=(0.9, 0.98)),
+            # Its rate is AdamW's then.
+            torch.optim.Muon(matrices, lr=1e-3, adjust_lr_fn='match_rms_adamw'),
+        ]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self._parts for group in part.param_groups]
+
+    def zero_grad(self) -> None:
+        for part in self._parts:
+            part.zero_grad()
+
+    def step(self) -> None:
+        for part in self._parts:
+            part.step()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [part.state_dict() for part in self._parts]
+
+    def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
+        for part, state in zip(self._parts, states, strict=True):
+            part.load_state_dict(state)
 
 
 def parameter_groups(
     modules: nn.Module,
-    weight_decay: float = 0.02,
+    hidden: nn.Module,
     share: float = 1.0,
     but: Sequence[nn.Parameter] = (),
+    weight_decay: float = 0.02,
 ) -> list[dict[str, Any]]:
-    """What is decayed, and what is not."""
-    parameters = [p for p in modules.parameters() if all(p is not other for other in but)]
+    """The parameters of modules, for an `Optimizer`.
+
+    hidden: those of the modules that are between the first and the last layer. share: of the
+    schedule's rate. but: parameters of the modules that are left out.
+    """
+    inner = {id(p) for p in hidden.parameters() if p.dim() == 2}
+    left_out = {id(p) for p in but}
+    parameters = [p for p in modules.parameters() if id(p) not in left_out]
+    kinds = {
+        'hidden': [p for p in parameters if id(p) in inner],
+        'outer': [p for p in parameters if p.dim() >= 2 and id(p) not in inner],
+        'vectors': [p for p in parameters if p.dim() < 2],
+    }
     return [
         {
-            'params': [p for p in parameters if p.dim() >= 2],
-            'weight_decay': weight_decay,
+            'params': of_kind,
+            'hidden': kind == 'hidden',
+            'weight_decay': 0.0 if kind == 'vectors' else weight_decay,
             'share': share,
-        },
-        {'params': [p for p in parameters if p.dim() < 2], 'weight_decay': 0.0, 'share': share},
+        }
+        for kind, of_kind in kinds.items()
     ]

@@ -33,6 +33,7 @@ from molmo_ros.camera.tabletop import (
 )
 from molmo_ros.camera.tabletop.patterns import ON_OBJECTS
 from molmo_ros.camera.tabletop.shapes import KINDS
+from training import workers
 
 FIRST_SEED = 10_000
 SHARD = 250
@@ -101,10 +102,12 @@ class SceneSet:
 
 
 def load_scenes(folder: Path, limit: int | None = None) -> SceneSet:
-    """All finished shards of a folder, in the order of their seeds."""
+    """All finished shards of a folder, in the order of their seeds; a worker's share of them."""
     paths = sorted(folder.glob('shard_*.npz'))[:limit]
     if not paths:
         raise FileNotFoundError(f'{folder} holds no shards; render some first')
+    if len(paths) >= workers.count():
+        paths = paths[workers.number() :: workers.count()]
     # Filled shard by shard: all of them twice would not fit in memory.
     arrays: dict[str, NDArray[Any]] = {}
     counts = [len(np.load(path)['kind']) for path in paths]

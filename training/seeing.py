@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.model.vision import VisionTower
+from training import workers
 from training.architecture import CONFIG, new_model
 from training.crops import (
     CELLS,
@@ -30,7 +31,7 @@ from training.crops import (
     make_batch,
     tiling_of,
 )
-from training.runs import Run, device, load_modules, optimizer_for
+from training.runs import Optimizer, Run, autocast, device, load_modules, parameter_groups
 from training.scenes import (
     COLOUR_NAMES,
     KIND_NAMES,
@@ -227,37 +228,41 @@ def train(
     start: Path | None = None,
     batch_size: int = 48,
     lr: float = 1.5e-3,
+    bfloat16: bool = False,
 ) -> None:
-    """Train an encoder, from the one in another run's folder if `start` names one."""
+    """Train an encoder, from the one in another run's folder if `start` names one.
+
+    bfloat16: the encoder's matrix products, not the losses'.
+    """
     scenes = load_scenes(data)
     model = new_model().vision
-    if start is not None:
-        load_modules(start, model)
     heads = Readouts(CONFIG.vision.hidden_size * len(CONFIG.vision.feature_layers))
+    if start is not None:
+        load_modules(start, model, heads)
     both = nn.ModuleList([model, heads]).to(device())
-    optimizer = optimizer_for(both)
+    optimizer = Optimizer(parameter_groups(both, model.blocks))
     run = Run(folder, steps, lr)
     run.resume(both, optimizer)
+    batch_size //= workers.count()
+    workers.seed(run.step)
     held_out = scenes.held_out
     while run.step < steps:
-        # Scenes may still be arriving while this runs.
-        if run.step % 500 == 499:
-            scenes = load_scenes(data)
         run.set_lr(optimizer)
         batch = _random_batch(scenes, held_out, len(scenes), batch_size, train=True)
-        if run.step < _FULL_FROM * steps:
-            kept = _worth_seeing(batch)
+        kept = _worth_seeing(batch) if run.step < _FULL_FROM * steps else None
+        if kept is not None:
             batch = batch.only(kept)
-            features = some_features(model, batch.patches.to(device()), kept)
-        else:
-            features = model(batch.patches.to(device()))
-        loss, figures = patch_losses(heads, features, batch, scenes)
+        with autocast(bfloat16):
+            patches = batch.patches.to(device())
+            features = model(patches) if kept is None else some_features(model, patches, kept)
+        loss, figures = patch_losses(heads, features.float(), batch, scenes)
         optimizer.zero_grad()
         loss.backward()
+        workers.average_gradients(both.parameters())
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         optimizer.step()
         run.step += 1
-        if run.step % 50 == 0 or run.step == steps:
+        if (run.step % 50 == 0 or run.step == steps) and workers.number() == 0:
             run.log(loss=loss.item(), **figures, **_held_out(model, heads, scenes, held_out))
         if run.step % 200 == 0 or run.step == steps:
             run.save(both, optimizer)
@@ -306,10 +311,20 @@ def main() -> None:
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--start', type=Path, help="another run's folder, for its encoder")
     parser.add_argument('--steps', type=int, default=3000)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--lr', type=float, default=1.5e-3, help='at its highest')
+    parser.add_argument('--bfloat16', action='store_true', help='faster where the CPU knows it')
+    parser.add_argument('--workers', type=int, default=1, help='processes, one for each core')
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    train(arguments.folder, arguments.data, arguments.steps, arguments.start)
+    workers.run(
+        arguments.workers,
+        train,
+        arguments.folder,
+        arguments.data,
+        arguments.steps,
+        arguments.start,
+        lr=arguments.lr,
+        bfloat16=arguments.bfloat16,
+    )
 
 
 if __name__ == '__main__':

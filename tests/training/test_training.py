@@ -3,6 +3,7 @@
 """Who retrains the demo model needs stages that learn, resume, and end in a folder that loads."""
 
 import csv
+import os
 import random
 import subprocess
 import sys
@@ -206,6 +207,30 @@ def test_a_recoloured_picture_shows_the_same_things_and_is_not_asked_for_its_col
         assert not any(set(prompt.split()) & set(COLOUR_NAMES) for prompt in prompts)
 
 
+def test_workers_learn_the_mean_of_what_each_has_seen(tmp_path: Path) -> None:
+    """Were their gradients not shared, each would train a model of its own, and one be thrown
+    away."""
+    script = f"""
+import torch
+from training import workers
+
+def work():
+    weight = torch.nn.Parameter(torch.zeros(3))
+    idle = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.arange(3.0) + 10 * workers.number()
+    workers.average_gradients([weight, idle])
+    torch.save(weight.grad, f'{tmp_path}/{{workers.number()}}.pt')
+
+if __name__ == '__main__':
+    workers.run(2, work)
+"""
+    (tmp_path / 'script.py').write_text(script)
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    subprocess.run([sys.executable, tmp_path / 'script.py'], env=environment, check=True)
+    for number in (0, 1):
+        assert torch.load(tmp_path / f'{number}.pt').tolist() == [5.0, 6.0, 7.0]
+
+
 def test_training_computes_what_inference_will(runs: Path) -> None:
     """Several questions in one row, each as if it were alone after its image."""
     torch.manual_seed(0)
@@ -300,6 +325,7 @@ def test_the_one_command_goes_from_nothing_to_a_checkpoint(tmp_path: Path) -> No
     few |= {'easy-steps': 1, 'seeing-steps': 1, 'pointing-steps': 1}
     options = [text for name, number in few.items() for text in (f'--{name}', str(number))]
     command = [sys.executable, '-m', 'training', '--runs', tmp_path, '--out', tmp_path / 'out']
+    command += ['--workers', '2']
     subprocess.run([*command, *options], cwd=ROOT, check=True, timeout=300)
     assert load_engine(tmp_path / 'out', device='cpu')
     assert len(list(tmp_path.glob('*/curves.png'))) == 3
