@@ -21,10 +21,10 @@ CONFIG = MolmoConfig(
         hidden_size=128,
         intermediate_size=512,
         num_heads=2,
-        num_layers=6,
+        num_layers=9,
         image_size=PREPROCESSOR.image_size,
         patch_size=PREPROCESSOR.patch_size,
-        feature_layers=(-1, -4),
+        feature_layers=(-1, -5),
     ),
     text=TextConfig(
         family='qwen2',

@@ -33,14 +33,14 @@ WORLD = World(
 )
 _COLOURS = frozenset(COLOUR_NAMES)
 SHARES = {
-    Topic.ONE: 0.18,
+    Topic.ONE: 0.16,
     Topic.PART: 0.22,
     Topic.ALL: 0.11,
-    Topic.COUNT: 0.15,
-    Topic.RELATION: 0.16,
+    Topic.COUNT: 0.17,
+    Topic.RELATION: 0.19,
     Topic.EXTREME: 0.04,
     Topic.SPACE: 0.02,
-    Topic.ABSENT: 0.12,
+    Topic.ABSENT: 0.09,
 }
 
 

@@ -25,7 +25,8 @@ _NUMBER = re.compile(r'[xy](\d*)="(\d+)\.(\d)')
 _WEIGHTS = {'forced': 0.2, 'choice': 4.0, 'tens': 1.5, 'units': 1.5, 'tenths': 0.3}
 _NEAR = 0.4  # percent of the image
 _NO_DIGIT = (math.nan, math.nan, math.nan)
-_WHOLE_ANSWERS = 0.3  # of the examples; what follows the last coordinate only copies the prompt
+# Of the examples but counts: there, what follows the last coordinate only copies the prompt.
+_WHOLE_ANSWERS = 0.3
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list
     digits = _digits(example.answer)
     of_digits = [digits.get(start, _NO_DIGIT) for start, _ in encoded['offset_mapping']]
     of_digits.append(_NO_DIGIT)
-    if rng.random() > _WHOLE_ANSWERS:
+    if example.topic is not Topic.COUNT and rng.random() > _WHOLE_ANSWERS:
         last = max((i for i, role in enumerate(roles) if role == 'tenths'), default=len(answer))
         # One more: whether another point follows.
         answer, roles, points = answer[: last + 2], roles[: last + 2], points[: last + 2]
