@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument('--easy-steps', type=int, default=1650)
     parser.add_argument('--seeing-steps', type=int, default=16_000)
     parser.add_argument('--pointing-steps', type=int, default=20_050)
-    parser.add_argument('--bfloat16', action='store_true', help='faster on a CPU with AMX')
+    parser.add_argument('--bfloat16', action='store_true', help='faster where the CPU knows it')
     default = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
     parser.add_argument('--workers', type=int, default=default, help='processes that train')
     arguments = parser.parse_args()
@@ -41,8 +41,9 @@ def main() -> None:
     for camera, folder in others.items():
         scenes.render_scenes(folder, 'rich', arguments.other_scenes, camera)
     build_tokenizer(tokenizer)
-    work(seeing.train, first, easy, arguments.easy_steps)
-    work(seeing.train, seen, rich, arguments.seeing_steps, start=first)
+    lower = arguments.bfloat16
+    work(seeing.train, first, easy, arguments.easy_steps, bfloat16=lower)
+    work(seeing.train, seen, rich, arguments.seeing_steps, start=first, bfloat16=lower)
     work(
         pointing.train,
         pointed,
@@ -50,7 +51,7 @@ def main() -> None:
         tokenizer,
         arguments.pointing_steps,
         encoder=seen,
-        bfloat16=arguments.bfloat16,
+        bfloat16=lower,
     )
     export(pointed, tokenizer, arguments.out)
     for run in (first, seen, pointed):

@@ -74,8 +74,8 @@ def _border(width: int, height: int, outer: tuple[int, int]) -> tuple[int, int, 
 class Batch:
     """B crops: patches (B, P, pixels) float32, share (B, P, MAX_OBJECTS, 1 + MAX_PARTS) of each
     patch that each part of an object covers (0: its body), cells (B, P, CELLS**2) what each cell of
-    a patch shows, object * (1 + MAX_PARTS) + part or -1, which crop (B,), scene (B,) and whether it
-    is mirrored (B,) or recoloured (B,); tiling: of all their pictures."""
+    a patch shows, object * (1 + MAX_PARTS) + part or -1, which crop (B,), scene (B,), whether it is
+    mirrored (B,) and the order of its channels (B, 3); tiling: of all their pictures."""
 
     patches: Tensor
     share: Tensor
@@ -83,8 +83,13 @@ class Batch:
     crop: Tensor
     scene: Tensor
     mirrored: Tensor
-    recoloured: Tensor
+    channels: Tensor
     tiling: Tiling
+
+    @property
+    def recoloured(self) -> Tensor:
+        """(B,): whether colours are not those that were rendered."""
+        return (self.channels != _RGB).any(-1)
 
     def only(self, kept: Tensor) -> Batch:
         """The patches with indices (B, K)."""
@@ -113,11 +118,11 @@ def make_batch(
         pictures.append(picture)
         ids.append(labels)
     pixels = torch.stack(pictures).float() / 255
-    recoloured = torch.zeros(len(index), dtype=torch.bool)
-    if channels is not None:
-        recoloured = (channels != _RGB).any(-1)
-        order = channels[recoloured][:, None, None].expand(-1, SIZE, SIZE, -1)
-        pixels[recoloured] = pixels[recoloured].gather(-1, order)
+    if channels is None:
+        channels = _RGB.repeat(len(index), 1)
+    recoloured = (channels != _RGB).any(-1)
+    order = channels[recoloured][:, None, None].expand(-1, SIZE, SIZE, -1)
+    pixels[recoloured] = pixels[recoloured].gather(-1, order)
     border = torch.stack(ids) == 255
     if jitter:
         pixels = _jitter(pixels, index) * ~border[..., None]
@@ -132,7 +137,7 @@ def make_batch(
         crop,
         index,
         mirrored,
-        recoloured,
+        channels,
         tiling,
     )
 
@@ -145,13 +150,20 @@ def draw_channels(scenes: SceneSet, index: Tensor) -> Tensor:
     for row in torch.nonzero(torch.rand(len(index)) < _RECOLOURED)[:, 0].tolist():
         scene = index[row].item()
         there = scenes.kind[scene] >= 0
-        kind, colour = (x[scene][there].astype(int) for x in (scenes.kind, scenes.colour))
+        kind, colour = (
+            torch.from_numpy(x[scene][there]).long() for x in (scenes.kind, scenes.colour)
+        )
         order = _ORDERS[torch.randint(1, len(_ORDERS), ())]
-        away = (_ALBEDO[:, order][colour][:, None] - _ALBEDO).norm(dim=-1)
-        looks_like = (away < _ALIKE) | (away == away.min(dim=-1, keepdim=True).values)
-        if not (looks_like & NEVER[kind]).any():
+        if not (looks_like(colour, order.expand(len(colour), 3)) & NEVER[kind]).any():
             channels[row] = order
     return channels
+
+
+def looks_like(colour: Tensor, channels: Tensor) -> Tensor:
+    """(N, colours): which colours things of these (N,) may be taken for when their channels are in
+    the order (N, 3); their own where nothing is changed."""
+    away = (_ALBEDO[colour].gather(1, channels)[:, None] - _ALBEDO).norm(dim=-1)
+    return (away < _ALIKE) | (away == away.min(dim=-1, keepdim=True).values)
 
 
 def _cut(

@@ -29,7 +29,7 @@ def autocast(bfloat16: bool) -> AbstractContextManager[object]:
 
 
 class Run:
-    """One stage's folder: `state.pt` to resume from, `log.csv` to plot; the first worker writes."""
+    """One stage's folder: `state.pt` to resume from, `log.csv` to plot."""
 
     def __init__(self, folder: Path, steps: int, peak_lr: float, warmup: int = 100) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +48,7 @@ class Run:
         self.step, self._seconds = state['step'], state['seconds']
 
     def save(self, modules: nn.Module, optimizer: Optimizer) -> None:
+        """For all workers, by the first of them."""
         if workers.number():
             return
         state = {
@@ -78,8 +79,6 @@ class Run:
             group['lr'] = group.get('share', 1.0) * self.lr()
 
     def log(self, **values: Any) -> None:
-        if workers.number():
-            return
         row = {'step': self.step, 'seconds': round(self.seconds, 1), **values}
         path = self.folder / 'log.csv'
         new = not path.exists()
@@ -107,8 +106,8 @@ def load_modules(folder: Path, *modules: nn.Module) -> None:
 
 
 class Optimizer:
-    """Muon for the matrices of `hidden` modules, AdamW for all else; biases, norms and embeddings
-    are not decayed."""
+    """Muon for the matrices of `hidden` modules, AdamW for all else; biases and norms are not
+    decayed."""
 
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
         matrices = [group for group in groups if group['hidden']]

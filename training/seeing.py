@@ -28,6 +28,7 @@ from training.crops import (
     Batch,
     draw_channels,
     in_crop,
+    looks_like,
     make_batch,
     tiling_of,
 )
@@ -61,8 +62,7 @@ def _parts_of(kind: str) -> list[int]:
     return [-1, *named, *[-1] * (MAX_PARTS - len(named))]
 
 
-_NEVER = functional.pad(NEVER, (0, 1, 0, 1))
-_FAR = 1e4
+_IMPOSSIBLE = -1e4  # of a logit
 _PART_OF_KIND = torch.tensor([_parts_of(kind) for kind in KIND_NAMES])
 
 
@@ -86,13 +86,14 @@ class Readouts(nn.Module):
 class Labels:
     """What N patches show: indices (N,), and places (N, 2) in percent that may be NaN.
 
-    colour: IGNORED in a recoloured picture.
+    colour: IGNORED in a recoloured picture. looks (N, colours): which it may be taken for.
     part: the named part that a patch shows most of, however much else of the object it shows.
     owner, number: the object in its scene, and that part by its number (0: none has a name).
     """
 
     kind: Tensor
     colour: Tensor
+    looks: Tensor
     pattern: Tensor
     size: Tensor
     part: Tensor
@@ -119,7 +120,7 @@ def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tu
     def of(values: Tensor) -> Tensor:
         return values[batch.scene][rows, owner]
 
-    kind = of(torch.from_numpy(scenes.kind)).long()
+    kind, colour = (of(torch.from_numpy(x)).long() for x in (scenes.kind, scenes.colour))
     shown, number = (of_parts * (_PART_OF_KIND[kind] >= 0)).max(-1)
     shows_part = shown > _PART_SHOWN
     parts = in_crop(torch.from_numpy(scenes.parts)[batch.scene], batch)[rows, owner]
@@ -127,7 +128,8 @@ def labels_of(scenes: SceneSet, batch: Batch, share: Tensor, least: float) -> tu
     ratio = torch.log(size / _SMALLEST) / torch.log(torch.tensor(_LARGEST / _SMALLEST))
     labels = Labels(
         kind,
-        torch.where(batch.recoloured[rows], IGNORED, of(torch.from_numpy(scenes.colour)).long()),
+        torch.where(batch.recoloured[rows], IGNORED, colour),
+        looks_like(colour, batch.channels[rows]),
         of(torch.from_numpy(scenes.pattern)).long(),
         (ratio * SIZE_BINS).long().clamp(0, SIZE_BINS - 1),
         torch.where(shows_part, _PART_OF_KIND[kind, number] + 1, 0),
@@ -148,14 +150,17 @@ def readout_loss(heads: Readouts, x: Tensor, labels: Labels) -> tuple[Tensor, di
     labels = labels.to(x.device)
     kind, colour, part = heads.kind(x), heads.colour(x), heads.part(x)
     # That a kind is never shown in a colour does not make it another kind, or the colour another.
-    never, told = _NEVER.to(x.device), labels.colour != IGNORED
-    kind = kind.masked_fill(never[:, labels.colour.clamp(min=-1)].T, -_FAR)
-    colour = colour.masked_fill(never[labels.kind], -_FAR)
+    never, told = NEVER.to(x.device), labels.colour != IGNORED
+    other_kinds = ((labels.looks.float() @ never.T.float()) > 0).scatter(
+        1, labels.kind[:, None], False
+    )
     loss = (
-        functional.cross_entropy(kind, labels.kind)
+        functional.cross_entropy(_without(kind, other_kinds), labels.kind)
         + 0.7
-        * functional.cross_entropy(colour, labels.colour, reduction='sum')
-        / max(1, told.sum())
+        * functional.cross_entropy(
+            _without(colour, never[labels.kind]), labels.colour, reduction='sum'
+        )
+        / told.sum().clamp(min=1)
         + 0.4 * functional.cross_entropy(heads.pattern(x), labels.pattern)
         + 0.2 * functional.cross_entropy(heads.size(x), labels.size)
         + 0.5 * functional.cross_entropy(part, labels.part)
@@ -167,6 +172,11 @@ def readout_loss(heads: Readouts, x: Tensor, labels: Labels) -> tuple[Tensor, di
         'colour': (colour.argmax(-1) == labels.colour)[told],
         'part': (part.argmax(-1) == labels.part)[labels.part > 0],
     }
+
+
+def _without(logits: Tensor, classes: Tensor) -> Tensor:
+    """Logits (N, C + 1) without the classes (N, C); the one more is for nothing."""
+    return logits.masked_fill(functional.pad(classes, (0, 1)), _IMPOSSIBLE)
 
 
 def place_loss(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -230,7 +240,7 @@ def train(
     lr: float = 1.5e-3,
     bfloat16: bool = False,
 ) -> None:
-    """Train an encoder, from the one in another run's folder if `start` names one.
+    """Train an encoder, from another run's folder, with its heads, if `start` names one.
 
     bfloat16: the encoder's matrix products, not the losses'.
     """
@@ -309,7 +319,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Stage 1: train the image encoder.')
     parser.add_argument('folder', type=Path)
     parser.add_argument('--data', type=Path, required=True)
-    parser.add_argument('--start', type=Path, help="another run's folder, for its encoder")
+    parser.add_argument('--start', type=Path, help="another run's folder, to go on from")
     parser.add_argument('--steps', type=int, default=3000)
     parser.add_argument('--lr', type=float, default=1.5e-3, help='at its highest')
     parser.add_argument('--bfloat16', action='store_true', help='faster where the CPU knows it')

@@ -25,7 +25,7 @@ _NUMBER = re.compile(r'[xy](\d*)="(\d+)\.(\d)')
 _WEIGHTS = {'forced': 0.2, 'choice': 4.0, 'tens': 1.5, 'units': 1.5, 'tenths': 0.3}
 _NEAR = 0.4  # percent of the image
 _NO_DIGIT = (math.nan, math.nan, math.nan)
-# Of the examples but counts: there, what follows the last coordinate only copies the prompt.
+# Of the examples that are no counts: what follows their last coordinate only copies the prompt.
 _WHOLE_ANSWERS = 0.3
 
 

@@ -51,11 +51,9 @@ def seed(step: int) -> None:
     torch.manual_seed(1000 * step + number())
 
 
-@torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Over all workers, of what has any."""
-    if count() > 1:
-        average([p.grad for p in parameters if p.grad is not None])
+    average([p.grad for p in parameters if p.grad is not None])
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -19,12 +20,10 @@ from molmo_ros.camera.tabletop.render import Rendering
 from molmo_ros.camera.tabletop.scene import Object, Scene
 from molmo_ros.camera.tabletop.shapes import kind_of, outline_of
 
-_WELL_INSIDE = 0.5
-_NEARLY_DEEPEST = 0.85
+_WELL_INSIDE, _DEEP, _NEARLY_DEEPEST = 0.5, 0.6, 0.85  # of the greatest depth in a mask
 _LEAST_PART = 3e-4  # of the picture: 92 pixels of 640 x 480
 _OFF = 0.008  # of the picture's diagonal, what a point may be off: 6 pixels of 640 x 480
-_DEEP = 0.6
-_LOWER, _AWAY = 0.2, 0.5  # in terms of a part's longer side
+_LOWER, _AWAY = 0.2, 0.5  # that below the middle; what one longer side away from there costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +103,8 @@ def _parts(mask: NDArray[np.bool_], item: Object, rendering: Rendering) -> dict[
     for number, part in enumerate(kind_of(item.kind).parts, 1):
         seen = mask & (rendering.parts == number)
         if part.name and np.count_nonzero(seen) >= _LEAST_PART * mask.size:
-            found[part.name] = SeenPart(seen, _within(seen, _steady))
+            off = _OFF * math.hypot(*seen.shape)
+            found[part.name] = SeenPart(seen, _within(seen, partial(_steady, off=off)))
     return found
 
 
@@ -119,40 +119,40 @@ def _target(
 
 
 def _within(
-    mask: NDArray[np.bool_], choose: Callable[[NDArray[np.bool_], float], tuple[int, int]]
+    mask: NDArray[np.bool_], choose: Callable[[NDArray[np.bool_]], tuple[int, int]]
 ) -> tuple[float, float]:
-    """The (u, v) chosen in a mask that is not empty, of which `choose` sees only the filled part,
-    with a border of zeros, and the diagonal of the whole."""
+    """The (u, v) chosen in a mask that is not empty; `choose` sees only the filled part of it."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, left = rows[0], columns[0]
-    filled = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
-    u, v = choose(filled, math.hypot(*mask.shape))
-    return float(u + left - 1), float(v + top - 1)
+    u, v = choose(mask[top : rows[-1] + 1, left : columns[-1] + 1])
+    return float(u + left), float(v + top)
 
 
-def _middle(mask: NDArray[np.bool_], _: float) -> tuple[int, int]:
+def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Column and row of the pixel to point at."""
-    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    rows, columns = np.nonzero(mask)
-    v, u = rows.mean(), columns.mean()
-    if depth[round(v), round(u)] >= _WELL_INSIDE * depth.max():
+    depth, v, u = _depth_and_centre(mask)
+    if depth[round(v), round(u)] >= _WELL_INSIDE:
         return round(u), round(v)
-    rows, columns = np.nonzero(depth >= _NEARLY_DEEPEST * depth.max())
+    rows, columns = np.nonzero(depth >= _NEARLY_DEEPEST)
     nearest = np.argmin((rows - v) ** 2 + (columns - u) ** 2)
     return int(columns[nearest]), int(rows[nearest])
 
 
-def _steady(mask: NDArray[np.bool_], diagonal: float) -> tuple[int, int]:
+def _steady(mask: NDArray[np.bool_], off: float) -> tuple[int, int]:
     """Like `_middle`, but a place that hardly moves as the part is seen from elsewhere."""
-    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    rows, columns = np.nonzero(mask)
-    v, u, length = rows.mean(), columns.mean(), max(mask.shape)
-    if depth[round(v), round(u)] >= _WELL_INSIDE * depth.max():
+    depth, v, u = _depth_and_centre(mask)
+    if depth[round(v), round(u)] >= _WELL_INSIDE:
         return round(u), round(v)
-    around = cv2.GaussianBlur(
-        mask.astype(np.float32), (0, 0), _OFF * diagonal, borderType=cv2.BORDER_CONSTANT
-    )
-    rows, columns = np.nonzero(depth >= _DEEP * depth.max())
+    length = max(mask.shape)
+    around = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), off, borderType=cv2.BORDER_CONSTANT)
+    rows, columns = np.nonzero(depth >= _DEEP)
     away = np.hypot(rows - v - _LOWER * length, columns - u) / length
     best = np.argmax(around[rows, columns] / around.max() - _AWAY * away)
     return int(columns[best]), int(rows[best])
+
+
+def _depth_and_centre(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float, float]:
+    """How deep in the mask each pixel lies, the deepest 1, and its mean row and column."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    rows, columns = np.nonzero(mask)
+    return depth / depth.max(), float(rows.mean()), float(columns.mean())
