@@ -32,12 +32,13 @@ WORLD = World(
     untold=HELD_OUT,
 )
 _COLOURS = frozenset(COLOUR_NAMES)
-SHARES = {
+_NEAREST, _DRAWN_AGAIN = frozenset({'nearest', 'closest'}), 0.35  # nearness is learned last
+SHARES = {  # of the questions drawn, of which some relations are drawn again
     Topic.ONE: 0.16,
     Topic.PART: 0.22,
-    Topic.ALL: 0.11,
+    Topic.ALL: 0.09,
     Topic.COUNT: 0.17,
-    Topic.RELATION: 0.19,
+    Topic.RELATION: 0.33,
     Topic.EXTREME: 0.04,
     Topic.SPACE: 0.02,
     Topic.ABSENT: 0.09,
@@ -68,7 +69,7 @@ def make_example(
     while True:
         topic = rng.choices(list(SHARES), list(SHARES.values()))[0]
         question = ask(things, topic, WORLD, rng, free)
-        if question is not None and (coloured or _COLOURS.isdisjoint(question.query.split())):
+        if question is not None and _taken(question, rng, coloured):
             break
     prompt = prompt_of(question, rng)
     pointed_at = tuple(
@@ -77,6 +78,13 @@ def make_example(
     )
     mentions = _mentions(question, prompt)
     return Example(question.topic, prompt, answer_for(question, prompt), pointed_at, mentions)
+
+
+def _taken(question: TableQuestion, rng: random.Random, coloured: bool) -> bool:
+    words = set(question.query.split())
+    other = question.topic is not Topic.RELATION or not _NEAREST.isdisjoint(words)
+    taken = other or rng.random() >= _DRAWN_AGAIN
+    return taken and (coloured or _COLOURS.isdisjoint(words))
 
 
 def _mentions(question: TableQuestion, prompt: str) -> tuple[tuple[int, int], ...]:
