@@ -356,7 +356,10 @@ def train(
     images //= workers.count()
     telling = nn.ModuleList([model.connector, model.text, model.lm_head, heads])
     seeing = nn.ModuleList([model.vision, dense])
-    hidden = nn.ModuleList([model.vision.blocks, model.connector, model.text.layers])
+    connector = model.connector
+    hidden = nn.ModuleList(
+        [model.vision.blocks, connector.pooling, connector.projector, model.text.layers]
+    )
     optimizer = Optimizer(
         [
             *parameter_groups(telling, hidden, but=_scaling(model)),
@@ -393,7 +396,8 @@ def train(
         optimizer.step()
         run.step += 1
         if (run.step % 25 == 0 or run.step == steps) and workers.number() == 0:
-            unseen = _measure(model, heads, dense, teachers[0], images, per_scene, rng)
+            shown = images * workers.count()
+            unseen = _measure(model, heads, dense, teachers[0], shown, per_scene, rng)
             run.log(loss=loss.item(), **figures, **{f'unseen_{k}': v for k, v in unseen.items()})
         if run.step % 100 == 0 or run.step == steps:
             run.save(everything, optimizer)

@@ -106,15 +106,16 @@ def load_scenes(folder: Path, limit: int | None = None) -> SceneSet:
     paths = sorted(folder.glob('shard_*.npz'))[:limit]
     if not paths:
         raise FileNotFoundError(f'{folder} holds no shards; render some first')
-    if len(paths) >= workers.count():
-        paths = paths[workers.number() :: workers.count()]
+    number, count = workers.number(), workers.count()
+    if len(paths) >= count:
+        paths = paths[len(paths) * number // count : len(paths) * (number + 1) // count]
     # Filled shard by shard: all of them twice would not fit in memory.
     arrays: dict[str, NDArray[Any]] = {}
-    counts = [len(np.load(path)['kind']) for path in paths]
-    for path, start in zip(paths, np.cumsum([0, *counts]), strict=False):
+    sizes = [len(np.load(path)['kind']) for path in paths]
+    for path, start in zip(paths, np.cumsum([0, *sizes]), strict=False):
         for key, values in np.load(path).items():
             if key not in arrays:
-                arrays[key] = np.empty((sum(counts), *values.shape[1:]), values.dtype)
+                arrays[key] = np.empty((sum(sizes), *values.shape[1:]), values.dtype)
             arrays[key][start : start + len(values)] = values
     return SceneSet(**arrays)
 
