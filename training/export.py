@@ -6,17 +6,27 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from molmo_ros.model.writing import write_molmo
 from training.architecture import PREPROCESSOR, new_model
 from training.runs import load_modules
 
 
-def export(state: Path, tokenizer: Path, folder: Path) -> None:
-    """Write config, preprocessor config, tokenizer and float32 weights to `folder`."""
-    model = new_model()
-    load_modules(state, model)
+def export(state: Path, tokenizer: Path, folder: Path, others: Sequence[Path] = ()) -> None:
+    """Write config, preprocessor config, tokenizer and float32 weights to `folder`.
+
+    state: stage 2's folder. others: those of more states; what is written is the mean of all.
+    """
+    models = [new_model() for _ in (state, *others)]
+    for one, model in zip((state, *others), models, strict=True):
+        load_modules(one, model)
+    model = models[0]
+    weights = [one.state_dict() for one in models]
+    model.load_state_dict({k: torch.stack([w[k] for w in weights]).mean(0) for k in weights[0]})
     write_molmo(model, PREPROCESSOR, folder)
     # By name: a whole checkpoint folder will do, and keeps its weights to itself.
     for file in tokenizer.glob('tokenizer*'):
@@ -28,8 +38,11 @@ def main() -> None:
     parser.add_argument('state', type=Path, help="stage 2's folder")
     parser.add_argument('tokenizer', type=Path)
     parser.add_argument('folder', type=Path)
+    parser.add_argument(
+        '--mean-with', type=Path, nargs='+', default=(), help='more such folders, to average with'
+    )
     arguments = parser.parse_args()
-    export(arguments.state, arguments.tokenizer, arguments.folder)
+    export(arguments.state, arguments.tokenizer, arguments.folder, arguments.mean_with)
 
 
 if __name__ == '__main__':

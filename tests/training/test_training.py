@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from molmo_ros.camera.tabletop import COLOURS, HELD_OUT, make_scene, render
 from molmo_ros.engine import Question, load_engine
+from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
 from molmo_ros.model.tokenizer import load_tokenizer
 from molmo_ros.pointing import read_points
@@ -355,6 +356,14 @@ def test_both_stages_learn_resume_go_on_and_export_a_folder_that_answers(
     engine = load_engine(tmp_path / 'checkpoint', device='cpu')
     picture = render(make_scene(FIRST_SEED, TABLES['rich']), 320, 240).color
     assert isinstance(engine.answer(picture, Question('the red mug')).text, str)
+
+    export(runs / 'pointing', runs / 'tokenizer', tmp_path / 'mean', [runs / 'longer'])
+    folders = (tmp_path / 'checkpoint', tmp_path / 'mean')
+    first, mean = (load_molmo(folder).model.lm_head.weight for folder in folders)
+    export(runs / 'longer', runs / 'tokenizer', tmp_path / 'last')
+    last = load_molmo(tmp_path / 'last').model.lm_head.weight
+    torch.testing.assert_close(mean, (first + last) / 2)
+    assert not first.equal(last)
 
     stage = runs / 'from_checkpoint', [runs / 'scenes'], runs / 'tokenizer'
     pointing.train(*stage, steps=2, start=tmp_path / 'checkpoint', images=2, per_scene=2)
