@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training import workers
 
@@ -115,7 +115,7 @@ class Optimizer:
         self._parts: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(others, lr=1e-3, betas=(0.9, 0.98)),
             # Its rate is AdamW's then.
-            torch.optim.Muon(matrices, lr=1e-3, adjust_lr_fn='match_rms_adamw'),
+            Muon(matrices, lr=1e-3, adjust_lr_fn='match_rms_adamw'),
         ]
 
     @property
@@ -136,6 +136,43 @@ class Optimizer:
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         for part, state in zip(self._parts, states, strict=True):
             part.load_state_dict(state)
+
+
+class Muon(torch.optim.Muon):
+    """torch's, with its products in float32.
+
+    torch multiplies in bfloat16, which takes a CPU without instructions for it longer than all
+    else in a training step. For `adjust_lr_fn='match_rms_adamw'`.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            kept, coefficients = group['momentum'], group['ns_coefficients']
+            for weight in group['params']:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if 'momentum_buffer' not in state:
+                    state['momentum_buffer'] = torch.zeros_like(weight)
+                momentum = state['momentum_buffer'].lerp_(weight.grad, 1 - kept)
+                update = _orthogonal(weight.grad.lerp(momentum, kept), coefficients)
+                weight.mul_(1 - group['lr'] * group['weight_decay'])
+                weight.sub_(update, alpha=0.2 * math.sqrt(max(weight.shape)) * group['lr'])
+
+
+def _orthogonal(matrix: Tensor, coefficients: tuple[float, float, float], steps: int = 5) -> Tensor:
+    """Newton and Schulz's iteration, that brings all singular values near 1.
+
+    Source: https://kellerjordan.github.io/posts/muon/
+    """
+    a, b, c = coefficients
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T.contiguous()
+    wide = wide / wide.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        gram = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide if wide.shape == matrix.shape else wide.T
 
 
 def parameter_groups(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from molmo_ros.camera.tabletop import COLOURS, HELD_OUT, make_scene, render
@@ -28,7 +29,7 @@ from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import CELLS, draw_channels, in_crop, make_batch, tiling_of
 from training.export import export
 from training.questions import free_table, make_example, things_of
-from training.runs import Run
+from training.runs import Muon, Run
 from training.scenes import (
     CAMERAS,
     COLOUR_NAMES,
@@ -273,6 +274,25 @@ if __name__ == '__main__':
         first, second = (torch.load(tmp_path / f'{stage}_{number}.pt') for number in (0, 1))
         assert first.keys() == second.keys()
         assert all(first[key].equal(second[key]) for key in first)
+
+
+def test_the_optimizer_takes_the_steps_of_torchs_muon() -> None:
+    """torch's is slow where a CPU lacks bfloat16; one that strays from it trains another model."""
+    torch.manual_seed(0)
+    start = [torch.randn(shape) for shape in ((24, 64), (64, 24), (32, 32))]
+    ours, theirs = ([nn.Parameter(one.clone()) for one in start] for _ in range(2))
+    settings: dict[str, Any] = {'lr': 0.02, 'adjust_lr_fn': 'match_rms_adamw'}
+    both = (Muon(ours, **settings), ours), (torch.optim.Muon(theirs, **settings), theirs)
+    for _ in range(4):
+        gradients = [torch.randn_like(one) for one in start]
+        for optimizer, weights in both:
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient.clone()
+            optimizer.step()
+    for one, other, before in zip(ours, theirs, start, strict=True):
+        moved = (other - before).norm()
+        assert (one - other).norm() < 0.02 * moved and moved > 0.1
+    assert both[0][0].state_dict().keys() == both[1][0].state_dict().keys()
 
 
 def test_training_computes_what_inference_will(runs: Path) -> None:
