@@ -6,7 +6,7 @@
 
 On rich tables where everything is one of those pairs, every thing that is the only one of its kind
 is asked for by its kind, by both names, and by its colour where it alone has that. A table for
-each pair: how many were pointed at, and for how many it was said that there is none.
+each pair: how many the first point lay on, and for how many it was said that there is none.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 from molmo_ros.camera.tabletop import HELD_OUT, RICH, TableSpec, Truth
 from molmo_ros.engine import Answer, Engine, Question, answer_many, load_engine
+from molmo_ros.evaluation.metrics import lies_in
 from molmo_ros.evaluation.views import view_of
 from molmo_ros.pointing import Mode
 
@@ -42,11 +43,7 @@ class Asked:
 
     @property
     def hit(self) -> bool:
-        height, width = self.thing.mask.shape
-        return any(
-            bool(self.thing.mask[min(int(p.v), height - 1), min(int(p.u), width - 1)])
-            for p in self.answer.points[:1]
-        )
+        return not self.none and lies_in(self.answer.points[0], self.thing.mask)
 
 
 def only_held_out() -> TableSpec:

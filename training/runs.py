@@ -141,14 +141,14 @@ class Optimizer:
 class Muon(torch.optim.Muon):
     """torch's, with its products in float32.
 
-    torch multiplies in bfloat16, which takes a CPU without instructions for it longer than all
-    else in a training step. For `adjust_lr_fn='match_rms_adamw'`.
+    torch multiplies in bfloat16, which takes a CPU without instructions for it about as long as
+    all else in a training step. With Nesterov's momentum and for `adjust_lr_fn='match_rms_adamw'`.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
-            kept, coefficients = group['momentum'], group['ns_coefficients']
+            kept = group['momentum']
             for weight in group['params']:
                 if weight.grad is None:
                     continue
@@ -156,20 +156,20 @@ class Muon(torch.optim.Muon):
                 if 'momentum_buffer' not in state:
                     state['momentum_buffer'] = torch.zeros_like(weight)
                 momentum = state['momentum_buffer'].lerp_(weight.grad, 1 - kept)
-                update = _orthogonal(weight.grad.lerp(momentum, kept), coefficients)
+                update = _orthogonal(weight.grad.lerp(momentum, kept), group)
                 weight.mul_(1 - group['lr'] * group['weight_decay'])
                 weight.sub_(update, alpha=0.2 * math.sqrt(max(weight.shape)) * group['lr'])
 
 
-def _orthogonal(matrix: Tensor, coefficients: tuple[float, float, float], steps: int = 5) -> Tensor:
+def _orthogonal(matrix: Tensor, group: dict[str, Any]) -> Tensor:
     """Newton and Schulz's iteration, that brings all singular values near 1.
 
     Source: https://kellerjordan.github.io/posts/muon/
     """
-    a, b, c = coefficients
+    a, b, c = group['ns_coefficients']
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T.contiguous()
-    wide = wide / wide.norm().clamp(min=1e-7)
-    for _ in range(steps):
+    wide = wide / wide.norm().clamp(min=group['eps'])
+    for _ in range(group['ns_steps']):
         gram = wide @ wide.T
         wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
     return wide if wide.shape == matrix.shape else wide.T
