@@ -384,6 +384,9 @@ def test_both_stages_learn_resume_go_on_and_export_a_folder_that_answers(
     last = load_molmo(tmp_path / 'last').model.lm_head.weight
     torch.testing.assert_close(mean, (first + last) / 2)
     assert not first.equal(last)
+    # A checkpoint's weights count as a run's do.
+    export(runs / 'pointing', runs / 'tokenizer', tmp_path / 'again', [tmp_path / 'last'])
+    assert load_molmo(tmp_path / 'again').model.lm_head.weight.equal(mean)
 
     stage = runs / 'from_checkpoint', [runs / 'scenes'], runs / 'tokenizer'
     pointing.train(*stage, steps=2, start=tmp_path / 'checkpoint', images=2, per_scene=2)
