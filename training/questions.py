@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from molmo_ros.evaluation.questions import (
     ask,
     prompt_of,
 )
+from molmo_ros.evaluation.questions.wording import plural
 from training.scenes import COLOUR_NAMES, KIND_NAMES, PATTERN_NAMES, SceneSet
 
 Free = Callable[[float, float], bool]
@@ -32,16 +34,29 @@ WORLD = World(
     untold=HELD_OUT,
 )
 _COLOURS = frozenset(COLOUR_NAMES)
+_WORD = re.compile('[a-z]+')
 _NEAREST, _DRAWN_AGAIN = frozenset({'nearest', 'closest'}), 0.35  # nearness is learned last
-SHARES = {  # of the questions drawn, of which some relations are drawn again
-    Topic.ONE: 0.16,
-    Topic.PART: 0.22,
-    Topic.ALL: 0.09,
-    Topic.COUNT: 0.17,
-    Topic.RELATION: 0.33,
-    Topic.EXTREME: 0.04,
+# So are thin parts, and those of what is seldom there.
+_HARD_PARTS = frozenset(
+    {
+        ('duck', 'head'),
+        ('hammer', 'head'),
+        ('mug', 'handle'),
+        ('pan', 'handle'),
+        ('scissors', 'handle'),
+        ('screwdriver', 'blade'),
+    }
+)
+_EASY_DRAWN_AGAIN = 0.6
+SHARES = {  # of the questions drawn, of which some relations and parts are drawn again
+    Topic.ONE: 0.13,
+    Topic.PART: 0.42,
+    Topic.ALL: 0.08,
+    Topic.COUNT: 0.18,
+    Topic.RELATION: 0.34,
+    Topic.EXTREME: 0.03,
     Topic.SPACE: 0.02,
-    Topic.ABSENT: 0.09,
+    Topic.ABSENT: 0.08,
 }
 
 
@@ -69,7 +84,7 @@ def make_example(
     while True:
         topic = rng.choices(list(SHARES), list(SHARES.values()))[0]
         question = ask(things, topic, WORLD, rng, free)
-        if question is not None and _taken(question, rng, coloured):
+        if question is not None and _taken(question, things, rng, coloured):
             break
     prompt = prompt_of(question, rng)
     pointed_at = tuple(
@@ -80,11 +95,36 @@ def make_example(
     return Example(question.topic, prompt, answer_for(question, prompt), pointed_at, mentions)
 
 
-def _taken(question: TableQuestion, rng: random.Random, coloured: bool) -> bool:
-    words = set(question.query.split())
-    other = question.topic is not Topic.RELATION or not _NEAREST.isdisjoint(words)
-    taken = other or rng.random() >= _DRAWN_AGAIN
-    return taken and (coloured or _COLOURS.isdisjoint(words))
+def _taken(
+    question: TableQuestion, things: Sequence[Thing], rng: random.Random, coloured: bool
+) -> bool:
+    words = frozenset(_WORD.findall(question.query.lower()))
+    if not coloured and words & _COLOURS:
+        return False
+    if question.topic is Topic.RELATION and not words & _NEAREST:
+        return rng.random() >= _DRAWN_AGAIN
+    if question.topic is Topic.PART and not _is_hard(question, things):
+        return rng.random() >= _EASY_DRAWN_AGAIN
+    return bool(question.targets) or not _teaches_against_untold(words, things)
+
+
+def _is_hard(question: TableQuestion, things: Sequence[Thing]) -> bool:
+    (target,) = question.targets
+    return target.thing is not None and (things[target.thing].kind, target.part) in _HARD_PARTS
+
+
+def _teaches_against_untold(words: frozenset[str], things: Sequence[Thing]) -> bool:
+    """Whether 'There are none.' here would teach that no pair that is kept from training exists:
+    no 'duck' where something black lies, nothing 'black' where a duck does."""
+    kinds = {kind for kind in KIND_NAMES if not words.isdisjoint((kind, plural(kind)))}
+    colours = words & _COLOURS
+    if kinds and colours:  # 'the red duck': nothing black is that
+        return False
+    return any(
+        (kind in kinds and thing.colour == colour) or (colour in colours and thing.kind == kind)
+        for kind, colour in WORLD.untold
+        for thing in things
+    )
 
 
 def _mentions(question: TableQuestion, prompt: str) -> tuple[tuple[int, int], ...]:

@@ -20,6 +20,8 @@ from torch.nn import functional
 
 from molmo_ros.camera.tabletop import COLOURS, HELD_OUT, make_scene, render
 from molmo_ros.engine import Question, load_engine
+from molmo_ros.evaluation.questions import Thing
+from molmo_ros.evaluation.questions.wording import plural
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
 from molmo_ros.model.tokenizer import load_tokenizer
@@ -237,6 +239,29 @@ def test_no_patch_teaches_that_a_pair_which_is_never_shown_is_impossible(runs: P
         assert loss(never) == pytest.approx(before[0])
         assert abs(loss(~never) - before[1]) > 0.1
         head.bias.data[which] -= 5
+
+
+def test_no_answer_teaches_that_a_pair_which_is_never_shown_is_not_there() -> None:
+    """A duck that is looked for among black things is never one of those; who learns from that
+    that black things are no ducks will not find the first black duck on a robot's table."""
+    things = [_thing('can', 'black', 30), _thing('plate', 'green', 60), _thing('mug', 'red', 80)]
+    rng, absent = random.Random(0), []
+    for _ in range(4000):
+        example = make_example(things, rng)
+        if not example.pointed_at:
+            absent.append({*re.findall('[a-z]+', example.prompt.lower())})
+    kinds = {name for kind in KIND_NAMES for name in (kind, plural(kind))}
+    duck = [words for words in absent if words & {'duck', 'ducks'}]
+    assert duck and all(words & {*COLOUR_NAMES} for words in duck)
+    assert any('red' in words for words in duck)
+    yellow = [words for words in absent if 'yellow' in words]
+    assert yellow and all(words & kinds for words in yellow)  # the plate could be yellow
+    assert any(words & {'apple', 'apples'} and not words & {*COLOUR_NAMES} for words in absent)
+    assert any('purple' in words and not words & kinds for words in absent)
+
+
+def _thing(kind: str, colour: str, across: float) -> Thing:
+    return Thing(kind, colour, 'plain', (across, 50.0), (0.0, 0.0, 1.0), 0.1, 2.0, 1.0, {})
 
 
 def test_workers_end_with_the_same_weights(runs: Path, tmp_path: Path) -> None:
