@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument('--other-scenes', type=int, default=1250, help='of each other camera')
     parser.add_argument('--easy-steps', type=int, default=1650)
     parser.add_argument('--seeing-steps', type=int, default=19_700)
-    parser.add_argument('--pointing-steps', type=int, default=28_670)
+    parser.add_argument('--pointing-steps', type=int, default=32_370)
     parser.add_argument('--bfloat16', action='store_true', help='faster where the CPU knows it')
     default = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
     parser.add_argument('--workers', type=int, default=default, help='processes that train')
