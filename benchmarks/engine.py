@@ -23,7 +23,7 @@ import platform
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -238,7 +238,7 @@ def _ratios(seconds: dict[str, list[float]], generated: list[tuple[float, float]
         print(f'| 8 on a known frame / one | {ratio(eight, one)} |')
 
 
-def cost(loaded: LoadedMolmo, work: dict[str, int], passes: int) -> tuple[float, float]:
+def cost(loaded: LoadedMolmo, work: Mapping[str, int], passes: int) -> tuple[float, float]:
     """FLOPs, and bytes of weights read: what any implementation of these passes must spend."""
     model, vision = loaded.model, loaded.model.config.vision
     patches, width = vision.grid**2 + 1, vision.hidden_size

@@ -64,7 +64,8 @@ def write_checkpoint(config: MolmoConfig, folder: Path) -> int:
         shapes = {key: t.shape for key, t in stored_tensors(Molmo(config), config).items()}
     # One random block again and again: making new numbers would take longer than all the rest.
     block = torch.randn(1 << 20) * 0.02
-    index, total = {}, 0
+    index: dict[str, str] = {}
+    total = 0
     for number, keys in enumerate(_shards(shapes), 1):
         name = f'model-{number:05d}.safetensors'
         tensors = {}

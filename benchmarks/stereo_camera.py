@@ -90,7 +90,7 @@ def _smooth_noise(shape: tuple[int, ...], blur: float, rng: np.random.Generator)
 def _shadow(disparity: Floats) -> Mask:
     """Pixels that something nearer hides from the right imager."""
     height, width = disparity.shape
-    rows, columns = np.indices(disparity.shape)
+    rows, columns = np.mgrid[:height, :width]
     right = np.round(columns - disparity).astype(int)
     seen = (right >= 0) & (right < width)
     nearest = np.zeros((height, width))
