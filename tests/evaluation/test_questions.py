@@ -274,7 +274,7 @@ def test_the_space_between_two_is_their_middle_where_it_is_free():
 
 
 def test_what_training_never_shows_is_not_told_absent_either():
-    untold = frozenset({('mug', 'green'), ('box', 'blue')})
+    untold = frozenset({('mug', 'green'), ('box', 'blue'), ('ball', 'red')})
     world, rng = replace(WORLD, untold=untold), random.Random(0)
     things = [thing('red mug', 10), thing('red box', 60)]
     for topic in (Topic.ABSENT, Topic.COUNT):
@@ -282,6 +282,10 @@ def test_what_training_never_shows_is_not_told_absent_either():
         queries = ' | '.join(question.query for question in asked if question is not None)
         assert 'blue mug' in queries and 'green box' in queries
         assert 'green mug' not in queries and 'blue box' not in queries
+        # A mug might be the green thing that is looked for, and something red the ball.
+        assert 'green object' not in queries and 'green thing' not in queries
+        assert 'green ball' in queries
+        assert not any(bare in queries for bare in ('the ball', 'all balls', '| ball'))
 
 
 def test_absent_is_absent():

@@ -220,9 +220,23 @@ def _absent_name(table: Table, world: World, rng: random.Random) -> Name | None:
             name = Name('', colour, '')
         else:
             name = Name(rng.choice(patterns), '', kind)
-        if name not in table.named and (name.kind, name.colour) not in world.untold:
+        if _is_deniable(name, table, world):
             return name
     return None
+
+
+def _is_deniable(name: Name, table: Table, world: World) -> bool:
+    """Whether nothing here is called so, nor speaks against an untold pair."""
+    if name in table.named or (name.kind, name.colour) in world.untold:
+        return False
+    if name.kind and name.colour:  # nothing black is a red duck
+        return True
+    return not any(
+        (kind == name.kind and thing.colour == colour)
+        or (colour == name.colour and thing.kind == kind)
+        for kind, colour in world.untold
+        for thing in table.things
+    )
 
 
 def _absent_part(table: Table, world: World, rng: random.Random) -> str | None:
@@ -237,6 +251,6 @@ def _absent_part(table: Table, world: World, rng: random.Random) -> str | None:
         if not names or part in world.parts.get(table.things[index].kind, ()):
             return None
         return _part_of(rng.choice(names), part, rng)[0]
-    owners = [kind for kind, of_kind in world.parts.items() if part in of_kind]
-    owners = [kind for kind in owners if Name('', '', kind) not in table.named]
-    return _part_of(Name('', '', rng.choice(owners)), part, rng)[0] if owners else None
+    owners = [Name('', '', kind) for kind, of_kind in world.parts.items() if part in of_kind]
+    owners = [name for name in owners if _is_deniable(name, table, world)]
+    return _part_of(rng.choice(owners), part, rng)[0] if owners else None

@@ -38,7 +38,8 @@ class Thing:
 @dataclass(frozen=True)
 class World:
     """All that can stand on a table; parts: those that a kind has; untold: pairs of kind and colour
-    that no question names as absent, so as not to teach that what is never shown is not there.
+    that no question speaks against, so as not to teach that what is never shown is not there: not
+    by both names, nor by the kind where something of the colour lies, nor the other way round.
     """
 
     kinds: tuple[str, ...]
