@@ -296,13 +296,11 @@ def answering(folder: str, repeats: int = 10) -> tuple[float, float, float]:
 
     torch.set_num_threads(1)
     engine = load_engine(folder, device='cpu', dtype='float32')
-    scenes = [make_scene(seed, EASY) for seed in range(repeats)]
-    # Of what is there: that there is none is said in one pass.
-    asked = [
-        (render(scene).color, f'the {thing.colour} {thing.kind}')
-        for scene in scenes
-        for thing in scene.objects[:1]
-    ]
+    asked = []
+    for seed in range(repeats):
+        scene = make_scene(seed, EASY)
+        thing = scene.objects[0]  # that something is not there is said in one pass
+        asked.append((render(scene).color, f'the {thing.colour} {thing.kind}'))
     passes: list[int] = []
 
     def ask(about: tuple[NDArray[np.uint8], str]) -> None:

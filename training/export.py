@@ -24,7 +24,7 @@ def export(state: Path, tokenizer: Path, folder: Path, others: Sequence[Path] = 
     state: stage 2's folder. others: those of more states, or checkpoints; what is written is the
     mean of all.
     """
-    weights = [_weights(folder) for folder in (state, *others)]
+    weights = [_weights(one) for one in (state, *others)]
     model = new_model()
     model.load_state_dict({k: torch.stack([w[k] for w in weights]).mean(0) for k in weights[0]})
     write_molmo(model, PREPROCESSOR, folder)
