@@ -36,7 +36,6 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from benchmarks.random_molmo import IMAGE_TOKENS, ONE_POINT, random_molmo, tilt, tiny_tokenizer
-from molmo_ros.camera.tabletop import make_scene, render, truth_of
 from molmo_ros.engine import Answer, Question, answer_many
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.requests import STAGES, Stopwatch
@@ -48,6 +47,7 @@ from molmo_ros.model.preprocessing import ImageTokens, PreprocessorConfig, prepr
 from molmo_ros.model.quantization import quantize_weight
 from molmo_ros.model.tokenizer import Tokenizer
 from molmo_ros.pointing import Mode, prompt_for
+from molmo_ros.tabletop.world import make_scene, render, truth_of
 
 SIZES = ((640, 480), (1280, 720))
 RELEASE_TOKENS = 27

@@ -39,7 +39,6 @@ from benchmarks.random_molmo import (
     tiny_config,
     tiny_tokenizer,
 )
-from molmo_ros.camera.tabletop import EASY, Truth, make_scene, render, truth_of
 from molmo_ros.engine import Question, answer_many
 from molmo_ros.engine.confidence import NEAR
 from molmo_ros.engine.local import LocalEngine
@@ -48,6 +47,7 @@ from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
 from molmo_ros.model.tokenizer import Tokenizer
 from molmo_ros.pointing import Mode, finished, prompt_for
+from molmo_ros.tabletop.world import EASY, Truth, make_scene, render, truth_of
 
 FIRST_SEED = 5000  # scenes that no model was trained on
 SIZE = (640, 480)

@@ -27,18 +27,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from molmo_ros.camera.tabletop import TABLES, TableSpec, make_scene, render, truth_of
 from molmo_ros.engine import load_engine
 from molmo_ros.evaluation.metrics import Rate
-from molmo_ros.evaluation.questions import Topic
 from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import Image, Mask, Rule, Sample
-from molmo_ros.evaluation.tables import percent
-from molmo_ros.evaluation.tabletop import easy_samples, rich_samples
-from molmo_ros.evaluation.views import SIZE, View, view_of
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import Progress, finetune
 from molmo_ros.pointing import Mode, prompt_for
+from molmo_ros.tabletop.questions import Topic
+from molmo_ros.tabletop.samples.data_set import easy_samples, rich_samples
+from molmo_ros.tabletop.samples.tables import percent
+from molmo_ros.tabletop.samples.views import SIZE, View, view_of
+from molmo_ros.tabletop.world import TABLES, TableSpec, make_scene, render, truth_of
 
 FIRST_TRAINING_SEED = 600_000
 FIRST_HELD_OUT_SEED = 700_000

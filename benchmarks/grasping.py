@@ -25,8 +25,6 @@ from lifting import _model_of
 from numpy.typing import NDArray
 from stereo_camera import StereoCamera
 
-from molmo_ros.camera.tabletop import EASY, Object, make_scene, render, truth_of
-from molmo_ros.camera.tabletop.shapes import outline_of
 from molmo_ros.spatial import (
     GraspSettings,
     LiftSettings,
@@ -35,6 +33,8 @@ from molmo_ros.spatial import (
     lift,
     visible_extent,
 )
+from molmo_ros.tabletop.world import EASY, Object, make_scene, render, truth_of
+from molmo_ros.tabletop.world.shapes import outline_of
 
 KINDS = ('box', 'can', 'ball', 'bottle')
 

@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from stereo_camera import StereoCamera
 
-from molmo_ros.camera.tabletop import EASY, Rendering, make_scene, render
-from molmo_ros.camera.tabletop.shapes import KINDS, Kind, Mesh, lathe, tube
 from molmo_ros.spatial import LiftSettings, StereoNoise, lift_points
+from molmo_ros.tabletop.world import EASY, Rendering, make_scene, render
+from molmo_ros.tabletop.world.shapes import KINDS, Kind, Mesh, lathe, tube
 
 NEAR, FAR = (0.4, 0.95), (0.95, 1.7)
 METHODS = ('single pixel', '5x5 median', 'box mode', 'ours')

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-from molmo_ros.camera.tabletop import HELD_OUT, RICH, TableSpec, Truth
 from molmo_ros.engine import Answer, Engine, Question, answer_many, load_engine
 from molmo_ros.evaluation.metrics import lies_in
-from molmo_ros.evaluation.views import view_of
 from molmo_ros.pointing import Mode
+from molmo_ros.tabletop.samples.views import view_of
+from molmo_ros.tabletop.world import HELD_OUT, RICH, TableSpec, Truth
 
 WAYS = ('kind', 'both', 'colour')
 FORMS = {'kind': 'the {kind}', 'both': 'the {colour} {kind}', 'colour': 'the {colour} object'}

@@ -1,30 +1,41 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`molmo-ros COMMAND ...`: each command is a module of `molmo_ros.commands` with a `main`."""
+"""`molmo-ros COMMAND ...`: each command is a module with a `main`, imported when asked for."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 
-from molmo_ros.commands import UserError
+from molmo_ros.errors import UserError
 
+
+@dataclass(frozen=True)
+class _Command:
+    module: str
+    summary: str
+
+
+# One or two words each; of two that fit the longer is meant. Nobody waits for the modules that
+# another command needs, and only these lines know that there is a rendered world.
 COMMANDS = {
-    'demo': 'the whole way of a question, on a rendered table',
-    'ask': 'ask about an image file, without ROS',
-    'eval': 'measure a checkpoint',
-    'finetune': "teach a checkpoint one's own objects",
-    'check': 'does a checkpoint compute here what it should',
-    'fetch': 'download a checkpoint; nothing else downloads',
+    'demo': _Command('molmo_ros.tabletop.demo.demo', 'the whole way of a question, on a table'),
+    'ask': _Command('molmo_ros.commands.ask', 'ask about an image file, without ROS'),
+    'eval': _Command('molmo_ros.commands.eval', 'measure a checkpoint on a folder of pictures'),
+    'eval tabletop': _Command('molmo_ros.tabletop.evaluating', '... on rendered tables'),
+    'finetune': _Command('molmo_ros.commands.finetune', "teach a checkpoint one's own objects"),
+    'check': _Command('molmo_ros.commands.check', 'does a checkpoint compute here what it should'),
+    'fetch': _Command('molmo_ros.commands.fetch', 'download a checkpoint; nothing else downloads'),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 2 where the user can mend it."""
     argv = sys.argv[1:] if argv is None else argv
-    listed = '\n'.join(f'  {name:10}{summary}' for name, summary in COMMANDS.items())
+    listed = '\n'.join(f'  {name:15}{command.summary}' for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog='molmo-ros',
         usage='molmo-ros COMMAND [ARGUMENTS]',
@@ -32,13 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('command', choices=COMMANDS, metavar='COMMAND', help=argparse.SUPPRESS)
-    command = parser.parse_args(argv[:1]).command
-    # Imported only now: nobody waits for what another command needs.
-    run = import_module(f'molmo_ros.commands.{command}').main
+    two_words = ' '.join(argv[:2])
+    name = two_words if two_words in COMMANDS else parser.parse_args(argv[:1]).command
+    run = import_module(COMMANDS[name].module).main
     try:
-        return int(run(argv[1:]))
+        return int(run(argv[len(name.split()) :]))
     except UserError as error:
-        print(f'molmo-ros {command}: {error}', file=sys.stderr)
+        print(f'molmo-ros {name}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop import COLOURS, HELD_OUT
 from molmo_ros.model.preprocessing import select_tiling
+from molmo_ros.tabletop.world import COLOURS, HELD_OUT
 from training.architecture import PREPROCESSOR
 from training.scenes import COLOUR_NAMES, KIND_NAMES, MAX_OBJECTS, MAX_PARTS, SceneSet
 

@@ -9,9 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from molmo_ros.camera.tabletop import HELD_OUT
-from molmo_ros.camera.tabletop.shapes import KINDS
-from molmo_ros.evaluation.questions import (
+from molmo_ros.tabletop.questions import (
     TableQuestion,
     Thing,
     Topic,
@@ -20,6 +18,8 @@ from molmo_ros.evaluation.questions import (
     ask,
     prompt_of,
 )
+from molmo_ros.tabletop.world import HELD_OUT
+from molmo_ros.tabletop.world.shapes import KINDS
 from training.scenes import COLOUR_NAMES, KIND_NAMES, PATTERN_NAMES, SceneSet
 
 Free = Callable[[float, float], bool]

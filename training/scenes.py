@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop import (
+from molmo_ros.tabletop.world import (
     EASY,
     HELD_OUT,
     RICH,
@@ -31,8 +31,8 @@ from molmo_ros.camera.tabletop import (
     render,
     truth_of,
 )
-from molmo_ros.camera.tabletop.patterns import ON_OBJECTS
-from molmo_ros.camera.tabletop.shapes import KINDS
+from molmo_ros.tabletop.world.patterns import ON_OBJECTS
+from molmo_ros.tabletop.world.shapes import KINDS
 from training import workers
 
 FIRST_SEED = 10_000

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop.shapes import KINDS
 from molmo_ros.model.vision import VisionTower
+from molmo_ros.tabletop.world.shapes import KINDS
 from training import workers
 from training.architecture import CONFIG, new_model
 from training.crops import (

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from molmo_ros.evaluation.questions import Topic
 from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.tabletop.questions import Topic
 from training.questions import Example
 from training.scenes import MAX_PARTS
 from training.seeing import IGNORED

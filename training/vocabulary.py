@@ -11,8 +11,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from molmo_ros.evaluation.questions import Thing
 from molmo_ros.pointing import ABSENT, NOT_IN_IMAGE, POINT_PROMPTS
+from molmo_ros.tabletop.questions import Thing
 from training.architecture import VOCABULARY
 from training.questions import WORLD, make_example
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from molmo_ros.commands import UserError
+from molmo_ros.cameras.files import read_camera, read_color, read_depth, write_color
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
-from molmo_ros.commands.files import read_camera, read_color, read_depth, write_color
-from molmo_ros.commands.output import as_json, seconds, xyz
 from molmo_ros.engine import Answer, Question
+from molmo_ros.errors import UserError
+from molmo_ros.grounding.annotate import annotated
+from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import ImagePoint, Mode, prompt_for
-from molmo_ros.ros.annotate import annotated
 from molmo_ros.spatial import SurfacePoint, lift_points
 
 

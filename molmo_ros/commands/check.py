@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from molmo_ros.commands import UserError
-from molmo_ros.commands.output import as_json, seconds
+from molmo_ros.errors import UserError
+from molmo_ros.output import as_json, seconds
 
 if TYPE_CHECKING:
     from molmo_ros.model.checking import Report

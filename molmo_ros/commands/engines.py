@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from molmo_ros.commands import UserError
 from molmo_ros.engine import Engine, EngineError, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
+from molmo_ros.errors import UserError
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

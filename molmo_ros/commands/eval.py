@@ -1,13 +1,15 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`molmo-ros eval DATA`: how often a checkpoint points at what it was asked for."""
+"""`molmo-ros eval DATA FOLDER`: how often a checkpoint points at what it was asked for.
+
+`molmo-ros eval tabletop` is the rendered world's own command, and is measured by `run` as well.
+"""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from molmo_ros.camera.tabletop import TABLES
-from molmo_ros.commands import UserError
 from molmo_ros.commands.engines import add_local_engine_arguments, checkpoint_of, opened_engine
-from molmo_ros.commands.output import as_json, millimetres, seconds
 from molmo_ros.engine import Engine, EngineError
-from molmo_ros.evaluation import folders, tabletop
+from molmo_ros.errors import UserError
+from molmo_ros.evaluation import folders
 from molmo_ros.evaluation.photometric import CHANGES, changed_samples
 from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import InvalidData, Sample
-from molmo_ros.evaluation.second_renderer import rerendered
 from molmo_ros.evaluation.summary import summary
+from molmo_ros.output import as_json, millimetres, seconds
 
 FOLDERS = {
     'pictures': folders.own_pictures,
@@ -40,12 +40,10 @@ FOLDERS = {
     'pixmo-count': folders.pixmo_count,
     'point-bench': folders.point_bench,
 }
-TABLE = 'rich'
-_SMALLEST, _LARGEST = 64, 4096
 
 
 @dataclass(frozen=True)
-class _Data:
+class Data:
     """Samples, how many there will be about (None: not known), and what they are called."""
 
     name: str
@@ -56,13 +54,20 @@ class _Data:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    return run(_parser().parse_args(argv), _folder)
+
+
+def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], Data]) -> int:
+    """Measure on the data that the arguments name; those of `add_measuring_arguments` say how.
+
+    Returns the exit status. Raises UserError.
+    """
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError('--limit must be 1 or more')
     if arguments.report and not arguments.report.absolute().parent.is_dir():
         raise UserError(f'--report: there is no folder {arguments.report.parent}')
     try:
-        data = _data(arguments)
+        data = _made_worse(data_of(arguments), arguments.photometric)
         begun = time.monotonic()
         with opened_engine(arguments) as engine:
             results = _asked(engine, data, arguments)
@@ -76,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         'wall_s': time.monotonic() - begun,
     }
     if arguments.report:
-        from molmo_ros.commands.report import report_page
+        from molmo_ros.evaluation.report.page import report_page
 
         arguments.report.write_text(report_page(figures, results), encoding='utf-8')
     if arguments.json:
@@ -92,14 +97,28 @@ def _parser() -> argparse.ArgumentParser:
         description='Ask a checkpoint the questions of a data set and report how often it is '
         'right, for each type of question. docs/evaluation.md says what every number means and '
         'how the folders are laid out.',
+        epilog='Rendered tables are a data set too: molmo-ros eval tabletop --help',
     )
     parser.add_argument(
         'data',
-        choices=('tabletop', *FOLDERS),
-        help='rendered tables, or a folder: your own pictures as for finetuning, PixMo-Points, '
+        choices=tuple(FOLDERS),
+        help='the layout of the folder: your own pictures as for finetuning, PixMo-Points, '
         'PixMo-Count, Point-Bench',
     )
-    parser.add_argument('folder', type=Path, nargs='?', metavar='FOLDER', help='where it is')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='where it is')
+    parser.add_argument(
+        '--split', metavar='NAME', help='only tables of that name: test, validation'
+    )
+    parser.add_argument('--images', type=Path, metavar='DIR', help='where the pictures are')
+    parser.add_argument(
+        '--skip-missing', action='store_true', help='leave out questions that lack their picture'
+    )
+    add_measuring_arguments(parser)
+    return parser
+
+
+def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those that every data set shares: what to ask, what to write, which engine."""
     parser.add_argument('--limit', type=int, metavar='N', help='stop after N questions')
     parser.add_argument('--json', action='store_true', help='print all figures as JSON')
     parser.add_argument(
@@ -120,79 +139,17 @@ def _parser() -> argparse.ArgumentParser:
         help='ask each question by itself, to time answers; by default those about one picture '
         'are answered together',
     )
-    _add_tabletop_arguments(parser.add_argument_group('tabletop'))
-    _add_folder_arguments(parser.add_argument_group('folders'))
     add_local_engine_arguments(parser)
-    return parser
 
 
-def _add_tabletop_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        '--table',
-        choices=tuple(TABLES),
-        default=TABLE,
-        help='easy: few, distinct things, asked for by colour and kind; rich: many kinds, '
-        'patterns and clutter, asked about in every way (default: %(default)s)',
-    )
-    group.add_argument(
-        '--seeds',
-        default='5000:5200',
-        metavar='A:B',
-        help='scenes A to B - 1 (default: %(default)s); the demo checkpoint was trained on scenes '
-        'from 10000 on, all below are new to it',
-    )
-    group.add_argument(
-        '--view',
-        default='640x480',
-        metavar='WxH',
-        help='size of the pictures, which show the whole view (default: %(default)s)',
-    )
-    group.add_argument(
-        '--renderer',
-        choices=('own', 'bullet'),
-        default='own',
-        help='bullet: the same tables as another renderer shows them, which no checkpoint was '
-        'trained on; needs pybullet (default: %(default)s)',
-    )
-
-
-def _add_folder_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument('--split', metavar='NAME', help='only tables of that name: test, validation')
-    group.add_argument('--images', type=Path, metavar='DIR', help='where the pictures are')
-    group.add_argument(
-        '--skip-missing', action='store_true', help='leave out questions that lack their picture'
-    )
-
-
-def _data(arguments: argparse.Namespace) -> _Data:
-    data = (_tabletop if arguments.data == 'tabletop' else _folder)(arguments)
-    if arguments.photometric is None:
+def _made_worse(data: Data, change: str | None) -> Data:
+    if change is None:
         return data
-    samples = changed_samples(data.samples, arguments.photometric)
-    name = f'{data.name}, {arguments.photometric}'
-    return _Data(name, samples, data.pictures, data.left_out)
+    samples = changed_samples(data.samples, change)
+    return Data(f'{data.name}, {change}', samples, data.pictures, data.left_out)
 
 
-def _tabletop(arguments: argparse.Namespace) -> _Data:
-    if arguments.folder is not None:
-        raise UserError('tabletop is rendered, it takes no folder')
-    seeds, size = _seeds(arguments.seeds), _size(arguments.view)
-    easy = arguments.table == 'easy'
-    samples = (tabletop.easy_samples if easy else tabletop.rich_samples)(seeds, size)
-    name = f'tabletop {arguments.seeds} ({arguments.table}, {size[0]}x{size[1]})'
-    if arguments.renderer == 'bullet':
-        samples = rerendered(samples, TABLES[arguments.table], size)
-        name += ', second renderer'
-    return _Data(name, itertools.islice(samples, arguments.limit), len(seeds))
-
-
-def _folder(arguments: argparse.Namespace) -> _Data:
-    if arguments.folder is None:
-        raise UserError(
-            f'{arguments.data} needs its folder: molmo-ros eval {arguments.data} FOLDER'
-        )
-    if arguments.view != '640x480':
-        raise UserError('--view is for tabletop; pictures on disk have their size')
+def _folder(arguments: argparse.Namespace) -> Data:
     folder = folders.Folder(
         arguments.folder, arguments.split, arguments.images, arguments.skip_missing
     )
@@ -201,27 +158,10 @@ def _folder(arguments: argparse.Namespace) -> _Data:
     name = f'{arguments.data} {arguments.folder}' + (
         f' ({arguments.split})' if arguments.split else ''
     )
-    return _Data(name, found.samples, pictures, found.left_out)
+    return Data(name, found.samples, pictures, found.left_out)
 
 
-def _seeds(text: str) -> range:
-    first, _, last = text.partition(':')
-    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
-        raise UserError(f'--seeds is {text!r}; write first:last+1, for example 5000:5200')
-    return range(int(first), int(last))
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition('x')
-    if not (width.isdecimal() and height.isdecimal()):
-        raise UserError(f'--view is {text!r}; write WIDTHxHEIGHT, for example 1280x720')
-    size = int(width), int(height)
-    if not all(_SMALLEST <= side <= _LARGEST for side in size):
-        raise UserError(f'--view is {text!r}; sides are {_SMALLEST} to {_LARGEST} pixels')
-    return size
-
-
-def _asked(engine: Engine, data: _Data, arguments: argparse.Namespace) -> list[Result]:
+def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Result]:
     results: list[Result] = []
     columns = (
         TextColumn('picture'),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from molmo_ros.commands import UserError
+from molmo_ros.errors import UserError
 
 
 def main(argv: Sequence[str]) -> int:

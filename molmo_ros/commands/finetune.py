@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from molmo_ros.commands import UserError
 from molmo_ros.commands.engines import checkpoint_of
 from molmo_ros.engine import EngineError
+from molmo_ros.errors import UserError
 from molmo_ros.finetuning.settings import TARGETS, Settings
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from molmo_ros.evaluation.pictures import (
     read_mask,
     read_picture,
 )
+from molmo_ros.evaluation.points_folder import InvalidFolder, read_folder
 from molmo_ros.evaluation.rows import IMAGE, MASKS, Row, rows_of, table_files
 from molmo_ros.evaluation.samples import Image, InvalidData, Mask, Percent, Rule, Sample
-from molmo_ros.finetuning.folder import InvalidFolder, read_folder
 from molmo_ros.pointing import Mode
 
 _FEW = (1, 5, 10)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from molmo_ros.finetuning.folder import Label
+from molmo_ros.evaluation.points_folder import Label
 from molmo_ros.finetuning.pictures import Window
 from molmo_ros.pointing import (
     ABSENT,

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from molmo_ros.evaluation.points_folder import (
+    POINTS,
+    InvalidFolder,
+    Label,
+    LabelledImage,
+    read_image,
+)
 from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored, moved, through
-from molmo_ros.finetuning.folder import POINTS, InvalidFolder, Label, LabelledImage, read_image
 from molmo_ros.finetuning.packing import Packed, pack
 from molmo_ros.finetuning.pictures import Image, View, Window, jittered, part, seen
 from molmo_ros.finetuning.rehearsal import Rehearsal

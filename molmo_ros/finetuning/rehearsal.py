@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from molmo_ros.engine import Engine, Question, answer_many, never
+from molmo_ros.evaluation.points_folder import LabelledImage, read_image
 from molmo_ros.finetuning.exchanges import Exchange
-from molmo_ros.finetuning.folder import LabelledImage, read_image
 from molmo_ros.finetuning.pictures import View, seen
 from molmo_ros.pointing import Mode, label_for, prompt_for
 

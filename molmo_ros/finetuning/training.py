@@ -14,7 +14,7 @@ import torch
 
 from molmo_ros.engine import Stopped, never
 from molmo_ros.engine.local import LocalEngine
-from molmo_ros.finetuning.folder import IMAGES, POINTS, LabelledImage, read_folder
+from molmo_ros.evaluation.points_folder import IMAGES, POINTS, LabelledImage, read_folder
 from molmo_ros.finetuning.learning import STATE, Learner, Outcome, Progress
 from molmo_ros.finetuning.lessons import Lessons, views_of
 from molmo_ros.finetuning.lora import check_peft

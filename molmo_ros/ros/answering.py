@@ -18,12 +18,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.camera.frame import Frame
 from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.picking import NOT_ASKED, Pick, pick
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
-from molmo_ros.ros.picking import NOT_ASKED, Pick, pick
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import (
     GraspSettings,

@@ -31,14 +31,14 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
 from molmo_ros.action import PointQuery as PointQueryAction
-from molmo_ros.camera.frame import Frame
+from molmo_ros.grounding.frame import Frame
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
-from molmo_ros.ros.frames import stamp_ns
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.ros.running import Spinner
+from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.spatial import LiftStatus, SurfacePoint
 from molmo_ros.srv import PointQuery
 

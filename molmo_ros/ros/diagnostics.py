@@ -16,8 +16,8 @@ from rclpy.node import Node
 
 from molmo_ros.ros.answering import Result, Status
 from molmo_ros.ros.engine_worker import EnginePhase, EngineState
-from molmo_ros.ros.frames import CAMERA_INFO, DEPTH, DEPTH_CAMERA_INFO, IMAGE, STREAMS
 from molmo_ros.ros.streams import CameraStreams
+from molmo_ros.ros.sync import CAMERA_INFO, DEPTH, DEPTH_CAMERA_INFO, IMAGE, STREAMS
 
 _LEVELS = {
     EnginePhase.READY: DiagnosticStatus.OK,

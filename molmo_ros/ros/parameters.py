@@ -1,18 +1,14 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every parameter of the nodes, once: name, default, range and what it is for.
+"""Every parameter of the node, once: name, default, range and what it is for.
 
-config/perception.yaml and the tables of docs/parameters.md are written from here:
-
-    python -m molmo_ros.ros.parameters yaml > config/perception.yaml
-    python -m molmo_ros.ros.parameters markdown > docs/parameters.md
+After a change, `python docs/write_parameters.py` writes what repeats them: config/perception.yaml
+and docs/parameters.md.
 """
 
 from __future__ import annotations
 
-import sys
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +33,7 @@ class Parameter:
     fixed: bool = False
 
 
-_QOS = ('sensor_data', 'reliable', 'latched', 'system_default')
+QOS_CHOICES = ('sensor_data', 'reliable', 'latched', 'system_default')
 
 POINT_QUERY = (
     Parameter(
@@ -154,21 +150,21 @@ POINT_QUERY = (
         'qos.image',
         'sensor_data',
         'Quality of service of the image subscription.',
-        choices=_QOS,
+        choices=QOS_CHOICES,
         fixed=True,
     ),
     Parameter(
         'qos.depth',
         'sensor_data',
         'Quality of service of the depth subscription.',
-        choices=_QOS,
+        choices=QOS_CHOICES,
         fixed=True,
     ),
     Parameter(
         'qos.camera_info',
         'sensor_data',
         'Quality of service of the subscriptions to camera_info and depth_camera_info.',
-        choices=_QOS,
+        choices=QOS_CHOICES,
         fixed=True,
     ),
     Parameter(
@@ -303,49 +299,6 @@ POINT_QUERY = (
     ),
 )
 
-TABLETOP_CAMERA = (
-    Parameter('seed', 5000, 'Which rendered table is shown.', range=(0, 2**31 - 1)),
-    Parameter(
-        'table',
-        'easy',
-        'What stands on it: few, distinct things, or many of all kinds with patterns and clutter.',
-        choices=('easy', 'rich'),
-    ),
-    Parameter('rate', 10.0, 'Frames a second.', range=(0.1, 60.0), fixed=True),
-    Parameter('width', 640, 'Pixels.', range=(64, 4096), fixed=True),
-    Parameter('height', 480, 'Pixels.', range=(64, 4096), fixed=True),
-    Parameter(
-        'depth_encoding',
-        '16UC1',
-        'Depth in millimetres (16UC1) or in metres (32FC1).',
-        choices=('16UC1', '32FC1'),
-    ),
-    Parameter(
-        'frame_id',
-        'camera_color_optical_frame',
-        'Optical frame of color and depth.',
-        fixed=True,
-    ),
-    Parameter(
-        'parent_frame',
-        'table',
-        'Frame of the table, in which the camera stands (on /tf_static).',
-        fixed=True,
-    ),
-    Parameter(
-        'qos',
-        'sensor_data',
-        'Quality of service of the images and camera_info.',
-        choices=_QOS,
-        fixed=True,
-    ),
-)
-
-NODES: Mapping[str, Sequence[Parameter]] = {
-    'molmo_point_query': POINT_QUERY,
-    'tabletop_camera': TABLETOP_CAMERA,
-}
-
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     """Declare them with descriptions and ranges; a text outside its choices is refused.
@@ -392,79 +345,3 @@ def _descriptor(parameter: Parameter) -> Any:
     else:
         descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
     return descriptor
-
-
-def yaml_text() -> str:
-    """config/perception.yaml: every parameter with its default, under any namespace."""
-    lines = [
-        '# Copyright 2026 The molmo_ros authors',
-        '# SPDX-License-Identifier: Apache-2.0',
-        '# Every parameter with its default. Written by `python -m molmo_ros.ros.parameters yaml`;',
-        '# copy it, keep what you change, and launch with params_file:=<your file>.',
-    ]
-    for node, parameters in NODES.items():
-        lines += [f'/**/{node}:', '  ros__parameters:']
-        groups: list[str] = []
-        for parameter in parameters:
-            *path, name = parameter.name.split('.')
-            for depth, group in enumerate(path):
-                if groups[: depth + 1] != path[: depth + 1]:
-                    lines.append(f'{"  " * (depth + 2)}{group}:')
-            groups = path
-            indent = '  ' * (len(path) + 2)
-            note = f'{parameter.description}{_allowed(parameter)}'
-            lines += textwrap.wrap(
-                note, 98, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# '
-            )
-            lines.append(f'{indent}{name}: {_yaml_value(parameter.default)}')
-    return '\n'.join(lines) + '\n'
-
-
-def markdown_text() -> str:
-    """docs/parameters.md."""
-    lines = [
-        '# Parameters',
-        '',
-        'All are declared with description and range (`ros2 param describe` shows them) and stand',
-        'in [config/perception.yaml](../config/perception.yaml). *fixed* ones take effect when the',
-        'node starts; the others may be changed at any time (`ros2 param set`) and count from the',
-        'next question on. `use_sim_time` works as everywhere in ROS 2.',
-        'This page is written by `python -m molmo_ros.ros.parameters markdown`.',
-    ]
-    for node, parameters in NODES.items():
-        lines += [
-            '',
-            f'## `{node}`',
-            '',
-            '| name | default | range | meaning |',
-            '|---|---|---|---|',
-        ]
-        for p in parameters:
-            fixed = ' *fixed*' if p.fixed else ''
-            default = _yaml_value(p.default)
-            lines.append(f'| `{p.name}` | `{default}` | {_range(p)} | {p.description}{fixed} |')
-    return '\n'.join(lines) + '\n'
-
-
-def _yaml_value(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"'{value}'" if isinstance(value, str) else str(value)
-
-
-def _range(parameter: Parameter) -> str:
-    if parameter.choices:
-        return ', '.join(f'`{choice}`' for choice in parameter.choices)
-    if parameter.range is None:
-        return ''
-    low, high = parameter.range
-    return f'{low:.10g} to {high:.10g}'
-
-
-def _allowed(parameter: Parameter) -> str:
-    allowed = _range(parameter).replace('`', '')
-    return f' [{allowed}]' if allowed else ''
-
-
-if __name__ == '__main__':
-    sys.stdout.write({'yaml': yaml_text, 'markdown': markdown_text}[sys.argv[1]]())

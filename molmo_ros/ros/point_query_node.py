@@ -27,8 +27,8 @@ from visualization_msgs.msg import MarkerArray
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.engine import Engine, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
+from molmo_ros.grounding.annotate import annotated
 from molmo_ros.ros import parameters, qos
-from molmo_ros.ros.annotate import annotated
 from molmo_ros.ros.answering import (
     Answering,
     Capture,

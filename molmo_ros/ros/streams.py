@@ -16,10 +16,11 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from molmo_ros.camera.frame import Frame
+from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros import conversions, qos
 from molmo_ros.ros.answering import Capture, Refused, Status
-from molmo_ros.ros.frames import (
+from molmo_ros.ros.messages import read_camera, same_view, unaligned
+from molmo_ros.ros.sync import (
     CAMERA_INFO,
     DEPTH,
     DEPTH_CAMERA_INFO,
@@ -31,7 +32,6 @@ from molmo_ros.ros.frames import (
     StreamState,
     stamp_ns,
 )
-from molmo_ros.ros.messages import read_camera, same_view, unaligned
 from molmo_ros.ros.transforms import NoTransform, Transforms, rigid_matrix, wait_for_transform
 from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
 

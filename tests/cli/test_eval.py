@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from molmo_ros.cameras.files import write_color
 from molmo_ros.cli import main
-from molmo_ros.commands.files import write_color
-from molmo_ros.evaluation.tabletop import easy_samples
-from molmo_ros.evaluation.views import view_of
+from molmo_ros.tabletop.samples.data_set import easy_samples
+from molmo_ros.tabletop.samples.views import view_of
 
 SEED = 5000
 

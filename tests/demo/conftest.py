@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from molmo_ros.commands.demo_questions import TABLE
+from molmo_ros.tabletop.demo.askings import TABLE
 
 DEMO = [sys.executable, '-m', 'molmo_ros.cli', 'demo']
 

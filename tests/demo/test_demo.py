@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from molmo_ros.camera.tabletop import TABLES, make_scene, render
-from molmo_ros.commands.processes import free_domain
+from molmo_ros.tabletop.demo.processes import free_domain
+from molmo_ros.tabletop.world import TABLES, make_scene, render
 
 
 def children_of(pid):

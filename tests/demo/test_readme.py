@@ -14,7 +14,7 @@ import yaml
 from molmo_ros.srv import PointQuery
 
 from molmo_ros.cli import COMMANDS, main
-from molmo_ros.commands.processes import NodeProcesses, free_domain
+from molmo_ros.tabletop.demo.processes import NodeProcesses, free_domain
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / 'README.md').read_text()
@@ -75,7 +75,7 @@ def test_robot_code_gets_an_answer(code, tmp_path, monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     monkeypatch.setenv('ROS_DOMAIN_ID', str(free_domain()))
     with NodeProcesses(tmp_path) as nodes:
-        nodes.start('camera', 'molmo_ros.ros.tabletop_camera')
+        nodes.start('camera', 'molmo_ros.tabletop.camera_node')
         nodes.start('node', 'molmo_ros.ros.point_query_node')
         result = subprocess.run(
             [sys.executable, '-c', code], env=os.environ, capture_output=True, text=True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molmo_ros.evaluation.photometric import CHANGES, changed, changed_samples
-from molmo_ros.evaluation.tabletop import easy_samples
+from molmo_ros.tabletop.samples.data_set import easy_samples
 
 
 @pytest.fixture(scope='module')

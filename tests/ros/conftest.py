@@ -29,7 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from molmo_ros.camera.frame import Frame
+from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import stamp_message

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters: what the files say, what the nodes declare and what lifting takes are one."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from molmo_ros.camera.tabletop import TABLES
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.point_query_node import lift_settings
 from molmo_ros.spatial import LiftSettings, TofNoise
+from molmo_ros.tabletop.world import TABLES
 
 ROOT = Path(__file__).parents[2]
+written = runpy.run_path(str(ROOT / 'docs/write_parameters.py'))
+NODES = written['NODES']
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def node():
 
 
 def defaults(node_name):
-    return {p.name: p.default for p in parameters.NODES[node_name]}
+    return {p.name: p.default for p in NODES[node_name]}
 
 
 def flat(tree, prefix=''):
@@ -42,13 +45,13 @@ def flat(tree, prefix=''):
 
 
 def test_the_files_are_written_from_what_the_nodes_declare():
-    assert (ROOT / 'config/perception.yaml').read_text() == parameters.yaml_text()
-    assert (ROOT / 'docs/parameters.md').read_text() == parameters.markdown_text()
+    for path, text in written['TEXTS'].items():
+        assert path.read_text() == text, f'{path}: run docs/write_parameters.py'
 
 
 def test_the_yaml_holds_every_parameter_with_its_default():
     tree = yaml.safe_load((ROOT / 'config/perception.yaml').read_text())
-    for name in parameters.NODES:
+    for name in NODES:
         stated = dict(flat(tree[f'/**/{name}']['ros__parameters']))
         assert stated == defaults(name)
         assert {k: type(v) for k, v in stated.items()} == {
@@ -63,7 +66,7 @@ def test_the_defaults_of_lifting_are_those_of_the_library():
 
 
 def test_every_default_is_allowed_and_every_description_says_something():
-    for specification in (p for node in parameters.NODES.values() for p in node):
+    for specification in (p for node in NODES.values() for p in node):
         assert specification.description.endswith('.')
         if specification.range:
             low, high = specification.range

@@ -12,13 +12,13 @@ from molmo_ros.srv import PointQuery
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
-from molmo_ros.camera.frame import Frame
+from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.picking import pick
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros import parameters
 from molmo_ros.ros.answering import GroundedPoint, Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import write_points
-from molmo_ros.ros.picking import pick
 from molmo_ros.ros.point_query_node import grasp_settings
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.spatial import (

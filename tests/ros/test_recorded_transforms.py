@@ -16,7 +16,7 @@ from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
 from tf2_msgs.msg import TFMessage
 
-from molmo_ros.ros.frames import stamp_ns
+from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.transforms import NoTransform, TransformTree
 
 RECORDED = Path(__file__).parent / 'recorded_arm'

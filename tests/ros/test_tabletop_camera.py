@@ -17,10 +17,10 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
-from molmo_ros.camera.tabletop import TABLES, make_scene, render
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_model, color_array, depth_array
 from molmo_ros.ros.running import Spinner
+from molmo_ros.tabletop.world import TABLES, make_scene, render
 
 WIDTH, HEIGHT = 160, 120
 
@@ -30,7 +30,9 @@ def camera(run):
     """The camera node, of a small picture, in the namespace 'table'."""
     settings = {'width': WIDTH, 'height': HEIGHT, 'rate': 20.0, 'depth_encoding': '32FC1'}
     arguments = [word for n, v in settings.items() for word in ('-p', f'{n}:={v}')]
-    with run('-m', 'molmo_ros.ros.tabletop_camera', '--ros-args', '-r', '__ns:=/table', *arguments):
+    with run(
+        '-m', 'molmo_ros.tabletop.camera_node', '--ros-args', '-r', '__ns:=/table', *arguments
+    ):
         yield
 
 
@@ -120,7 +122,7 @@ def test_it_shows_what_is_asked_for_and_refuses_a_table_that_there_is_none_of(vi
 
 
 def test_started_with_a_table_that_there_is_none_of_it_ends_with_the_reason():
-    command = [sys.executable, '-m', 'molmo_ros.ros.tabletop_camera']
+    command = [sys.executable, '-m', 'molmo_ros.tabletop.camera_node']
     arguments = ['--ros-args', '-p', 'table:=round']
     result = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode != 0

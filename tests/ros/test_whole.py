@@ -13,10 +13,10 @@ from benchmarks.random_molmo import (
     tiny_config,
     tiny_tokenizer,
 )
-from molmo_ros.camera.tabletop import make_scene, render
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.spatial import LiftStatus
+from molmo_ros.tabletop.world import make_scene, render
 
 WIDTH, HEIGHT, SEED = 160, 120, 5004
 
@@ -37,7 +37,7 @@ def test_from_a_question_to_metres_through_every_part(run, pointing_at_one_place
     namespace = ['--ros-args', '-r', '__ns:=/whole']
     with (
         run('-m', 'molmo_ros.ros.point_query_node', *namespace, *node),
-        run('-m', 'molmo_ros.ros.tabletop_camera', *namespace, *camera),
+        run('-m', 'molmo_ros.tabletop.camera_node', *namespace, *camera),
         PointQueryClient('whole') as client,
     ):
         assert client.wait_until_ready(300), client.engine_state

@@ -18,14 +18,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from molmo_ros.camera.tabletop import COLOURS, HELD_OUT, make_scene, render
 from molmo_ros.engine import Question, load_engine
-from molmo_ros.evaluation.questions import Thing
-from molmo_ros.evaluation.questions.wording import plural
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
 from molmo_ros.model.tokenizer import load_tokenizer
 from molmo_ros.pointing import read_points
+from molmo_ros.tabletop.questions import Thing
+from molmo_ros.tabletop.questions.wording import plural
+from molmo_ros.tabletop.world import COLOURS, HELD_OUT, make_scene, render
 from training import packing, plots, pointing, seeing
 from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import CELLS, draw_channels, in_crop, make_batch, tiling_of

@@ -1,7 +1,0 @@
-# Copyright 2026 The molmo_ros authors
-# SPDX-License-Identifier: Apache-2.0
-"""Where frames come from without a driver."""
-
-from molmo_ros.camera.frame import Camera, Frame
-
-__all__ = ['Camera', 'Frame']

@@ -1,0 +1,123 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which messages make a frame: the newest that belong together, and no stale ones."""
+
+import threading
+import time
+
+import pytest
+from std_msgs.msg import Header
+
+from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.sync import CAMERA_INFO, DEPTH, IMAGE, FrameStore, NoFrame, stamp_ns
+
+T0 = 1_700_000_000_000_000_000
+
+
+class Message:
+    def __init__(self, seconds):
+        self.header = Header(stamp=stamp_message(T0 + round(seconds * 1e9)))
+
+
+def store_of(**streams):
+    store = FrameStore()
+    for name, stamps in streams.items():
+        for seconds in stamps:
+            store.add(name, Message(seconds))
+    return store
+
+
+def newest(store, *, now=0.5, slop=0.02, max_age=1.0, expected=(), wait=0.0):
+    return store.newest(
+        lambda: T0 + round(now * 1e9), slop=slop, max_age=max_age, expected=expected, wait=wait
+    )
+
+
+def seconds(message):
+    return (stamp_ns(message) - T0) * 1e-9
+
+
+def test_the_newest_image_whose_depth_has_come_is_taken():
+    store = store_of(image=[0.0, 0.1, 0.2], depth=[0.0, 0.105], camera_info=[0.0, 0.1, 0.2])
+    match = newest(store)
+    assert seconds(match.image) == pytest.approx(0.1)
+    assert seconds(match.depth) == pytest.approx(0.105)
+    assert seconds(match.camera_info) == pytest.approx(0.1)
+
+
+def test_streams_in_any_order_give_the_same_frame():
+    store = store_of(camera_info=[0.2, 0.1], depth=[0.1, 0.2], image=[0.2, 0.1])
+    assert seconds(newest(store).image) == pytest.approx(0.2)
+
+
+def test_depth_of_another_time_is_left_out_and_its_offset_told():
+    match = newest(store_of(image=[0.1], depth=[0.4], camera_info=[0.1]))
+    assert match.depth is None and '+0.300 s' in match.missing[DEPTH]
+    assert match.camera_info is not None and CAMERA_INFO not in match.missing
+    wider = newest(store_of(image=[0.1], depth=[0.4], camera_info=[0.1]), slop=0.5)
+    assert seconds(wider.depth) == pytest.approx(0.4)
+
+
+def test_without_an_image_there_is_no_frame():
+    with pytest.raises(NoFrame, match='no image has arrived'):
+        newest(store_of(depth=[0.0], camera_info=[0.0]))
+
+
+def test_an_image_may_be_as_old_as_is_said_and_no_older():
+    store = store_of(image=[0.0])
+    assert newest(store, now=0.9).image
+    with pytest.raises(NoFrame, match=r'2\.000 s old'):
+        newest(store, now=2.0)
+    assert newest(store, now=2000.0, max_age=0).image
+
+
+def test_an_image_of_the_future_speaks_of_the_clocks():
+    with pytest.raises(NoFrame, match='use_sim_time'):
+        newest(store_of(image=[100.0]), now=0.0)
+
+
+def test_time_that_starts_again_forgets_what_was():
+    store = store_of(image=[100.0], depth=[100.0], camera_info=[100.0])
+    store.add(IMAGE, Message(0.0))
+    match = newest(store, now=0.1)
+    assert seconds(match.image) == 0 and match.depth is None
+
+
+def test_a_late_message_forgets_nothing():
+    store = store_of(image=[0.5], depth=[0.5], camera_info=[0.5, 0.2])
+    assert not {DEPTH, CAMERA_INFO} & set(newest(store).missing)
+
+
+def test_only_the_newest_few_are_kept():
+    store = FrameStore(keep=2)
+    for number in range(5):
+        store.add(IMAGE, Message(number * 0.1))
+    store.add(DEPTH, Message(0.2))
+    assert newest(store).depth is None
+    assert store.state(IMAGE).received == 5
+
+
+def test_whoever_asks_too_early_waits_for_a_whole_frame():
+    store = store_of(image=[0.0])
+
+    def bring_the_rest():
+        time.sleep(0.1)
+        store.add(DEPTH, Message(0.0))
+        store.add(CAMERA_INFO, Message(0.0))
+
+    bringing = threading.Thread(target=bring_the_rest)
+    bringing.start()
+    match = newest(store, expected=[IMAGE, DEPTH, CAMERA_INFO], wait=20)
+    assert match.depth is not None and match.camera_info is not None
+    bringing.join()
+
+
+def test_nobody_waits_for_streams_that_do_not_exist():
+    begun = time.monotonic()
+    assert newest(store_of(image=[0.0]), expected=[IMAGE], wait=20).depth is None
+    assert time.monotonic() - begun < 10
+
+
+def test_what_never_completes_does_with_what_there_is():
+    match = newest(store_of(image=[0.0]), expected=[IMAGE, DEPTH], wait=0.05)
+    assert match.depth is None and 'no depth has arrived' in match.missing[DEPTH]
