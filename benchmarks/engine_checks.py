@@ -158,7 +158,7 @@ def calibration(checkpoint: Path, count: int, svg: Path | None) -> None:
         for truth, answer in zip(alone, answers, strict=False):
             for point in answer.points:
                 x, y = min(int(point.u), SIZE[0] - 1), min(int(point.v), SIZE[1] - 1)
-                right, down = np.array([point.u, point.v]) - truth.target - 0.5
+                right, down = np.array(point.centred) - truth.target
                 near = max(abs(right) / SIZE[0], abs(down) / SIZE[1]) <= NEAR / 100
                 off = np.hypot(right, down)
                 rows.append((point.confidence, point.spread, near, truth.mask[y, x], off))

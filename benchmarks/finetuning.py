@@ -33,7 +33,7 @@ from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import Image, Mask, Rule, Sample
 from molmo_ros.finetuning.settings import Settings
 from molmo_ros.finetuning.training import Progress, finetune
-from molmo_ros.pointing import Mode, prompt_for
+from molmo_ros.pointing import Mode, from_centred, prompt_for
 from molmo_ros.tabletop.questions import Topic
 from molmo_ros.tabletop.samples.data_set import easy_samples, rich_samples
 from molmo_ros.tabletop.samples.tables import percent
@@ -87,7 +87,7 @@ def write_folder(folder: Path, pictures: Sequence[View], kind: str) -> None:
         labels: dict[str, list[list[float]]] = {kind: []}
         for truth in view.truths:
             if truth.kind == kind:
-                u, v = (round(float(pixel) + 0.5, 1) for pixel in truth.target)
+                u, v = (round(float(pixel), 1) for pixel in from_centred(*truth.target))
                 for label in (kind, f'{truth.colour} {kind}'):
                     labels.setdefault(label, []).append([u, v])
         lines += [

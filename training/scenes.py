@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from molmo_ros.pointing import from_centred
 from molmo_ros.tabletop.world import (
     EASY,
     HELD_OUT,
@@ -160,7 +161,7 @@ def _object(truth: Truth, camera: Camera) -> dict[str, Any]:
 
 
 def _percent(pixel: tuple[float, float], camera: Camera) -> NDArray[np.float32]:
-    return (100 * (np.array(pixel) + 0.5) / camera.rendered).astype(np.float32)
+    return (100 * np.array(from_centred(*pixel)) / camera.rendered).astype(np.float32)
 
 
 def _padded(values: list[Any]) -> NDArray:

@@ -20,9 +20,12 @@ from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.engine import Answer, Question
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.annotate import annotated
+from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.ground import ground
 from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import ImagePoint, Mode, prompt_for
-from molmo_ros.spatial import SurfacePoint, lift_points
+from molmo_ros.spatial import SurfacePoint
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,10 +39,8 @@ def main(argv: Sequence[str]) -> int:
     camera = read_camera(arguments.camera, size) if arguments.camera else None
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
-    pixels = np.array([(point.u, point.v) for point in answer.points]).reshape(-1, 2) - 0.5
-    # Molmo measures from the corner of the first pixel, camera models from its centre.
-    inside = np.clip(pixels, 0.0, (size[0] - 1.0, size[1] - 1.0))
-    surfaces = lift_points(inside, depth, camera)
+    found = ground(answer.points, Capture(Frame(image, depth, camera, 0, '')))
+    surfaces = [point.surface for point in found.points]
     if arguments.out:
         write_color(arguments.out, annotated(image, answer.points))
     if arguments.json:

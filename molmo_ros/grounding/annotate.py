@@ -22,7 +22,8 @@ def annotated(image: NDArray[np.uint8], points: Iterable[ImagePoint]) -> NDArray
     height, width = canvas.shape[:2]
     scale = max(min(height, width) / 480, 0.5)
     for number, point in enumerate(points, 1):
-        at = round(point.u - 0.5), round(point.v - 0.5)
+        u, v = point.centred
+        at = round(u), round(v)
         _ring(canvas, at, scale)
         _label(canvas, at, f'{number} {_ascii(point.label)}'.strip(), scale)
     return canvas

@@ -7,9 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.spatial import (
     Approach,
     ApproachPose,
@@ -17,7 +16,6 @@ from molmo_ros.spatial import (
     GraspSettings,
     LiftSettings,
     LiftStatus,
-    Registration,
     SurfacePoint,
     approach_pose,
     transform_extent,
@@ -40,19 +38,14 @@ NOT_ASKED = Pick()
 
 def pick(
     point: SurfacePoint,
-    frame: Frame,
-    registration: Registration | None,
-    T_target_optical: NDArray[np.float64] | None,
+    capture: Capture,
+    target: TargetFrame,
     lift: LiftSettings,
     grasp: GraspSettings,
-    up: NDArray[np.float64] | None = None,
 ) -> Pick:
-    """The pick of a point in the target frame; without a pose where depth does not support it.
-
-    T_target_optical: (4, 4) pose of the image's optical frame. registration: of the depth, if it
-    is not the image's own. up: (3,) unit vector against gravity in the target frame, if known.
-    """
-    depth, camera, T = frame.depth, frame.camera, T_target_optical
+    """The pick of a point in the target frame; without a pose where depth does not support it."""
+    depth, camera = capture.frame.depth, capture.frame.camera
+    registration, T, up = capture.registration, target.T_target_optical, target.up
     if point.status is not LiftStatus.OK or depth is None or camera is None or T is None:
         return Pick(reason='the point has no position')
     if registration is not None:

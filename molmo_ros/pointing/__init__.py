@@ -11,7 +11,7 @@ from molmo_ros.pointing.formatter import (
 )
 from molmo_ros.pointing.grammar import complete, draft, finished
 from molmo_ros.pointing.parser import read_points
-from molmo_ros.pointing.points import ImagePoint, Reading
+from molmo_ros.pointing.points import ImagePoint, Reading, centred, from_centred
 from molmo_ros.pointing.prompts import (
     COUNT_PROMPTS,
     POINT_PROMPTS,
@@ -29,11 +29,13 @@ __all__ = [
     'Mode',
     'Reading',
     'Style',
+    'centred',
     'complete',
     'draft',
     'finished',
     'format_count',
     'format_points',
+    'from_centred',
     'label_for',
     'prompt_for',
     'read_points',

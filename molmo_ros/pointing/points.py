@@ -8,6 +8,20 @@ from dataclasses import dataclass
 from math import nan
 
 
+def centred(u: float, v: float) -> tuple[float, float]:
+    """Pixels as camera models and depth count them, from pixels as points are told.
+
+    The half-pixel rule: models point from the image's top left corner, so that the first pixel
+    reaches from 0 to 1; a camera model has its centre at 0.
+    """
+    return u - 0.5, v - 0.5
+
+
+def from_centred(u: float, v: float) -> tuple[float, float]:
+    """The way back from `centred`."""
+    return u + 0.5, v + 0.5
+
+
 @dataclass(frozen=True)
 class ImagePoint:
     """One point in the original image.
@@ -26,6 +40,11 @@ class ImagePoint:
     confidence: float = nan
     image_index: int = 0
     spread: float = nan
+
+    @property
+    def centred(self) -> tuple[float, float]:
+        """(u, v) with integers at the centres of pixels, as camera models and depth have it."""
+        return centred(self.u, self.v)
 
 
 @dataclass(frozen=True)

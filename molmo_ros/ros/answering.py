@@ -13,27 +13,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
-from molmo_ros.grounding.picking import NOT_ASKED, Pick, pick
-from molmo_ros.pointing.points import ImagePoint
+from molmo_ros.grounding.ground import (
+    GroundedPoint,
+    GroundingSettings,
+    Watch,
+    ground,
+    not_lifted,
+)
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
-from molmo_ros.spatial import (
-    GraspSettings,
-    LiftSettings,
-    LiftStatus,
-    Registration,
-    SurfacePoint,
-    lift_points,
-    transform_surface_point,
-)
 
 _POLL_S = 0.02
 
@@ -72,33 +69,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Capture:
-    """The frame a question is about.
-
-    registration: of depth that another camera saw. missing: why there is no depth or no camera, by
-    the status that follows from it. warning: what is implausible about the depth.
-    """
-
-    frame: Frame
-    registration: Registration | None = None
-    missing: Mapping[LiftStatus, str] = field(default_factory=dict)
-    warning: str = ''
-
-
-@dataclass(frozen=True)
-class GroundedPoint:
-    """A point in the image and on the surface. approach: (3,) unit vector into the surface.
-
-    pick: of the thing that the point is on, if that was asked for.
-    """
-
-    image: ImagePoint
-    surface: SurfacePoint
-    approach: NDArray[np.float64]
-    pick: Pick = NOT_ASKED
-
-
-@dataclass(frozen=True)
 class Result:
     """How a question ended, and with what. stage_times: seconds, in order. count: -1 is none."""
 
@@ -113,16 +83,15 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """transform_timeout: seconds; lift: how points are lifted.
+class AnswerSettings:
+    """How an answer is made of what the model says.
 
-    grasp: how the things that they are on are picked; None: nobody wants to know. up_frame: whose
-    z axis is up for that; '': the way that the things' supporting planes face.
+    transform_timeout: seconds. up_frame: whose z axis is up for grasps; '': the way that the
+    things' supporting planes face.
     """
 
+    grounding: GroundingSettings = field(default_factory=GroundingSettings)
     transform_timeout: float = 0.5
-    lift: LiftSettings = field(default_factory=LiftSettings)
-    grasp: GraspSettings | None = None
     up_frame: str = ''
 
 
@@ -153,7 +122,7 @@ class Answering:
         self,
         request: Request,
         capture: Callable[[], Capture],
-        settings: Settings,
+        settings: AnswerSettings,
         *,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Progress = lambda stage, points: None,
@@ -193,18 +162,12 @@ class Answering:
         with run.stage('frame'):
             run.capture = capture()
         with run.stage('transform'):
-            T, why_not = self._pose(run, run.capture)
-            self._find_up(run, run.capture, T)
+            target = self._target(run, run.capture.frame)
         answer = self._ask(run, run.capture)
-        run.points = tuple(_in_image(point) for point in answer.points)
-        with run.stage('lift'):
-            run.points = _grounded(answer.points, run.capture, run.settings.lift, T, why_not)
-            run.on_progress('lift', run.points)
+        run.points = tuple(not_lifted(point) for point in answer.points)
+        found = ground(answer.points, run.capture, run.settings.grounding, target, run)
         run.answer = answer
-        if run.settings.grasp is not None and run.points:
-            with run.stage('object'):
-                run.points = tuple(_picked(run, run.capture, T, run.settings.grasp))
-        return run.ended(*_outcome(run, answer))
+        return run.ended(*_outcome(run.request, answer, found.notes))
 
     def _require_engine(self) -> None:
         """Say so early, whatever else is missing."""
@@ -213,25 +176,22 @@ class Answering:
         except EngineNotReady as error:
             raise Refused(Status.NOT_READY, str(error)) from error
 
-    def _pose(self, run: _Run, capture: Capture) -> tuple[NDArray[np.float64] | None, str]:
-        """The pose of the optical frame in the target frame, or None and why."""
-        run.frame_id = run.request.target_frame or capture.frame.frame_id
+    def _target(self, run: _Run, frame: Frame) -> TargetFrame:
+        """Where the optical frame is in the frame asked for, and which way is up there."""
+        run.frame_id = run.request.target_frame or frame.frame_id
         try:
-            return self._wait_for(run.frame_id, run, capture.frame), ''
+            T = self._wait_for(run.frame_id, run, frame)
         except NoTransform as error:
-            return None, str(error)
-
-    def _find_up(self, run: _Run, capture: Capture, T: NDArray[np.float64] | None) -> None:
-        """Which way is up in the target frame, if a frame says so and objects are to be picked."""
+            return TargetFrame(None, str(error))
         up_frame = run.settings.up_frame
-        if not up_frame or run.settings.grasp is None or T is None:
-            return
+        if not up_frame or run.settings.grounding.grasp is None:
+            return TargetFrame(T)
         try:
-            T_up_optical = self._wait_for(up_frame, run, capture.frame)
+            T_up_optical = self._wait_for(up_frame, run, frame)
         except NoTransform as error:
-            run.notes.append(f"grasp.up_frame is not known ({error}): 'above' goes by the plane")
-        else:
-            run.up = T[:3, :3] @ T_up_optical[2, :3]
+            note = f"grasp.up_frame is not known ({error}): 'above' goes by the plane"
+            return TargetFrame(T, notes=(note,))
+        return TargetFrame(T, up=T[:3, :3] @ T_up_optical[2, :3])
 
     def _wait_for(self, target: str, run: _Run, frame: Frame) -> NDArray[np.float64]:
         """The pose of the image's optical frame in another at its stamp. Raises NoTransform."""
@@ -269,13 +229,13 @@ class Answering:
         return answer
 
 
-class _Run:
-    """What has come of a question so far."""
+class _Run(Watch):
+    """What has come of a question so far; follows its grounding."""
 
     def __init__(
         self,
         request: Request,
-        settings: Settings,
+        settings: AnswerSettings,
         should_stop: Callable[[], bool],
         on_progress: Progress,
     ) -> None:
@@ -287,8 +247,6 @@ class _Run:
         self.frame_id = ''
         self.answer: Answer | None = None
         self.points: tuple[GroundedPoint, ...] = ()
-        self.up: NDArray[np.float64] | None = None
-        self.notes: list[str] = []
         self.stage_times: dict[str, float] = {}
         self._deadline = time.monotonic() + request.timeout
 
@@ -299,14 +257,24 @@ class _Run:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Announce and time a stage; a question that was cancelled begins none."""
-        if self.should_stop():
-            raise Refused(Status.CANCELED, 'canceled')
+        self.check()
         self.on_progress(name, self.points)
         begun = time.monotonic()
         try:
             yield
         finally:
             self.stage_times[name] = time.monotonic() - begun
+
+    def check(self) -> None:
+        """Raises Refused where nobody wants the answer any more."""
+        if self.should_stop():
+            raise Refused(Status.CANCELED, 'canceled')
+
+    def tell(self, stage: str, points: tuple[GroundedPoint, ...]) -> None:
+        """Keep and announce what a stage has brought."""
+        self.points = points
+        if stage == 'lift':
+            self.on_progress(stage, points)
 
     def ended(self, status: Status, message: str) -> Result:
         answer, points = self.answer, self.points
@@ -354,97 +322,8 @@ def _too_late(never_began: bool, timeout: float) -> tuple[Status, str]:
     )
 
 
-def _grounded(
-    points: Sequence[ImagePoint],
-    capture: Capture,
-    settings: LiftSettings,
-    T: NDArray[np.float64] | None,
-    why_no_transform: str,
-) -> tuple[GroundedPoint, ...]:
-    """The points with the surfaces behind them, by the pose of the optical frame if there is one.
-
-    Molmo measures from the corner of the first pixel, camera models from its centre.
-    """
-    frame = capture.frame
-    height, width = frame.color.shape[:2]
-    pixels = np.array([(point.u, point.v) for point in points]).reshape(-1, 2) - 0.5
-    inside = np.clip(pixels, 0.0, (width - 1.0, height - 1.0))
-    surfaces = lift_points(inside, frame.depth, frame.camera, settings, capture.registration)
-    return tuple(
-        _in_target(point, surface, capture, T, why_no_transform)
-        for point, surface in zip(points, surfaces, strict=True)
-    )
-
-
-def _in_image(point: ImagePoint) -> GroundedPoint:
-    """A point that nobody has lifted yet."""
-    nowhere = SurfacePoint(LiftStatus.NO_DEPTH, reason='not lifted yet')
-    return GroundedPoint(point, nowhere, np.full(3, np.nan))
-
-
-def _in_target(
-    point: ImagePoint,
-    surface: SurfacePoint,
-    capture: Capture,
-    T: NDArray[np.float64] | None,
-    why_no_transform: str,
-) -> GroundedPoint:
-    nowhere = np.full(3, np.nan)
-    if surface.status is not LiftStatus.OK:
-        reason = capture.missing.get(surface.status) or surface.reason
-        return GroundedPoint(point, replace(surface, reason=reason), nowhere)
-    if T is None:
-        lost = SurfacePoint(LiftStatus.NO_TRANSFORM, reason=why_no_transform)
-        return GroundedPoint(point, lost, nowhere)
-    along_ray = surface.position / np.linalg.norm(surface.position)
-    approach = -surface.normal if np.all(np.isfinite(surface.normal)) else along_ray
-    return GroundedPoint(point, transform_surface_point(surface, T), T[:3, :3] @ approach)
-
-
-def _picked(
-    run: _Run, capture: Capture, T: NDArray[np.float64] | None, grasp: GraspSettings
-) -> Iterator[GroundedPoint]:
-    """The points with their picks, one after another for as long as there is time."""
-    for point in run.points:
-        if run.should_stop():
-            raise Refused(Status.CANCELED, 'canceled')
-        if run.remaining() <= 0:
-            found = Pick(reason='the time was up: the waypoint goes by the surface')
-        else:
-            found = pick(
-                point.surface,
-                capture.frame,
-                capture.registration,
-                T,
-                run.settings.lift,
-                grasp,
-                run.up,
-            )
-        yield replace(point, pick=found)
-
-
-def _outcome(run: _Run, answer: Answer) -> tuple[Status, str]:
-    points = run.points
-    if not points and (run.request.mode is not Mode.ASK or not answer.text.strip()):
+def _outcome(request: Request, answer: Answer, notes: Sequence[str]) -> tuple[Status, str]:
+    if not answer.points and (request.mode is not Mode.ASK or not answer.text.strip()):
         said = f": it wrote '{answer.text.strip()}'" if answer.text.strip() else ''
         return Status.NO_POINTS, f'the model pointed at nothing{said}'
-    return Status.SUCCESS, '; '.join(_notes(run))
-
-
-def _notes(run: _Run) -> Iterator[str]:
-    """What a user should know of an answer that is one: what is implausible, missing or guessed."""
-    points = run.points
-    if run.capture is not None and run.capture.warning:
-        yield f'depth: {run.capture.warning}'
-    yield from run.notes
-    lost = [point.surface for point in points if point.surface.status is not LiftStatus.OK]
-    if lost:
-        reasons = dict.fromkeys(f'{s.status.name}: {s.reason}' for s in lost)
-        yield f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}'
-    bridged = sum(point.surface.bridged for point in points)
-    if bridged:
-        yield f'{bridged} of {len(points)} in a hole of the depth, which the surface around bridges'
-    found = [point for point in points if point.surface.status is LiftStatus.OK]
-    guessed = [point.pick.reason for point in found if point.pick.reason]
-    if guessed:
-        yield f'{len(guessed)} of {len(points)}: {"; ".join(dict.fromkeys(guessed))}'
+    return Status.SUCCESS, '; '.join(notes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from molmo_ros.ros.answering import GroundedPoint
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.spatial import LiftStatus
 
 _SPHERE = ColorRGBA(r=1.0, g=0.1, b=0.5, a=0.9)

@@ -16,13 +16,15 @@ from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
+from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.grounding.picking import Pick
 from molmo_ros.msg import GroundedPoint as GroundedPointMessage
 from molmo_ros.msg import StageTime
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import conversions
-from molmo_ros.ros.answering import Capture, GroundedPoint, Refused, Request, Result, Status
+from molmo_ros.ros.answering import Refused, Request, Result, Status
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
 from molmo_ros.spatial import CameraModel, LiftStatus, depth_warning

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -28,16 +28,10 @@ from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.engine import Engine, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.grounding.annotate import annotated
+from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.ros import parameters, qos
-from molmo_ros.ros.answering import (
-    Answering,
-    Capture,
-    GroundedPoint,
-    Refused,
-    Result,
-    Settings,
-    Status,
-)
+from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, Status
 from molmo_ros.ros.conversions import color_message
 from molmo_ros.ros.diagnostics import Diagnostics, QuestionLog
 from molmo_ros.ros.engine_worker import EngineLoader, EngineWorker, Progress
@@ -52,10 +46,10 @@ from molmo_ros.ros.messages import (
     write_result,
 )
 from molmo_ros.ros.running import run_node
-from molmo_ros.ros.streams import CameraStreams, read_pose
+from molmo_ros.ros.settings import NodeSettings, read_settings
+from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
 from molmo_ros.ros.waypoints import waypoints
-from molmo_ros.spatial import Approach, GraspSettings, LiftSettings, StereoNoise, TofNoise
 from molmo_ros.srv import PointQuery
 
 # Executor threads beside those of the questions: streams, /tf, and all the rest.
@@ -75,20 +69,19 @@ class PointQueryNode(Node):
         super().__init__('molmo_point_query', **node_arguments)
         parameters.declare(self, parameters.POINT_QUERY)
         settings = self._settings()
-        self.threads = settings['max_waiting'] + 1 + _OTHER_THREADS
+        self.threads = settings.max_waiting + 1 + _OTHER_THREADS
         self._closing = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
         self._log = QuestionLog()
-        _require_sense(settings)
         self.add_on_set_parameters_callback(self._check)
-        transforms = make_transforms(self, settings['transform_cache'])
-        self._streams = CameraStreams(self, settings, transforms)
+        transforms = make_transforms(self, settings.transform_cache)
+        self._streams = CameraStreams(self, settings.streams, transforms)
         self._worker = EngineWorker(self._announced(engine_loader or self._load))
         self._answering = Answering(
             self._worker,
             transforms,
-            settings['max_waiting'],
+            settings.max_waiting,
             self.get_logger().error,
         )
         self._markers = self.create_publisher(MarkerArray, '~/markers', qos.LATCHED)
@@ -96,7 +89,7 @@ class PointQueryNode(Node):
         self._waypoints = self.create_publisher(PoseArray, '~/waypoints', qos.LATCHED)
         self._diagnostics = Diagnostics(
             self,
-            settings['diagnostics_period'],
+            settings.diagnostics_period,
             lambda: self._worker.state,
             self._streams,
             self._log,
@@ -137,26 +130,27 @@ class PointQueryNode(Node):
         self._action.destroy()
         super().destroy_node()
 
-    def _settings(self) -> dict[str, Any]:
-        return parameters.values(self, parameters.POINT_QUERY)
+    def _settings(self) -> NodeSettings:
+        return read_settings(parameters.values(self, parameters.POINT_QUERY))
 
     def _check(self, changed: list[Parameter]) -> SetParametersResult:
         """Whether these make sense, together with all the others."""
+        values = parameters.values(self, parameters.POINT_QUERY)
         try:
-            _require_sense(self._settings() | {p.name: p.value for p in changed})
+            read_settings(values | {p.name: p.value for p in changed})
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _load(self, on_progress: Progress) -> Engine:
-        settings = self._settings()
+        wanted = self._settings().engine
         return load_engine(
-            settings['checkpoint'] or default_checkpoint(),
-            device=settings['device'],
-            dtype=settings['dtype'],
-            max_crops=settings['max_crops'] or None,
-            quantize=settings['quantize'],
-            adapter=settings['adapter'] or None,
+            wanted.checkpoint or default_checkpoint(),
+            device=wanted.device,
+            dtype=wanted.dtype,
+            max_crops=wanted.max_crops,
+            quantize=wanted.quantize,
+            adapter=wanted.adapter,
             on_progress=on_progress,
         )
 
@@ -210,7 +204,7 @@ class PointQueryNode(Node):
         try:
             settings = self._settings()
             result = self._result(request, settings, should_stop, on_progress)
-            write_result(result, response, settings['waypoint_standoff'])
+            write_result(result, response, settings.waypoint_standoff)
             self._log.add(result, time.monotonic() - begun)
             self._show(result, settings)
         except Exception as error:
@@ -226,41 +220,38 @@ class PointQueryNode(Node):
     def _result(
         self,
         message: Any,
-        settings: dict[str, Any],
+        settings: NodeSettings,
         should_stop: Callable[[], bool],
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None],
     ) -> Result:
         try:
-            request = read_request(message, settings['timeout'])
+            request = read_request(message, settings.timeout)
             own_image = brings_image(message)
         except Refused as refusal:
             return Result(refusal.status, str(refusal))
 
         def capture() -> Capture:
             if own_image:
-                return read_capture(message, settings['rectified'])
-            return self._streams.capture(settings)
+                return read_capture(message, settings.frames.rectified)
+            return self._streams.capture(settings.frames)
 
         return self._answering.answer(
             request,
             capture,
-            Settings(
-                settings['transform_timeout'],
-                lift_settings(settings),
-                grasp_settings(settings),
-                settings['grasp.up_frame'].lstrip('/'),
+            AnswerSettings(
+                settings.grounding, settings.frames.transform_timeout, settings.up_frame
             ),
             should_stop=should_stop,
             on_progress=on_progress,
         )
 
-    def _show(self, result: Result, settings: dict[str, Any]) -> None:
+    def _show(self, result: Result, settings: NodeSettings) -> None:
         """Put an answer on the topics, under the image's own stamp."""
         if result.capture is None or result.status not in (Status.SUCCESS, Status.NO_POINTS):
             return
         header = result_header(result)
-        self._markers.publish(markers(result.points, header, settings['marker_diameter']))
-        self._waypoints.publish(waypoints(result.points, header, settings['waypoint_standoff']))
+        self._markers.publish(markers(result.points, header, settings.marker_diameter))
+        self._waypoints.publish(waypoints(result.points, header, settings.waypoint_standoff))
         frame = result.capture.frame
         picture = color_message(
             annotated(frame.color, [point.image for point in result.points]), result_header(result)
@@ -268,38 +259,6 @@ class PointQueryNode(Node):
         picture.header.frame_id = frame.frame_id
         picture.header.stamp = stamp_message(frame.stamp)
         self._annotated.publish(picture)
-
-
-def _require_sense(settings: Mapping[str, Any]) -> None:
-    """Raises ValueError for what no range of a single parameter rules out."""
-    lift_settings(settings)
-    if settings['depth_pose']:
-        read_pose(settings['depth_pose'])
-
-
-def lift_settings(settings: Mapping[str, Any]) -> LiftSettings:
-    """How points are lifted, from the parameters by name."""
-    stereo = settings['noise.kind'] == 'stereo'
-    model, kind = (StereoNoise, 'stereo') if stereo else (TofNoise, 'tof')
-    noise = model(**_group(settings, f'noise.{kind}.'))
-    return LiftSettings(**_group(settings, 'lift.'), noise=noise)
-
-
-def grasp_settings(settings: Mapping[str, Any]) -> GraspSettings | None:
-    """How things are picked, from the parameters by name; None if waypoints are of surfaces."""
-    if settings['waypoint_from'] != 'object':
-        return None
-    return GraspSettings(
-        Approach(settings['grasp.approach']),
-        settings['waypoint_standoff'],
-        settings['grasp.opening'],
-        settings['grasp.finger'],
-    )
-
-
-def _group(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    names = [name for name in settings if name.startswith(prefix)]
-    return {name.removeprefix(prefix): settings[name] for name in names}
 
 
 def make_executor(node: PointQueryNode) -> Executor:

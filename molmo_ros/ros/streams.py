@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,10 +15,12 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros import conversions, qos
-from molmo_ros.ros.answering import Capture, Refused, Status
+from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.messages import read_camera, same_view, unaligned
+from molmo_ros.ros.settings import FrameSettings, StreamSettings
 from molmo_ros.ros.sync import (
     CAMERA_INFO,
     DEPTH,
@@ -32,29 +33,32 @@ from molmo_ros.ros.sync import (
     StreamState,
     stamp_ns,
 )
-from molmo_ros.ros.transforms import NoTransform, Transforms, rigid_matrix, wait_for_transform
+from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
 
 
 class CameraStreams:
     """Subscriptions to `image`, `depth` and their camera_infos, and the newest frame they make.
 
-    settings: the node's parameters by name; those of the subscriptions are read here, once.
+    settings: of the subscriptions, read once.
     transforms: where the cameras stand to each other, if depth is of a camera of its own.
     """
 
-    def __init__(self, node: Node, settings: Mapping[str, Any], transforms: Transforms) -> None:
+    def __init__(self, node: Node, settings: StreamSettings, transforms: Transforms) -> None:
         self._node = node
         self._transforms = transforms
         self._store = FrameStore()
         kinds: dict[str, tuple[type, str]] = {
-            IMAGE: _kind(IMAGE, settings['image_transport']),
-            DEPTH: _kind(DEPTH, settings['depth_transport']),
+            IMAGE: _kind(IMAGE, settings.image_transport),
+            DEPTH: _kind(DEPTH, settings.depth_transport),
             CAMERA_INFO: (CameraInfo, CAMERA_INFO),
             DEPTH_CAMERA_INFO: (CameraInfo, DEPTH_CAMERA_INFO),
         }
         self._profiles = {
-            name: qos.PROFILES[settings[f'qos.{name.removeprefix("depth_")}']] for name in STREAMS
+            IMAGE: qos.PROFILES[settings.image_qos],
+            DEPTH: qos.PROFILES[settings.depth_qos],
+            CAMERA_INFO: qos.PROFILES[settings.camera_info_qos],
+            DEPTH_CAMERA_INFO: qos.PROFILES[settings.camera_info_qos],
         }
         # Apart from the questions' group: images go on arriving while one is being answered.
         group = MutuallyExclusiveCallbackGroup()
@@ -103,15 +107,15 @@ class CameraStreams:
             )
         return ''
 
-    def capture(self, settings: Mapping[str, Any]) -> Capture:
+    def capture(self, settings: FrameSettings) -> Capture:
         """The newest frame, decoded. Raises Refused."""
         try:
             match = self._store.newest(
                 lambda: self._node.get_clock().now().nanoseconds,
-                slop=settings['sync_slop'],
-                max_age=settings['max_frame_age'],
+                slop=settings.sync_slop,
+                max_age=settings.max_frame_age,
                 expected=[s for s in STREAMS if self._node.count_publishers(self.topic(s))],
-                wait=settings['frame_wait'],
+                wait=settings.frame_wait,
             )
         except NoFrame as error:
             reason = f'no {error.stream} from {self.topic(error.stream)}: {error}'
@@ -122,7 +126,7 @@ class CameraStreams:
         hint = self.hint(stream)
         return f'{reason}; {hint}' if hint else reason
 
-    def _decoded(self, match: Match, settings: Mapping[str, Any]) -> Capture:
+    def _decoded(self, match: Match, settings: FrameSettings) -> Capture:
         try:
             color = conversions.color_array(match.image)
         except conversions.ConversionError as error:
@@ -135,7 +139,7 @@ class CameraStreams:
         except _Unusable as error:
             depth, missing[LiftStatus.NO_DEPTH] = None, str(error)
         try:
-            camera = self._camera(CAMERA_INFO, match, color, settings['rectified'])
+            camera = self._camera(CAMERA_INFO, match, color, settings.rectified)
         except _Unusable as error:
             missing[LiftStatus.NO_CAMERA_INFO] = str(error)
         return Capture(
@@ -165,7 +169,7 @@ class CameraStreams:
         return camera
 
     def _registration(
-        self, match: Match, depth: NDArray[np.float32], settings: Mapping[str, Any]
+        self, match: Match, depth: NDArray[np.float32], settings: FrameSettings
     ) -> Registration | None:
         """Where the depth camera stands to the color camera, if it is another."""
         if match.depth is None or same_view(match.image, match.depth):
@@ -175,16 +179,16 @@ class CameraStreams:
             raise _Unusable(
                 f'{self.topic(DEPTH)}: {unaligned(match)}, or publish its camera_info on {topic}'
             )
-        camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings['rectified'])
-        if settings['depth_pose']:
-            return Registration(camera, read_pose(settings['depth_pose']))
+        camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings.rectified)
+        if settings.depth_pose is not None:
+            return Registration(camera, settings.depth_pose)
         try:
             T_color_depth = wait_for_transform(
                 self._transforms,
                 match.image.header.frame_id,
                 match.depth.header.frame_id,
                 stamp_ns(match.depth),
-                settings['transform_timeout'],
+                settings.transform_timeout,
             )
         except NoTransform as error:
             raise _Unusable(f'{self.topic(DEPTH)} cannot be registered: {error}') from error
@@ -196,19 +200,6 @@ class CameraStreams:
 
 class _Unusable(Exception):
     """A stream brings nothing that 3D could be had from; the text says why."""
-
-
-def read_pose(text: str) -> NDArray[np.float64]:
-    """The (4, 4) matrix of 'x y z qx qy qz qw'. Raises ValueError."""
-    try:
-        numbers = np.array([float(word) for word in text.split()])
-    except ValueError:
-        numbers = np.empty(0)
-    if len(numbers) != 7 or not np.all(np.isfinite(numbers)) or np.linalg.norm(numbers[3:]) < 0.1:
-        raise ValueError(
-            f"depth_pose is '{text}': give x y z in metres and a quaternion qx qy qz qw, 7 numbers"
-        )
-    return rigid_matrix(numbers[:3], numbers[3:] / np.linalg.norm(numbers[3:]))
 
 
 def _kind(stream: str, transport: str) -> tuple[type, str]:

@@ -11,7 +11,7 @@ from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
-from molmo_ros.ros.answering import GroundedPoint
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.spatial import LiftStatus
 
 

@@ -41,7 +41,7 @@ def command(*arguments):
 @pytest.mark.parametrize('name', COMMANDS)
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as left:
-        main([name, '--help'])
+        main([*name.split(), '--help'])
     assert left.value.code == 0
     assert f'molmo-ros {name}' in capsys.readouterr().out
 

@@ -12,8 +12,9 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from molmo_ros.grounding.ground import GroundingSettings
 from molmo_ros.ros import parameters, qos
-from molmo_ros.ros.point_query_node import lift_settings
+from molmo_ros.ros.settings import read_settings
 from molmo_ros.spatial import LiftSettings, TofNoise
 from molmo_ros.tabletop.world import TABLES
 
@@ -61,8 +62,9 @@ def test_the_yaml_holds_every_parameter_with_its_default():
 
 def test_the_defaults_of_lifting_are_those_of_the_library():
     settings = defaults('molmo_point_query')
-    assert lift_settings(settings) == LiftSettings()
-    assert lift_settings(settings | {'noise.kind': 'tof'}).noise == TofNoise()
+    assert read_settings(settings).grounding == GroundingSettings(LiftSettings())
+    tof = read_settings(settings | {'noise.kind': 'tof'})
+    assert tof.grounding.lift.noise == TofNoise()
 
 
 def test_every_default_is_allowed_and_every_description_says_something():

@@ -12,14 +12,16 @@ from molmo_ros.srv import PointQuery
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.grounding.picking import pick
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros import parameters
-from molmo_ros.ros.answering import GroundedPoint, Status
+from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import write_points
-from molmo_ros.ros.point_query_node import grasp_settings
+from molmo_ros.ros.settings import read_settings
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.spatial import (
     Approach,
@@ -55,7 +57,8 @@ def seen():
 def picked(seen, u, v, registration=None, camera=None, grasp=DEFAULT, up=None):
     surface = lift(u, v, seen.depth, camera or seen.camera, registration=registration)
     frame = replace(seen, camera=camera or seen.camera)
-    found = pick(surface, frame, registration, np.eye(4), LiftSettings(), grasp, up)
+    capture, target = Capture(frame, registration), TargetFrame(np.eye(4), up=up)
+    found = pick(surface, capture, target, LiftSettings(), grasp)
     return GroundedPoint(ImagePoint(u, v, 'it'), surface, -surface.normal, found)
 
 
@@ -193,7 +196,8 @@ def test_depth_of_another_size_measures_the_same_object(seen):
 
 def test_a_point_without_a_position_has_no_object(seen):
     nothing = SurfacePoint(LiftStatus.DEPTH_INVALID)
-    found = pick(nothing, seen, None, None, LiftSettings(), GraspSettings())
+    nowhere = TargetFrame(None, 'not connected')
+    found = pick(nothing, Capture(seen), nowhere, LiftSettings(), GraspSettings())
     (message,) = write_points([GroundedPoint(ImagePoint(1, 2, ''), nothing, np.zeros(3), found)])
     assert not message.object_measured and 'no position' in message.object_reason
 
@@ -238,6 +242,6 @@ def test_gravity_is_turned_into_the_depth_cameras_own_frame(seen):
 
 def test_the_defaults_of_grasping_are_those_of_the_library():
     settings = {p.name: p.default for p in parameters.POINT_QUERY}
-    assert grasp_settings(settings) is None
-    asked = grasp_settings(settings | {'waypoint_from': 'object'})
-    assert asked == GraspSettings(standoff=settings['waypoint_standoff'])
+    assert read_settings(settings).grounding.grasp is None
+    asked = read_settings(settings | {'waypoint_from': 'object'})
+    assert asked.grounding.grasp == GraspSettings(standoff=settings['waypoint_standoff'])

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.pointing.points import ImagePoint
-from molmo_ros.ros.answering import GroundedPoint
 from molmo_ros.ros.waypoints import approach_quaternion, rotation_quaternion, waypoints
 from molmo_ros.spatial import LiftStatus, SurfacePoint
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.evaluation.running import Result
-from molmo_ros.pointing import ImagePoint
+from molmo_ros.pointing import ImagePoint, centred
 
 _RIGHT, _WRONG = (46, 204, 113), (255, 59, 92)
 _LIGHT, _DARK = (255, 255, 255), (20, 20, 20)
@@ -99,7 +99,8 @@ def _ring(
     canvas: Picture, point: ImagePoint, scale: float, right: bool | None, number: int
 ) -> None:
     """Green where right, red where wrong, white where it was not judged."""
-    at = round(point.u * scale - 0.5), round(point.v * scale - 0.5)
+    u, v = centred(point.u * scale, point.v * scale)
+    at = round(u), round(v)
     color = _LIGHT if right is None else _RIGHT if right else _WRONG
     for ink, thickness in ((_DARK, 8), (_LIGHT, 6), (color, 3)):
         cv2.circle(canvas, at, 11, ink, thickness, cv2.LINE_AA)

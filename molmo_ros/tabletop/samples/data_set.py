@@ -144,7 +144,7 @@ def _masks(shown: Callable[[], View], question: TableQuestion) -> tuple[Mask, ..
 def _position(shown: Callable[[], View], index: int, point: ImagePoint) -> PositionError:
     """Lifted from the renderer's exact depth."""
     view = shown()
-    surface = lift(point.u - 0.5, point.v - 0.5, view.picture.depth, view.picture.camera)
+    surface = lift(*point.centred, view.picture.depth, view.picture.camera)
     if surface.status is not LiftStatus.OK:
         return PositionError(surface.status)
     return PositionError(

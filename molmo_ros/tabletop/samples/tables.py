@@ -10,7 +10,7 @@ from math import dist
 import numpy as np
 
 from molmo_ros.evaluation.samples import Mask, Percent
-from molmo_ros.pointing import Mode, label_for
+from molmo_ros.pointing import Mode, from_centred, label_for
 from molmo_ros.tabletop.questions import TableQuestion, Target, Thing, Topic, World
 from molmo_ros.tabletop.questions.table import PLAIN, Name, Table
 from molmo_ros.tabletop.samples.views import View
@@ -77,7 +77,8 @@ def _names(world: World) -> dict[str, Name]:
 def percent(pixel: tuple[float, float], view: View) -> Percent:
     """(x, y) in percent of the picture from a pixel whose integers are at pixel centres."""
     height, width = view.picture.depth.shape
-    return 100 * (pixel[0] + 0.5) / width, 100 * (pixel[1] + 0.5) / height
+    u, v = from_centred(*pixel)
+    return 100 * u / width, 100 * v / height
 
 
 def is_bare(view: View, x: float, y: float) -> bool:

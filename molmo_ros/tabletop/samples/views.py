@@ -62,7 +62,7 @@ def true_position(view: View, point: ImagePoint) -> NDArray[np.float64]:
     """
     picture = view.picture
     column, row = pixel_of(point, picture.camera.width, picture.camera.height)
-    instance, position = _seen_along_ray(view, point.u - 0.5, point.v - 0.5)
+    instance, position = _seen_along_ray(view, *point.centred)
     if instance == picture.instances[row, column]:
         return position
     return picture.camera.ray(column, row) * float(picture.depth[row, column])

@@ -1,0 +1,177 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From points in a picture to points on surfaces, and how to take what they are on.
+
+Everybody who has an answer comes here: the node, the commands, the benchmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
+from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.picking import NOT_ASKED, Pick, pick
+from molmo_ros.pointing.points import ImagePoint
+from molmo_ros.spatial import (
+    GraspSettings,
+    LiftSettings,
+    LiftStatus,
+    SurfacePoint,
+    lift_points,
+    transform_surface_point,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundedPoint:
+    """A point in the picture and on the surface.
+
+    Attributes:
+        image: where the model pointed, pixels.
+        surface: in the target frame, metres.
+        approach: (3,) unit vector into the surface, in the target frame; NaN where not known.
+        pick: of the thing that the point is on, if that was asked for.
+    """
+
+    image: ImagePoint
+    surface: SurfacePoint
+    approach: NDArray[np.float64]
+    pick: Pick = NOT_ASKED
+
+
+@dataclass(frozen=True)
+class GroundingSettings:
+    """lift: how points are lifted. grasp: how things are taken; None: nobody wants to know."""
+
+    lift: LiftSettings = field(default_factory=LiftSettings)
+    grasp: GraspSettings | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """The points, in the order of the answer, and what a user should know of them."""
+
+    points: tuple[GroundedPoint, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Watch:
+    """Follows a grounding: is told of stages and results, and may end it. This one lets it run."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Entered as a stage ('lift', 'object') begins and left as it ends; may raise to end it."""
+        return nullcontext()
+
+    def tell(self, stage: str, points: tuple[GroundedPoint, ...]) -> None:
+        """What a stage has brought."""
+
+    def check(self) -> None:
+        """Asked between points; raises whatever shall end the grounding."""
+
+    def remaining(self) -> float:
+        """Seconds left; what is not done when there are none is left out, and said."""
+        return inf
+
+
+def ground(
+    points: Sequence[ImagePoint],
+    capture: Capture,
+    settings: GroundingSettings | None = None,
+    target: TargetFrame = OPTICAL,
+    watch: Watch | None = None,
+) -> Grounding:
+    """Lift the points of an answer, and measure what they are on if the settings say so.
+
+    Raises nothing of its own: what is not known of a point is said in its status and reason.
+    """
+    settings, watch = settings or GroundingSettings(), watch or Watch()
+    with watch.stage('lift'):
+        grounded = tuple(_lifted(points, capture, settings.lift, target))
+        watch.tell('lift', grounded)
+    if settings.grasp is not None and grounded:
+        with watch.stage('object'):
+            grounded = tuple(_picked(grounded, capture, settings, target, watch))
+            watch.tell('object', grounded)
+    return Grounding(grounded, tuple(_notes(grounded, capture, target)))
+
+
+def not_lifted(point: ImagePoint) -> GroundedPoint:
+    """A point that nobody has lifted yet."""
+    nowhere = SurfacePoint(LiftStatus.NO_DEPTH, reason='not lifted yet')
+    return GroundedPoint(point, nowhere, np.full(3, np.nan))
+
+
+def _lifted(
+    points: Sequence[ImagePoint], capture: Capture, settings: LiftSettings, target: TargetFrame
+) -> Iterator[GroundedPoint]:
+    frame = capture.frame
+    pixels = _pixels_in(points, frame)
+    surfaces = lift_points(pixels, frame.depth, frame.camera, settings, capture.registration)
+    for point, surface in zip(points, surfaces, strict=True):
+        yield _in_target(point, surface, capture, target)
+
+
+def _pixels_in(points: Sequence[ImagePoint], frame: Frame) -> NDArray[np.float64]:
+    """(N, 2) of points in the frame's picture; those on its far edge are in its last pixel."""
+    height, width = frame.color.shape[:2]
+    pixels = np.array([point.centred for point in points]).reshape(-1, 2)
+    return np.clip(pixels, 0.0, (width - 1.0, height - 1.0))
+
+
+def _in_target(
+    point: ImagePoint, surface: SurfacePoint, capture: Capture, target: TargetFrame
+) -> GroundedPoint:
+    nowhere = np.full(3, np.nan)
+    if surface.status is not LiftStatus.OK:
+        reason = capture.missing.get(surface.status) or surface.reason
+        return GroundedPoint(point, replace(surface, reason=reason), nowhere)
+    T = target.T_target_optical
+    if T is None:
+        lost = SurfacePoint(LiftStatus.NO_TRANSFORM, reason=target.why_not)
+        return GroundedPoint(point, lost, nowhere)
+    along_ray = surface.position / np.linalg.norm(surface.position)
+    approach = -surface.normal if np.all(np.isfinite(surface.normal)) else along_ray
+    return GroundedPoint(point, transform_surface_point(surface, T), T[:3, :3] @ approach)
+
+
+def _picked(
+    points: Sequence[GroundedPoint],
+    capture: Capture,
+    settings: GroundingSettings,
+    target: TargetFrame,
+    watch: Watch,
+) -> Iterator[GroundedPoint]:
+    """The points with their picks, one after another for as long as there is time."""
+    assert settings.grasp is not None
+    for point in points:
+        watch.check()
+        if watch.remaining() <= 0:
+            found = Pick(reason='the time was up: the waypoint goes by the surface')
+        else:
+            found = pick(point.surface, capture, target, settings.lift, settings.grasp)
+        yield replace(point, pick=found)
+
+
+def _notes(points: Sequence[GroundedPoint], capture: Capture, target: TargetFrame) -> Iterator[str]:
+    """What is implausible, missing or guessed."""
+    if capture.warning:
+        yield f'depth: {capture.warning}'
+    yield from target.notes
+    lost = [point.surface for point in points if point.surface.status is not LiftStatus.OK]
+    if lost:
+        reasons = dict.fromkeys(f'{s.status.name}: {s.reason}' for s in lost)
+        yield f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}'
+    bridged = sum(point.surface.bridged for point in points)
+    if bridged:
+        yield f'{bridged} of {len(points)} in a hole of the depth, which the surface around bridges'
+    found = [point for point in points if point.surface.status is LiftStatus.OK]
+    guessed = [point.pick.reason for point in found if point.pick.reason]
+    if guessed:
+        yield f'{len(guessed)} of {len(points)}: {"; ".join(dict.fromkeys(guessed))}'

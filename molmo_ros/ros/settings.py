@@ -1,0 +1,149 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node's parameters as what they mean; the only place that reads them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.grounding.ground import GroundingSettings
+from molmo_ros.ros.transforms import rigid_matrix
+from molmo_ros.spatial import Approach, GraspSettings, LiftSettings, StereoNoise, TofNoise
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Which model answers; see `engine.load_engine`. checkpoint: '' is the one that comes along."""
+
+    checkpoint: str
+    adapter: str | None
+    device: str
+    dtype: str
+    quantize: str
+    max_crops: int | None
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How the camera's topics are subscribed to. qos: names of `qos.PROFILES`."""
+
+    image_transport: str
+    depth_transport: str
+    image_qos: str
+    depth_qos: str
+    camera_info_qos: str
+
+
+@dataclass(frozen=True, eq=False)
+class FrameSettings:
+    """Which messages make a frame, and how they are read; times in seconds.
+
+    rectified: the images are, so camera_info's P holds. depth_pose: (4, 4) pose of the depth
+    camera in the color camera; None: /tf says.
+    """
+
+    rectified: bool
+    depth_pose: NDArray[np.float64] | None
+    sync_slop: float
+    max_frame_age: float
+    frame_wait: float
+    transform_timeout: float
+
+
+@dataclass(frozen=True, eq=False)
+class NodeSettings:
+    """All of them; times in seconds, lengths in metres.
+
+    up_frame: whose z axis is up for grasps; '': the way that the things' supporting planes face.
+    """
+
+    engine: EngineSettings
+    streams: StreamSettings
+    frames: FrameSettings
+    grounding: GroundingSettings
+    timeout: float
+    max_waiting: int
+    transform_cache: float
+    up_frame: str
+    waypoint_standoff: float
+    marker_diameter: float
+    diagnostics_period: float
+
+
+def read_settings(values: Mapping[str, Any]) -> NodeSettings:
+    """What the parameters mean, by their names. Raises ValueError for what makes no sense."""
+    return NodeSettings(
+        engine=EngineSettings(
+            values['checkpoint'],
+            values['adapter'] or None,
+            values['device'],
+            values['dtype'],
+            values['quantize'],
+            values['max_crops'] or None,
+        ),
+        streams=StreamSettings(
+            values['image_transport'],
+            values['depth_transport'],
+            values['qos.image'],
+            values['qos.depth'],
+            values['qos.camera_info'],
+        ),
+        frames=FrameSettings(
+            values['rectified'],
+            read_pose(values['depth_pose']) if values['depth_pose'] else None,
+            values['sync_slop'],
+            values['max_frame_age'],
+            values['frame_wait'],
+            values['transform_timeout'],
+        ),
+        grounding=GroundingSettings(_lift(values), _grasp(values)),
+        timeout=values['timeout'],
+        max_waiting=values['max_waiting'],
+        transform_cache=values['transform_cache'],
+        up_frame=values['grasp.up_frame'].lstrip('/'),
+        waypoint_standoff=values['waypoint_standoff'],
+        marker_diameter=values['marker_diameter'],
+        diagnostics_period=values['diagnostics_period'],
+    )
+
+
+def read_pose(text: str) -> NDArray[np.float64]:
+    """The (4, 4) matrix of 'x y z qx qy qz qw'. Raises ValueError."""
+    try:
+        numbers = np.array([float(word) for word in text.split()])
+    except ValueError:
+        numbers = np.empty(0)
+    if len(numbers) != 7 or not np.all(np.isfinite(numbers)) or np.linalg.norm(numbers[3:]) < 0.1:
+        raise ValueError(
+            f"depth_pose is '{text}': give x y z in metres and a quaternion qx qy qz qw, 7 numbers"
+        )
+    return rigid_matrix(numbers[:3], numbers[3:] / np.linalg.norm(numbers[3:]))
+
+
+def _lift(values: Mapping[str, Any]) -> LiftSettings:
+    stereo = values['noise.kind'] == 'stereo'
+    model, kind = (StereoNoise, 'stereo') if stereo else (TofNoise, 'tof')
+    noise = model(**_group(values, f'noise.{kind}.'))
+    return LiftSettings(**_group(values, 'lift.'), noise=noise)
+
+
+def _grasp(values: Mapping[str, Any]) -> GraspSettings | None:
+    """None where waypoints are of surfaces."""
+    if values['waypoint_from'] != 'object':
+        return None
+    return GraspSettings(
+        Approach(values['grasp.approach']),
+        values['waypoint_standoff'],
+        values['grasp.opening'],
+        values['grasp.finger'],
+    )
+
+
+def _group(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    names = [name for name in values if name.startswith(prefix)]
+    return {name.removeprefix(prefix): values[name] for name in names}
