@@ -28,16 +28,16 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_ros.engine import load_engine
+from molmo_ros.evaluation.evaluate import Evaluated, evaluate
 from molmo_ros.evaluation.metrics import Rate
-from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import Image, Mask, Rule, Sample
-from molmo_ros.finetuning.settings import Settings
+from molmo_ros.finetuning.finetune_settings import FinetuneSettings
 from molmo_ros.finetuning.training import Progress, finetune
 from molmo_ros.pointing import Mode, from_centred, prompt_for
 from molmo_ros.tabletop.questions import Topic
 from molmo_ros.tabletop.samples.data_set import easy_samples, rich_samples
+from molmo_ros.tabletop.samples.table_views import SIZE, TableView, view_of
 from molmo_ros.tabletop.samples.tables import percent
-from molmo_ros.tabletop.samples.views import SIZE, View, view_of
 from molmo_ros.tabletop.world import TABLES, TableSpec, make_scene, render, truth_of
 
 FIRST_TRAINING_SEED = 600_000
@@ -48,7 +48,7 @@ OLD, BESIDE = 'known before: ', 'known before, beside one'
 BY_KIND, BY_COLOUR, ABSENT = 'new kind', 'new kind and its colour', 'new kind, not there'
 
 
-def views(spec: TableSpec, kind: str, first_seed: int, *, without: int = 0) -> Iterator[View]:
+def views(spec: TableSpec, kind: str, first_seed: int, *, without: int = 0) -> Iterator[TableView]:
     """Scenes of `spec` with things of `kind` among others; every `without`-th has none."""
     more = replace(spec, kinds=tuple(dict.fromkeys((*spec.kinds, kind))))
     found = 0
@@ -63,19 +63,19 @@ def views(spec: TableSpec, kind: str, first_seed: int, *, without: int = 0) -> I
             yield view
 
 
-def _view_with(kind: str, seed: int, spec: TableSpec) -> View | None:
+def _view_with(kind: str, seed: int, spec: TableSpec) -> TableView | None:
     scene = make_scene(seed, spec)
     if all(item.kind != kind for item in scene.objects):
         return None
     picture = render(scene, *SIZE, smooth=True)
-    return View(scene, picture, truth_of(scene, picture))
+    return TableView(scene, picture, truth_of(scene, picture))
 
 
-def take(source: Iterator[View], count: int) -> list[View]:
+def take(source: Iterator[TableView], count: int) -> list[TableView]:
     return [view for view, _ in zip(source, range(count), strict=False)]
 
 
-def write_folder(folder: Path, pictures: Sequence[View], kind: str) -> None:
+def write_folder(folder: Path, pictures: Sequence[TableView], kind: str) -> None:
     """As a user would: the kind, and with its colour; where to point, in pixels."""
     (folder / 'images').mkdir(parents=True)
     lines = []
@@ -97,7 +97,7 @@ def write_folder(folder: Path, pictures: Sequence[View], kind: str) -> None:
     (folder / 'points.jsonl').write_text('\n'.join(lines) + '\n')
 
 
-def new_samples(scenes: Sequence[View], kind: str) -> Iterator[Sample]:
+def new_samples(scenes: Sequence[TableView], kind: str) -> Iterator[Sample]:
     """For the new kind where there is one of it, and for a known thing beside it."""
     for view in scenes:
         names = [(truth.colour, truth.kind) for truth in view.truths]
@@ -115,7 +115,7 @@ def new_samples(scenes: Sequence[View], kind: str) -> Iterator[Sample]:
                 yield _sample(view, index, f'the {colour} {each}', BESIDE)
 
 
-def _sample(view: View, index: int, query: str, topic: str) -> Sample:
+def _sample(view: TableView, index: int, query: str, topic: str) -> Sample:
     return Sample(
         id=f'{view.scene.seed} {query}',
         image_id=str(view.scene.seed),
@@ -130,11 +130,11 @@ def _sample(view: View, index: int, query: str, topic: str) -> Sample:
     )
 
 
-def _color(view: View) -> Image:
+def _color(view: TableView) -> Image:
     return view.picture.color
 
 
-def _mask(view: View, index: int) -> tuple[Mask]:
+def _mask(view: TableView, index: int) -> tuple[Mask]:
     return (view.truths[index].mask,)
 
 
@@ -147,7 +147,7 @@ def old_samples(table: str, kind: str, scenes: int) -> Iterator[Sample]:
             yield replace(sample, id=f'{sample.id} new', query=f'the {kind}', topic=ABSENT)
 
 
-def rates(results: Sequence[Result]) -> dict[str, Rate]:
+def rates(results: Sequence[Evaluated]) -> dict[str, Rate]:
     topics = sorted({result.sample.topic for result in results})
     right = {
         topic: [r.judgement.verdict.right for r in results if r.sample.topic == topic]
@@ -183,7 +183,7 @@ def _rate(rate: Rate) -> str:
     return f'{rate.hits:4} of {rate.n:4}: {rate.value:6.1%} ({low:.0%} to {high:.0%})'
 
 
-def run(arguments: argparse.Namespace, settings: Settings, out: Path) -> None:
+def run(arguments: argparse.Namespace, settings: FinetuneSettings, out: Path) -> None:
     spec, kind = TABLES[arguments.table], arguments.kind
     scenes = take(views(spec, kind, FIRST_HELD_OUT_SEED), arguments.scenes)
 
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument('--scenes', type=int, default=100, help='held out, with the new kind')
     parser.add_argument('--old', type=int, default=60, help='held out, without it')
     parser.add_argument('--out', type=Path, help='keep pictures and adapter here')
-    defaults = Settings()
+    defaults = FinetuneSettings()
     parser.add_argument('--steps', type=int, default=defaults.steps)
     parser.add_argument('--rank', type=int, default=defaults.rank)
     parser.add_argument('--rehearsal', type=float, default=defaults.rehearsal)

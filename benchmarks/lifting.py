@@ -56,7 +56,7 @@ def stick() -> Mesh:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Viewpoint:
     """One picture: what the stereo camera saw, and the truth of it."""
 
     seed: int
@@ -78,14 +78,14 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Result:
+class LiftError:
     """What one method made of one query; error in metres, NaN where it gave no answer."""
 
     error: float
     wrong: bool
 
 
-def views(seeds: Iterable[int], noise: StereoCamera | None) -> Iterable[View]:
+def views(seeds: Iterable[int], noise: StereoCamera | None) -> Iterable[Viewpoint]:
     """Tables near and far in turn."""
     KINDS.update(spoon=Kind(spoon, round=False), stick=Kind(stick))
     for seed in seeds:
@@ -104,10 +104,10 @@ def views(seeds: Iterable[int], noise: StereoCamera | None) -> Iterable[View]:
         truth = render(scene)
         rng = np.random.default_rng(seed)
         seen = noise.see(truth.depth, truth.normals, truth.camera, rng) if noise else truth.depth
-        yield View(seed, seen, truth, tuple(item.kind for item in scene.objects))
+        yield Viewpoint(seed, seen, truth, tuple(item.kind for item in scene.objects))
 
 
-def queries(view: View, margin: int) -> list[Query]:
+def queries(view: Viewpoint, margin: int) -> list[Query]:
     """Random pixels of every object, at least margin pixels from where it ends."""
     rng = np.random.default_rng((view.seed, 1))
     chosen = []
@@ -123,19 +123,19 @@ def queries(view: View, margin: int) -> list[Query]:
     return chosen
 
 
-def single_pixel(view: View, query: Query) -> float:
+def single_pixel(view: Viewpoint, query: Query) -> float:
     """The reading at the pixel."""
     return float(view.seen[query.v, query.u])
 
 
-def median_5x5(view: View, query: Query) -> float:
+def median_5x5(view: Viewpoint, query: Query) -> float:
     """The median of the readings in a square of 5 pixels around it."""
     square = _square(view.seen, query, 2)
     square = square[np.isfinite(square)]
     return float(np.median(square)) if len(square) else np.nan
 
 
-def box_mode(view: View, query: Query) -> float:
+def box_mode(view: Viewpoint, query: Query) -> float:
     """The fullest 10 mm bin over the object's true bounding box, and the median of its readings."""
     instances = view.truth.instances
     rows, columns = np.nonzero(instances == instances[query.v, query.u])
@@ -150,10 +150,10 @@ def _square(image: NDArray, query: Query, radius: int) -> NDArray:
     return image[max(v - radius, 0) : v + radius + 1, max(u - radius, 0) : u + radius + 1]
 
 
-def judged(view: View, query: Query, z: float) -> Result:
+def judged(view: Viewpoint, query: Query, z: float) -> LiftError:
     """The error of a depth, and whether it is another surface's."""
     if not np.isfinite(z):
-        return Result(np.nan, False)
+        return LiftError(np.nan, False)
     ray = view.truth.camera.ray(query.u, query.v)
     error = abs(z - query.z)
     here = view.truth.instances[query.v, query.u]
@@ -162,7 +162,7 @@ def judged(view: View, query: Query, z: float) -> Result:
     others = others[np.abs(others - query.z) > 0.01]
     nearer_another = len(others) > 0 and float(np.nanmin(np.abs(others - z))) < error
     far_off = error > 0.02 * max(1.0, query.z**2)
-    return Result(error * float(np.linalg.norm(ray)), bool(nearer_another or far_off))
+    return LiftError(error * float(np.linalg.norm(ray)), bool(nearer_another or far_off))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Row:
     """One query with what every method made of it."""
 
     query: Query
-    results: dict[str, Result]
+    results: dict[str, LiftError]
     lifted: Lifted
 
 

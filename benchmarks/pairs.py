@@ -22,7 +22,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 from molmo_ros.engine import Answer, Engine, Question, answer_many, load_engine
 from molmo_ros.evaluation.metrics import lies_in
 from molmo_ros.pointing import Mode
-from molmo_ros.tabletop.samples.views import view_of
+from molmo_ros.tabletop.samples.table_views import view_of
 from molmo_ros.tabletop.world import HELD_OUT, RICH, TableSpec, Truth
 
 WAYS = ('kind', 'both', 'colour')
@@ -30,7 +30,7 @@ FORMS = {'kind': 'the {kind}', 'both': 'the {colour} {kind}', 'colour': 'the {co
 
 
 @dataclass(frozen=True)
-class Asked:
+class PairQuestion:
     """A thing that was asked for in one of WAYS, and what came of it."""
 
     thing: Truth
@@ -53,7 +53,7 @@ def only_held_out() -> TableSpec:
     return replace(RICH, kinds=kinds, never=others)
 
 
-def ask(engine: Engine, seed: int) -> Iterator[Asked]:
+def ask(engine: Engine, seed: int) -> Iterator[PairQuestion]:
     view = view_of(seed, only_held_out())
     kinds, colours = (Counter(getattr(t, name) for t in view.truths) for name in ('kind', 'colour'))
     asked = [
@@ -68,10 +68,10 @@ def ask(engine: Engine, seed: int) -> Iterator[Asked]:
     ]
     answers = answer_many(engine, view.picture.color, questions) if questions else ()
     for (thing, way), answer in zip(asked, answers, strict=True):
-        yield Asked(thing, way, answer)
+        yield PairQuestion(thing, way, answer)
 
 
-def row(name: str, results: list[Asked]) -> str:
+def row(name: str, results: list[PairQuestion]) -> str:
     cells = []
     for way in WAYS:
         of_way = [result for result in results if result.way == way]

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from molmo_ros.model.config import MolmoConfig, TextConfig, TextFamily, VisionConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
-from molmo_ros.model.writing import write_molmo
+from molmo_ros.model.saving import write_molmo
 from molmo_ros.pointing import Mode, format_count, format_points, label_for, prompt_for
 
 IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<|image|>')
@@ -113,8 +113,9 @@ def tilt(
 ) -> None:
     """Make each token of `texts` likely after the one before it; no training, any size.
 
-    The blocks' share in the last hidden state is scaled by `noise`: near 0 the next token hangs on
-    the last one alone, near 1 on the image and all that was written, and little is left of `texts`.
+    The blocks' share in the last hidden state is scaled by `noise`: near 0 the next token depends
+    on the last one alone, near 1 on the image and all that was written, and little is left of
+    `texts`.
     Any digit may stand where one of `texts` does.
     """
     for name, weight in model.text.named_parameters():

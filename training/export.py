@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from molmo_ros.model.loading import load_molmo
-from molmo_ros.model.writing import write_molmo
+from molmo_ros.model.saving import write_molmo
 from training.architecture import PREPROCESSOR, new_model
 from training.runs import load_modules
 

@@ -34,7 +34,7 @@ from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
 from training import workers
 from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import Batch, draw_channels, make_batch, mirror_places, tiling_of
-from training.packing import NAME, Layout
+from training.packed_images import NAME, Layout
 from training.questions import free_table, make_example, things_of
 from training.runs import Optimizer, Run, autocast, device, load_modules, parameter_groups
 from training.scenes import MAX_PARTS, SceneSet, load_scenes

@@ -22,9 +22,9 @@ from molmo_ros.errors import UserError
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
-from molmo_ros.grounding.ground import ground
+from molmo_ros.grounding.ground import GroundedPoint, Grounding, ground
 from molmo_ros.output import as_json, seconds, xyz
-from molmo_ros.pointing import ImagePoint, Mode, prompt_for
+from molmo_ros.pointing import Mode, prompt_for
 from molmo_ros.spatial import SurfacePoint
 
 
@@ -40,13 +40,12 @@ def main(argv: Sequence[str]) -> int:
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
     found = ground(answer.points, Capture(Frame(image, depth, camera, 0, '')))
-    surfaces = [point.surface for point in found.points]
     if arguments.out:
         write_color(arguments.out, annotated(image, answer.points))
     if arguments.json:
-        print(as_json(_report(question, size, answer, surfaces)))
+        print(as_json(_report(question, size, answer, found)))
     else:
-        _show(answer, surfaces, arguments.out)
+        _show(answer, found, arguments.out)
     return 0
 
 
@@ -97,7 +96,7 @@ def _report(
     question: Question,
     size: tuple[int, int],
     answer: Answer,
-    surfaces: Sequence[SurfacePoint],
+    found: Grounding,
 ) -> dict[str, Any]:
     return {
         'query': question.query,
@@ -106,22 +105,22 @@ def _report(
         'answer': answer.text,
         'count': _count(answer),
         'absent': answer.absent,
-        'points': [
-            _point_fields(point, surface)
-            for point, surface in zip(answer.points, surfaces, strict=True)
-        ],
+        'points': [_point_fields(point) for point in found.points],
+        'notes': found.notes,
+        'assumed': found.assumed,
         'passes': answer.passes,
         'seconds': dict(answer.timings),
     }
 
 
-def _point_fields(point: ImagePoint, surface: SurfacePoint) -> dict[str, Any]:
+def _point_fields(point: GroundedPoint) -> dict[str, Any]:
+    image, surface = point.image, point.surface
     return {
-        'u': point.u,
-        'v': point.v,
-        'label': point.label,
-        'confidence': point.confidence,
-        'pixel_spread': point.spread,
+        'u': image.u,
+        'v': image.v,
+        'label': image.label,
+        'confidence': image.confidence,
+        'pixel_spread': image.spread,
         'status_3d': surface.status.name,
         **{key: value for key, value in asdict(surface).items() if key != 'status'},
     }
@@ -131,10 +130,10 @@ def _count(answer: Answer) -> int:
     return len(answer.points) if answer.count is None else answer.count
 
 
-def _show(answer: Answer, surfaces: Sequence[SurfacePoint], out: Path | None) -> None:
+def _show(answer: Answer, found: Grounding, out: Path | None) -> None:
     console = Console()
-    if answer.points:
-        console.print(_table(answer.points, surfaces))
+    if found.points:
+        console.print(_table(found.points))
     else:
         console.print(f'no points{": it says that there is none" if answer.absent else ""}')
     console.print(answer.text.strip(), style='dim', markup=False, highlight=False)
@@ -144,19 +143,22 @@ def _show(answer: Answer, surfaces: Sequence[SurfacePoint], out: Path | None) ->
         f'{seconds(sum(answer.timings.values()))} ({stages})',
         highlight=False,
     )
+    for sentence in (*found.assumed, *found.notes):
+        console.print(sentence, markup=False, highlight=False)
     if out:
         console.print(f'picture: {out}', markup=False)
 
 
-def _table(points: Sequence[ImagePoint], surfaces: Sequence[SurfacePoint]) -> Table:
+def _table(points: Sequence[GroundedPoint]) -> Table:
     table = Table(box=None)
     for heading in ('', 'label', 'u, v (pixels)', 'x y z (m)', 'normal', '3D'):
         table.add_column(heading)
-    for number, (point, surface) in enumerate(zip(points, surfaces, strict=True), 1):
+    for number, point in enumerate(points, 1):
+        surface = point.surface
         table.add_row(
             str(number),
-            point.label,
-            f'{point.u:.1f}, {point.v:.1f}',
+            point.image.label,
+            f'{point.image.u:.1f}, {point.image.v:.1f}',
             xyz(surface.position),
             xyz(surface.normal),
             _status(surface),

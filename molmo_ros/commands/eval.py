@@ -28,8 +28,8 @@ from molmo_ros.commands.engines import add_local_engine_arguments, checkpoint_of
 from molmo_ros.engine import Engine, EngineError
 from molmo_ros.errors import UserError
 from molmo_ros.evaluation import folders
+from molmo_ros.evaluation.evaluate import Evaluated, evaluate
 from molmo_ros.evaluation.photometric import CHANGES, changed_samples
-from molmo_ros.evaluation.running import Result, evaluate
 from molmo_ros.evaluation.samples import InvalidData, Sample
 from molmo_ros.evaluation.summary import summary
 from molmo_ros.output import as_json, millimetres, seconds
@@ -161,8 +161,8 @@ def _folder(arguments: argparse.Namespace) -> Data:
     return Data(name, found.samples, pictures, found.left_out)
 
 
-def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Result]:
-    results: list[Result] = []
+def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Evaluated]:
+    results: list[Evaluated] = []
     columns = (
         TextColumn('picture'),
         MofNCompleteColumn(),

@@ -19,12 +19,12 @@ from rich.progress import Progress as Bars
 from molmo_ros.commands.engines import checkpoint_of
 from molmo_ros.engine import EngineError
 from molmo_ros.errors import UserError
-from molmo_ros.finetuning.settings import TARGETS, Settings
+from molmo_ros.finetuning.finetune_settings import TARGETS, FinetuneSettings
 
 if TYPE_CHECKING:
     from molmo_ros.finetuning.training import Outcome, Progress
 
-_DEFAULTS = Settings()
+_DEFAULTS = FinetuneSettings()
 _STAGES = {'loading': 'loading weights', 'rehearsing': 'asking what it knows already'}
 _EPILOG = """
 FOLDER holds images/ and points.jsonl, one line for each picture and label, points in pixels from
@@ -152,12 +152,12 @@ def _run(arguments: argparse.Namespace) -> Outcome:
             raise UserError(f'{error.filename or arguments.out}: {error.strerror}') from error
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
     keep = _DEFAULTS.keep
     if arguments.keep:
         lines = arguments.keep.read_text(encoding='utf-8').splitlines()
         keep = tuple(line.strip() for line in lines if line.strip())
-    return Settings(
+    return FinetuneSettings(
         steps=arguments.steps,
         images=arguments.images,
         questions=arguments.questions,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from molmo_ros.engine.answers import (
     Answer,
-    Asked,
     Engine,
     EngineError,
     InvalidImage,
     InvalidQuestion,
     Question,
+    QueuedQuestion,
     Stopped,
     answer_each,
     answer_many,
@@ -26,12 +26,12 @@ from molmo_ros.engine.answers import (
 
 __all__ = [
     'Answer',
-    'Asked',
     'Engine',
     'EngineError',
     'InvalidImage',
     'InvalidQuestion',
     'Question',
+    'QueuedQuestion',
     'Stopped',
     'answer_each',
     'answer_many',

@@ -74,7 +74,7 @@ def never() -> bool:
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueuedQuestion:
     """One of several questions about an image, with an end of its own.
 
     tell: called once, with the answer as soon as it is known, or with the error that it ended in.
@@ -106,7 +106,7 @@ class Engine(Protocol):
         ...
 
 
-def answer_each(engine: Engine, image: NDArray[np.uint8], asked: Sequence[Asked]) -> None:
+def answer_each(engine: Engine, image: NDArray[np.uint8], asked: Sequence[QueuedQuestion]) -> None:
     """Answer several questions about one image; what becomes of one does not touch the others.
 
     An engine with a method `answer_each` puts them through its model together.
@@ -149,7 +149,10 @@ def answer_many(
     answer_each(
         engine,
         image,
-        [Asked(question, partial(tell, index), stop) for index, question in enumerate(questions)],
+        [
+            QueuedQuestion(question, partial(tell, index), stop)
+            for index, question in enumerate(questions)
+        ],
     )
     if errors:
         raise errors[0]

@@ -8,7 +8,7 @@ another digit is not known: it is taken as spread evenly over the numbers that b
 they are next to those that begin as the point's does, as falling off from there.
 
 Whether there is anything to point at is another question, and not asked here: how likely the model
-finds it hangs on how often it was asked in vain while it learned.
+finds it depends on how often it was asked in vain while it learned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 
-from molmo_ros.engine.writing import Writer
+from molmo_ros.engine.writer import Writer
 from molmo_ros.pointing import ImagePoint, Style
 
 NEAR = 5.0  # percent of the image: belief this close to the point counts as belief in it

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from molmo_ros.engine.networks import Network
 from molmo_ros.engine.slots import FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
-from molmo_ros.engine.writing import Prediction
+from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
 from molmo_ros.model.replay import Replay
 

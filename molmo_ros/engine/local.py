@@ -20,16 +20,16 @@ from torch import Tensor
 
 from molmo_ros.engine.answers import (
     Answer,
-    Asked,
     EngineError,
     InvalidQuestion,
     Question,
+    QueuedQuestion,
     answer_many,
     never,
 )
 from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder, Line
-from molmo_ros.engine.frames import FrameCache, FrameKey, frame_key
+from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
 from molmo_ros.engine.networks import Network, network_of
 from molmo_ros.engine.requests import (
     Stopwatch,
@@ -39,7 +39,7 @@ from molmo_ros.engine.requests import (
     prompt_of,
     turn,
 )
-from molmo_ros.engine.writing import Writer
+from molmo_ros.engine.writer import Writer
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.molmo2 import LoadedMolmo2
 from molmo_ros.pointing import read_points
@@ -75,7 +75,7 @@ class LocalEngine:
     ) -> Answer:
         return answer_many(self, image, [question], should_stop)[0]
 
-    def answer_each(self, image: NDArray[np.uint8], asked: Sequence[Asked]) -> None:
+    def answer_each(self, image: NDArray[np.uint8], asked: Sequence[QueuedQuestion]) -> None:
         """Answer questions about one image in common passes; see `answers.answer_each`."""
         run = _Run(asked)
         try:
@@ -142,7 +142,7 @@ class _Reply:
     line: Line | None = None
     passes = 0
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: QueuedQuestion) -> None:
         self.asked = asked
 
     def go_on(self) -> None:
@@ -159,7 +159,7 @@ class _Run:
     _state: _State
     _stage: Stopwatch
 
-    def __init__(self, asked: Sequence[Asked]) -> None:
+    def __init__(self, asked: Sequence[QueuedQuestion]) -> None:
         self._open = [_Reply(one) for one in asked]  # who has not been told anything yet
         self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens', 'choices'), 0)
 

@@ -52,7 +52,7 @@ class Network(Protocol):
     """text, lm_head: the decoder, of transformers', and its head.
 
     both_ways: whether the image's tokens see each other in both directions; nothing that follows
-    is seen by any of them, so what they become hangs on the image alone in either case.
+    is seen by any of them, so what they become depends on the image alone in either case.
     """
 
     text: PreTrainedModel
@@ -97,7 +97,7 @@ class Molmo2Network:
         self._loaded = loaded
         kind = self.text.config.rope_parameters['rope_type']
         if kind in ('dynamic', 'longrope'):
-            raise EngineError(f'rope_type {kind} is not supported: its angles hang on the length')
+            raise EngineError(f'rope_type {kind} is not supported: its angles depend on the length')
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokenizer, model = self._loaded.tokenizer, self._loaded.model

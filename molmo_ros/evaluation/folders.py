@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from molmo_ros.evaluation.pictures import (
+from molmo_ros.evaluation.image_files import (
     PictureFolder,
     decoded,
     masks_at,

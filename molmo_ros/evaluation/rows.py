@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_ros.evaluation.pictures import read_mask
+from molmo_ros.evaluation.image_files import read_mask
 from molmo_ros.evaluation.samples import InvalidData, Mask
 
 IMAGE, MASKS = 'image', 'masks'

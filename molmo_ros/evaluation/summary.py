@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from molmo_ros.evaluation.evaluate import Evaluated
 from molmo_ros.evaluation.judging import Verdict, stated_count
 from molmo_ros.evaluation.metrics import Calibration, Rate, calibration, median, percentile
-from molmo_ros.evaluation.running import Result
 from molmo_ros.evaluation.samples import Rule
 from molmo_ros.spatial import LiftStatus
 
 SMALL_COUNT = 6
 
 
-def summary(results: Sequence[Result]) -> dict[str, Any]:
+def summary(results: Sequence[Evaluated]) -> dict[str, Any]:
     """All figures: see docs/evaluation.md for what each means."""
     counted = [result for result in results if result.sample.rule is Rule.COUNT]
     pointed = [result for result in results if result.sample.rule is not Rule.COUNT]
@@ -47,7 +47,7 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def calibration_of(results: Sequence[Result]) -> Calibration:
+def calibration_of(results: Sequence[Evaluated]) -> Calibration:
     """Of every point that was judged and has a confidence."""
     return calibration(
         [
@@ -58,26 +58,26 @@ def calibration_of(results: Sequence[Result]) -> Calibration:
     )
 
 
-def _rate(results: Sequence[Result]) -> dict[str, Any]:
+def _rate(results: Sequence[Evaluated]) -> dict[str, Any]:
     rate = Rate(sum(result.judgement.verdict.right for result in results), len(results))
     return {'rate': rate.value, 'right': rate.hits, 'n': rate.n, 'interval_95': [*rate.interval]}
 
 
 def _grouped(
-    results: Iterable[Result], key: Callable[[Result], str]
-) -> list[tuple[str, list[Result]]]:
-    groups: dict[str, list[Result]] = {}
+    results: Iterable[Evaluated], key: Callable[[Evaluated], str]
+) -> list[tuple[str, list[Evaluated]]]:
+    groups: dict[str, list[Evaluated]] = {}
     for result in results:
         groups.setdefault(key(result), []).append(result)
     return list(groups.items())
 
 
-def _facts(results: Sequence[Result]) -> dict[str, Any]:
+def _facts(results: Sequence[Evaluated]) -> dict[str, Any]:
     facts = {fact: None for result in results for fact in result.sample.facts}
     return {fact: _by_fact(results, fact) for fact in facts}
 
 
-def _by_fact(results: Sequence[Result], fact: str) -> dict[str, Any]:
+def _by_fact(results: Sequence[Evaluated], fact: str) -> dict[str, Any]:
     known = [result for result in results if fact in result.sample.facts]
     groups = _grouped(known, lambda result: result.sample.facts[fact])
     return {value: {**_rate(some), **_pointing(some)} for value, some in sorted(groups, key=_order)}
@@ -89,7 +89,7 @@ def _order(group: tuple[str, Any]) -> tuple[float, str]:
     return (float(first) if first.isdecimal() else np.inf), group[0]
 
 
-def _pointing(results: Sequence[Result]) -> dict[str, Any]:
+def _pointing(results: Sequence[Evaluated]) -> dict[str, Any]:
     """Means over the questions that are scored by pairs; nothing where there is none."""
     scores = [r.judgement.pointing for r in results if r.judgement.pointing is not None]
     if not scores:
@@ -100,7 +100,7 @@ def _pointing(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _counts(results: Sequence[Result]) -> dict[str, Any]:
+def _counts(results: Sequence[Evaluated]) -> dict[str, Any]:
     small = [result for result in results if (result.sample.count or 0) <= SMALL_COUNT]
     off = [abs(stated_count(r.answer) - (r.sample.count or 0)) for r in results]
     within_one = Rate(sum(error <= 1 for error in off), len(off))
@@ -112,7 +112,7 @@ def _counts(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _positions(results: Sequence[Result]) -> dict[str, Any]:
+def _positions(results: Sequence[Evaluated]) -> dict[str, Any]:
     measured = [result.position for result in results if result.position is not None]
     lifted = [position for position in measured if position.status is LiftStatus.OK]
     at_pixel = [position.at_pixel for position in lifted]
@@ -127,7 +127,7 @@ def _positions(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _cost(results: Sequence[Result]) -> dict[str, Any]:
+def _cost(results: Sequence[Evaluated]) -> dict[str, Any]:
     first = [result for result in results if result.first]
     later = [result for result in results if not result.first]
     stages = {stage: None for result in first for stage in result.answer.timings}
@@ -144,7 +144,7 @@ def _cost(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _wrong(result: Result) -> dict[str, Any]:
+def _wrong(result: Evaluated) -> dict[str, Any]:
     sample = result.sample
     return {
         'id': sample.id,

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, replace
 
 from molmo_ros.evaluation.points_folder import Label
-from molmo_ros.finetuning.pictures import Window
+from molmo_ros.finetuning.views import Window
 from molmo_ros.pointing import (
     ABSENT,
     COUNT_PROMPTS,

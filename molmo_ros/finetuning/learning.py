@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molmo_ros.engine import EngineError
+from molmo_ros.finetuning.finetune_settings import FinetuneSettings
 from molmo_ros.finetuning.lessons import Lesson, Lessons
 from molmo_ros.finetuning.lora import (
     adapter_tensors,
@@ -25,8 +26,7 @@ from molmo_ros.finetuning.lora import (
     recompute_layers,
     save_adapter,
 )
-from molmo_ros.finetuning.packing import answer_logits
-from molmo_ros.finetuning.settings import Settings
+from molmo_ros.finetuning.packed_exchanges import answer_logits
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.preprocessing import preprocess
 
@@ -73,7 +73,7 @@ class Learner:
         self,
         loaded: LoadedMolmo,
         lessons: Lessons,
-        settings: Settings,
+        settings: FinetuneSettings,
         out: Path,
         checkpoint: str,
         digest: str,

@@ -18,10 +18,10 @@ from molmo_ros.evaluation.points_folder import (
     read_image,
 )
 from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored, moved, through
-from molmo_ros.finetuning.packing import Packed, pack
-from molmo_ros.finetuning.pictures import Image, View, Window, jittered, part, seen
+from molmo_ros.finetuning.finetune_settings import FinetuneSettings
+from molmo_ros.finetuning.packed_exchanges import Packed, pack
 from molmo_ros.finetuning.rehearsal import Rehearsal
-from molmo_ros.finetuning.settings import Settings
+from molmo_ros.finetuning.views import Image, PictureView, Window, jittered, part, seen
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.preprocessing import preprocess
 
@@ -29,14 +29,14 @@ _ATTEMPTS = 10
 _BORDER = 3.0  # percent: what is nearer to it is not cut any nearer
 
 
-def views_of(images: Sequence[LabelledImage], mirror: bool) -> list[View]:
+def views_of(images: Sequence[LabelledImage], mirror: bool) -> list[PictureView]:
     """Every way in which the pictures are shown."""
     views = []
     for image in images:
-        views.append(View(image.path))
+        views.append(PictureView(image.path))
         words = ' '.join(label.label for label in image.labels).lower()
         if mirror and 'left' not in words and 'right' not in words:
-            views.append(View(image.path, mirrored=True))
+            views.append(PictureView(image.path, mirrored=True))
     return views
 
 
@@ -44,7 +44,7 @@ def views_of(images: Sequence[LabelledImage], mirror: bool) -> list[View]:
 class Lesson:
     """What is shown, what is asked about it, and how many exchanges, the first ones, are new."""
 
-    view: View
+    view: PictureView
     window: Window
     packed: Packed
     new: int
@@ -58,7 +58,7 @@ class Lessons:
         images: Sequence[LabelledImage],
         rehearsal: Rehearsal,
         loaded: LoadedMolmo,
-        settings: Settings,
+        settings: FinetuneSettings,
     ) -> None:
         self._rehearsal, self._settings = rehearsal, settings
         self._tokenizer = loaded.tokenizer
@@ -115,7 +115,7 @@ class Lessons:
                 return window
         return Window()
 
-    def _kept(self, view: View, window: Window, rng: random.Random) -> list[Exchange]:
+    def _kept(self, view: PictureView, window: Window, rng: random.Random) -> list[Exchange]:
         all_moved = (moved(exchange, window) for exchange in self._rehearsal.get(view, ()))
         answers = [exchange for exchange in all_moved if exchange is not None]
         share = self._settings.rehearsal * self._settings.questions

@@ -17,19 +17,19 @@ from pathlib import Path
 from molmo_ros.engine import Engine, Question, answer_many, never
 from molmo_ros.evaluation.points_folder import LabelledImage, read_image
 from molmo_ros.finetuning.exchanges import Exchange
-from molmo_ros.finetuning.pictures import View, seen
+from molmo_ros.finetuning.views import PictureView, seen
 from molmo_ros.pointing import Mode, label_for, prompt_for
 
 QUESTIONS_PER_VIEW = 12
 _LONGEST = 400  # characters: what is longer is a list without end
 
-Rehearsal = Mapping[View, Sequence[Exchange]]
+Rehearsal = Mapping[PictureView, Sequence[Exchange]]
 
 
 def rehearse(
     engine: Engine,
     images: Sequence[LabelledImage],
-    views: Sequence[View],
+    views: Sequence[PictureView],
     queries: Sequence[str],
     seed: int,
     should_stop: Callable[[], bool] = never,
@@ -41,7 +41,7 @@ def rehearse(
     """
     learnt = {label.label for image in images for label in image.labels}
     others = [_question(query) for query in queries if not _names_any(query, learnt)]
-    rehearsal: dict[View, Sequence[Exchange]] = {}
+    rehearsal: dict[PictureView, Sequence[Exchange]] = {}
     for done, view in enumerate(views):
         on_progress(done / len(views))
         rng = random.Random(f'{seed} {view.path.name} {view.mirrored}')
@@ -56,7 +56,10 @@ def _question(query: str) -> Question:
 
 
 def _answers(
-    engine: Engine, view: View, questions: Sequence[Question], should_stop: Callable[[], bool]
+    engine: Engine,
+    view: PictureView,
+    questions: Sequence[Question],
+    should_stop: Callable[[], bool],
 ) -> list[Exchange]:
     """No more that are not there than are: of most things there are none in a picture."""
     answers = answer_many(engine, seen(read_image(view.path), view), questions, should_stop)
@@ -96,10 +99,10 @@ def write_rehearsal(rehearsal: Rehearsal, path: Path) -> None:
 
 
 def read_rehearsal(path: Path, images: Path) -> Rehearsal:
-    rehearsal: dict[View, list[Exchange]] = {}
+    rehearsal: dict[PictureView, list[Exchange]] = {}
     for line in path.read_text(encoding='utf-8').splitlines():
         if line:
             fields = json.loads(line)
-            view = View(images / fields['image'], fields['mirrored'])
+            view = PictureView(images / fields['image'], fields['mirrored'])
             rehearsal.setdefault(view, []).append(Exchange(fields['prompt'], fields['answer']))
     return rehearsal

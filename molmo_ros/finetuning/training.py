@@ -15,11 +15,11 @@ import torch
 from molmo_ros.engine import Stopped, never
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.evaluation.points_folder import IMAGES, POINTS, LabelledImage, read_folder
+from molmo_ros.finetuning.finetune_settings import FinetuneSettings
 from molmo_ros.finetuning.learning import STATE, Learner, Outcome, Progress
 from molmo_ros.finetuning.lessons import Lessons, views_of
 from molmo_ros.finetuning.lora import check_peft
 from molmo_ros.finetuning.rehearsal import Rehearsal, read_rehearsal, rehearse, write_rehearsal
-from molmo_ros.finetuning.settings import Settings
 from molmo_ros.model.adapter import base_digest
 from molmo_ros.model.config import UnsupportedCheckpoint, is_molmo2
 from molmo_ros.model.hub import checkpoint_folder
@@ -33,7 +33,7 @@ def finetune(
     folder: Path,
     checkpoint: str | Path,
     out: Path,
-    settings: Settings | None = None,
+    settings: FinetuneSettings | None = None,
     *,
     device: str = 'auto',
     dtype: str = 'auto',
@@ -48,7 +48,7 @@ def finetune(
     before every step. Raises ValueError (InvalidFolder and UnsupportedCheckpoint among them),
     OSError and EngineError; the messages say what to do.
     """
-    settings = settings or Settings()
+    settings = settings or FinetuneSettings()
     settings.check()
     check_peft()
     images = read_folder(folder)
@@ -80,7 +80,7 @@ class _Begun:
 
     base: str
     points: str
-    settings: Settings
+    settings: FinetuneSettings
     quantize: str
 
     def fields(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _rehearsal(
     out: Path,
     images: Sequence[LabelledImage],
     loaded: LoadedMolmo,
-    settings: Settings,
+    settings: FinetuneSettings,
     should_stop: Callable[[], bool],
     on_progress: Callable[[Progress], None],
 ) -> Rehearsal:

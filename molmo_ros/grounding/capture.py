@@ -23,12 +23,15 @@ class Capture:
         registration: of depth that another camera saw; None where depth is the picture's own.
         missing: why there is no depth or no camera, by the status that follows from it.
         warning: what is implausible about the depth; '' for nothing.
+        assumed: what nothing said and had to be taken for granted, in a sentence each that names
+            the parameter which settles it.
     """
 
     frame: Frame
     registration: Registration | None = None
     missing: Mapping[LiftStatus, str] = field(default_factory=dict)
     warning: str = ''
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +43,14 @@ class TargetFrame:
         why_not: why the pose is not known.
         up: (3,) unit vector against gravity in the target frame; None where not known.
         notes: what had to be done without.
+        assumed: as of a capture, about frames.
     """
 
     T_target_optical: NDArray[np.float64] | None
     why_not: str = ''
     up: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
 
 OPTICAL = TargetFrame(np.eye(4))  # the picture's own

@@ -56,10 +56,15 @@ class GroundingSettings:
 
 @dataclass(frozen=True, eq=False)
 class Grounding:
-    """The points, in the order of the answer, and what a user should know of them."""
+    """The points, in the order of the answer, and what a user should know of them.
+
+    notes: what is implausible, missing or guessed. assumed: what nothing said and their positions
+    depend on; empty where no point has one.
+    """
 
     points: tuple[GroundedPoint, ...]
     notes: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
 
 class Watch:
@@ -99,7 +104,9 @@ def ground(
         with watch.stage('object'):
             grounded = tuple(_picked(grounded, capture, settings, target, watch))
             watch.tell('object', grounded)
-    return Grounding(grounded, tuple(_notes(grounded, capture, target)))
+    in_space = any(point.surface.status is LiftStatus.OK for point in grounded)
+    assumed = (*capture.assumed, *target.assumed) if in_space else ()
+    return Grounding(grounded, tuple(_notes(grounded, capture, target)), assumed)
 
 
 def not_lifted(point: ImagePoint) -> GroundedPoint:

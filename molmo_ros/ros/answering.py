@@ -80,6 +80,7 @@ class Result:
     points: tuple[GroundedPoint, ...] = ()
     count: int = -1
     stage_times: Mapping[str, float] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class Answering:
         answer = self._ask(run, run.capture)
         run.points = tuple(not_lifted(point) for point in answer.points)
         found = ground(answer.points, run.capture, run.settings.grounding, target, run)
-        run.answer = answer
+        run.answer, run.assumed = answer, found.assumed
         return run.ended(*_outcome(run.request, answer, found.notes))
 
     def _require_engine(self) -> None:
@@ -247,6 +248,7 @@ class _Run(Watch):
         self.frame_id = ''
         self.answer: Answer | None = None
         self.points: tuple[GroundedPoint, ...] = ()
+        self.assumed: tuple[str, ...] = ()
         self.stage_times: dict[str, float] = {}
         self._deadline = time.monotonic() + request.timeout
 
@@ -290,6 +292,7 @@ class _Run(Watch):
             points=points,
             count=count,
             stage_times=dict(self.stage_times),
+            assumed=self.assumed,
         )
 
 

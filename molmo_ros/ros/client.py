@@ -37,7 +37,7 @@ from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
-from molmo_ros.ros.running import Spinner
+from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.spatial import LiftStatus, SurfacePoint
 from molmo_ros.srv import PointQuery
@@ -78,7 +78,11 @@ class AnsweredPoint:
 
 @dataclass(frozen=True)
 class Answered:
-    """A response of point_query. stamp_ns: of the image; frame_id: of the 3D; count: -1 is none."""
+    """A response of point_query.
+
+    stamp_ns: of the image; frame_id: of the 3D; count: -1 is none. assumed: what nothing said and
+    the 3D depends on, each with the parameter that settles it.
+    """
 
     status: Status
     message: str
@@ -89,6 +93,7 @@ class Answered:
     count: int
     waypoints: PoseArray
     stage_times: Mapping[str, float]
+    assumed: tuple[str, ...] = ()
 
 
 OnFeedback = Callable[[str, tuple[AnsweredPoint, ...]], None]
@@ -98,7 +103,7 @@ class ServiceUnavailable(Exception):
     """Nobody answers; the text says what to look at."""
 
 
-class Asked:
+class PendingAnswer:
     """A question on its way through the action.
 
     rclpy's action client may miss a response that comes while a request is still being noted down:
@@ -247,7 +252,7 @@ class PointQueryClient:
         max_points: int = 0,
         timeout: float = 60.0,
         on_feedback: OnFeedback | None = None,
-    ) -> Asked:
+    ) -> PendingAnswer:
         """Ask through the action and go on; arguments as of `ask`.
 
         on_feedback: told the stage that begins and the points so far, in this client's thread.
@@ -262,7 +267,7 @@ class PointQueryClient:
                 feedback = message.feedback
                 on_feedback(feedback.stage, _read_points(feedback.points))
 
-        return Asked(
+        return PendingAnswer(
             self._executor.create_task,
             lambda: self._action.send_goal_async(goal, feedback_callback=told),
         )
@@ -292,6 +297,7 @@ def read_answered(message: Any) -> Answered:
         count=message.count,
         waypoints=message.waypoints,
         stage_times={stage.stage: stage.seconds for stage in message.stage_times},
+        assumed=tuple(message.assumed),
     )
 
 

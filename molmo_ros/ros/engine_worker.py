@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.engine import Answer, Asked, Engine, Question, answer_each
+from molmo_ros.engine import Answer, Engine, Question, QueuedQuestion, answer_each
 
 Progress = Callable[[str, float], None]
 EngineLoader = Callable[[Progress], Engine]
@@ -164,7 +164,7 @@ def _answer(engine: Engine, jobs: Sequence[_Job]) -> None:
     """Ask about one image; whatever happens, everybody is told."""
     if not jobs:
         return
-    asked = [Asked(job.question, job.tell, job.should_stop) for job in jobs]
+    asked = [QueuedQuestion(job.question, job.tell, job.should_stop) for job in jobs]
     try:
         answer_each(engine, jobs[0].image, asked)
     except BaseException as error:

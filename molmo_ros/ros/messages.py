@@ -128,6 +128,7 @@ def write_result(result: Result, message: Any, standoff: float) -> Any:
         StageTime(stage=stage, seconds=float(seconds))
         for stage, seconds in result.stage_times.items()
     ]
+    message.assumed = [_encodable(assumption) for assumption in result.assumed]
     return message
 
 

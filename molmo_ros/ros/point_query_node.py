@@ -45,8 +45,8 @@ from molmo_ros.ros.messages import (
     write_points,
     write_result,
 )
-from molmo_ros.ros.running import run_node
-from molmo_ros.ros.settings import NodeSettings, read_settings
+from molmo_ros.ros.node_settings import NodeSettings, read_settings
+from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
 from molmo_ros.ros.waypoints import waypoints

@@ -20,7 +20,7 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros import conversions, qos
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.messages import read_camera, same_view, unaligned
-from molmo_ros.ros.settings import FrameSettings, StreamSettings
+from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
 from molmo_ros.ros.sync import (
     CAMERA_INFO,
     DEPTH,

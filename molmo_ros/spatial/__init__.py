@@ -18,9 +18,9 @@ from .depth import (
 from .extent import Extent, transform_extent, visible_extent
 from .grasp import Approach, ApproachPose, GraspSettings, approach_pose
 from .lift import lift, lift_points
+from .lift_settings import LiftSettings
 from .noise import DepthNoise, StereoNoise, TofNoise
 from .registration import Registration
-from .settings import LiftSettings
 from .support import Plane
 from .surface_point import LiftStatus, SurfacePoint, transform_surface_point
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera_model import CameraModel
-from .settings import DEFAULT_SETTINGS, LiftSettings
+from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
 from .windows import Bools, Floats

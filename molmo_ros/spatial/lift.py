@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera_model import CameraModel, CameraSizeMismatch
+from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .registration import Hits, Registration, find_hits
 from .seeds import find_seeds
-from .settings import DEFAULT_SETTINGS, LiftSettings
 from .surface_fit import Surfaces, fit_surfaces
 from .surface_point import LiftStatus, SurfacePoint
 from .windows import Bools, Floats, Integers

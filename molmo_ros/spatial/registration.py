@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera_model import CameraModel
+from .lift_settings import LiftSettings
 from .seeds import STEEPEST
-from .settings import LiftSettings
 from .surface_point import LiftStatus, is_rotation
 from .windows import Bools, Floats
 

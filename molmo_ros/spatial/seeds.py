@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .settings import LiftSettings
+from .lift_settings import LiftSettings
 from .surface_point import LiftStatus
 from .windows import Bools, Floats, Integers, gather, square
 

@@ -27,8 +27,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .lift_settings import LiftSettings
 from .seeds import STEEPEST
-from .settings import LiftSettings
 from .windows import Bools, Floats, Integers, disc, gather
 
 _LIKELY_SLOPE = float(np.tan(np.radians(60)))

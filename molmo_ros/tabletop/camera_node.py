@@ -23,7 +23,7 @@ from tf2_msgs.msg import TFMessage
 
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros import conversions, parameters, qos
-from molmo_ros.ros.running import run_node
+from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.waypoints import rotation_quaternion
 from molmo_ros.share import share_folder
 from molmo_ros.tabletop.camera_parameters import TABLETOP_CAMERA

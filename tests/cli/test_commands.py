@@ -11,7 +11,7 @@ import pytest
 
 from molmo_ros.cameras.files import write_camera, write_color, write_depth
 from molmo_ros.cli import COMMANDS, main
-from molmo_ros.tabletop.samples.views import view_of
+from molmo_ros.tabletop.samples.table_views import view_of
 
 SEED = 5000
 

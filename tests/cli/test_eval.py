@@ -12,7 +12,7 @@ import pytest
 from molmo_ros.cameras.files import write_color
 from molmo_ros.cli import main
 from molmo_ros.tabletop.samples.data_set import easy_samples
-from molmo_ros.tabletop.samples.views import view_of
+from molmo_ros.tabletop.samples.table_views import view_of
 
 SEED = 5000
 

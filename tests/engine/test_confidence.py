@@ -9,7 +9,7 @@ import pytest
 
 from molmo_ros.engine import Question
 from molmo_ros.engine.confidence import with_confidence
-from molmo_ros.engine.writing import Prediction, Writer
+from molmo_ros.engine.writer import Prediction, Writer
 from molmo_ros.pointing import Mode, Style, read_points
 
 NUMBERS = [*'0123456789', '.']

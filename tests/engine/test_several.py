@@ -7,10 +7,10 @@ import pytest
 from benchmarks.random_molmo import LIST
 from molmo_ros.engine import (
     Answer,
-    Asked,
     InvalidImage,
     InvalidQuestion,
     Question,
+    QueuedQuestion,
     Stopped,
     answer_each,
     load_engine,
@@ -36,7 +36,7 @@ class Wanted:
 
     @property
     def asked(self):
-        return Asked(self.question, self.told.append, self.should_stop)
+        return QueuedQuestion(self.question, self.told.append, self.should_stop)
 
     @property
     def outcome(self):
@@ -64,8 +64,8 @@ def test_if_all_are_stopped_no_further_pass_is_made(listing, images):
 def test_a_short_answer_is_told_while_a_long_one_is_still_written(listing, images):
     order = []
     asked = [
-        Asked(Question('mugs', max_points=3), lambda answer: order.append(answer)),
-        Asked(Question('a cup', max_points=1), lambda answer: order.append(answer)),
+        QueuedQuestion(Question('mugs', max_points=3), lambda answer: order.append(answer)),
+        QueuedQuestion(Question('a cup', max_points=1), lambda answer: order.append(answer)),
     ]
     answer_each(listing, images(0), asked)
     short, long = order

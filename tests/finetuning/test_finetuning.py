@@ -15,16 +15,16 @@ from safetensors.torch import load_file
 from molmo_ros.cli import main
 from molmo_ros.engine import Question, load_engine
 from molmo_ros.finetuning.exchanges import Exchange
+from molmo_ros.finetuning.finetune_settings import FinetuneSettings
 from molmo_ros.finetuning.lora import LAYERS, add_lora, recompute_layers
-from molmo_ros.finetuning.packing import answer_logits, pack
-from molmo_ros.finetuning.settings import Settings
+from molmo_ros.finetuning.packed_exchanges import answer_logits, pack
 from molmo_ros.finetuning.training import finetune
 from molmo_ros.model.adapter import WEIGHTS
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.preprocessing import preprocess
 
-QUICK = Settings(
+QUICK = FinetuneSettings(
     steps=20,
     images=1,
     questions=2,

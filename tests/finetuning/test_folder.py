@@ -12,7 +12,7 @@ import pytest
 from molmo_ros.evaluation.points_folder import InvalidFolder, read_folder
 from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored, moved, through
 from molmo_ros.finetuning.lessons import views_of
-from molmo_ros.finetuning.pictures import Window, part
+from molmo_ros.finetuning.views import Window, part
 from molmo_ros.pointing import read_points
 
 

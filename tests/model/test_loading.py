@@ -229,8 +229,8 @@ def test_devices_and_dtypes_that_are_not_here_are_refused():
 
 
 def test_loading_takes_the_weights_and_one_tensor_more():
-    """In a process of its own; `benchmarks/loading.py` does it with 2 GB and more."""
-    command = [sys.executable, '-m', 'benchmarks.loading', '--gb', '0.4', '--ways', '1', '--json']
+    """In a process of its own; `benchmarks/load_time.py` does it with 2 GB and more."""
+    command = [sys.executable, '-m', 'benchmarks.load_time', '--gb', '0.4', '--ways', '1', '--json']
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     for row in json.loads(result.stdout):

@@ -33,7 +33,7 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
-from molmo_ros.ros.running import Spinner
+from molmo_ros.ros.spinning import Spinner
 from molmo_ros.spatial import CameraModel
 
 WIDTH, HEIGHT, FOCAL, DISTANCE = 160, 120, 100.0, 1.25

@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from molmo_ros.engine import Answer, InvalidQuestion, Stopped
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
-from molmo_ros.ros.running import Spinner, run_node
+from molmo_ros.ros.spinning import Spinner, run_node
 
 
 class ScriptedEngine:

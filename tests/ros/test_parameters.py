@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 
 from molmo_ros.grounding.ground import GroundingSettings
 from molmo_ros.ros import parameters, qos
-from molmo_ros.ros.settings import read_settings
+from molmo_ros.ros.node_settings import read_settings
 from molmo_ros.spatial import LiftSettings, TofNoise
 from molmo_ros.tabletop.world import TABLES
 

@@ -21,7 +21,7 @@ from molmo_ros.ros import parameters
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import write_points
-from molmo_ros.ros.settings import read_settings
+from molmo_ros.ros.node_settings import read_settings
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.spatial import (
     Approach,

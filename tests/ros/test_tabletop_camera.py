@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_model, color_array, depth_array
-from molmo_ros.ros.running import Spinner
+from molmo_ros.ros.spinning import Spinner
 from molmo_ros.tabletop.world import TABLES, make_scene, render
 
 WIDTH, HEIGHT = 160, 120

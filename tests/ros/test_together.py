@@ -24,13 +24,13 @@ from benchmarks.random_molmo import (
     tiny_config,
     tiny_tokenizer,
 )
-from molmo_ros.engine import Asked, InvalidQuestion, Stopped
+from molmo_ros.engine import InvalidQuestion, QueuedQuestion, Stopped
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
-from molmo_ros.ros.running import Spinner
+from molmo_ros.ros.spinning import Spinner
 
 PATIENCE = 60.0
 
@@ -70,7 +70,7 @@ class Watched(LocalEngine):
                 self.gates[one.question.query].passed()
             return one.should_stop()
 
-        return Asked(one.question, tell, should_stop)
+        return QueuedQuestion(one.question, tell, should_stop)
 
 
 @pytest.fixture(scope='module')

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from molmo_ros.engine import Answer
+from molmo_ros.evaluation.evaluate import evaluate
 from molmo_ros.evaluation.judging import Verdict, judge
 from molmo_ros.evaluation.metrics import lies_in
-from molmo_ros.evaluation.running import evaluate
 from molmo_ros.evaluation.samples import Rule
 from molmo_ros.evaluation.summary import summary
 from molmo_ros.pointing import ImagePoint, Mode
 from molmo_ros.tabletop.samples.data_set import easy_samples, rich_samples, understood_sample
-from molmo_ros.tabletop.samples.views import distance_to_object, true_position, view_of
+from molmo_ros.tabletop.samples.table_views import distance_to_object, true_position, view_of
 from molmo_ros.tabletop.world import HELD_OUT, RICH, TABLES, TabletopCamera
 
 SEEDS = range(5000, 5003)

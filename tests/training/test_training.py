@@ -26,7 +26,7 @@ from molmo_ros.pointing import read_points
 from molmo_ros.tabletop.questions import Thing
 from molmo_ros.tabletop.questions.wording import plural
 from molmo_ros.tabletop.world import COLOURS, HELD_OUT, make_scene, render
-from training import packing, plots, pointing, seeing
+from training import packed_images, plots, pointing, seeing
 from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import CELLS, draw_channels, in_crop, make_batch, tiling_of
 from training.export import export
@@ -332,9 +332,9 @@ def test_training_computes_what_inference_will(runs: Path) -> None:
     questions = pack(examples, tokenizer, rng)
     model, prefix = new_model().text, torch.randn(2, 50, CONFIG.text.hidden_size)
     words = model.get_input_embeddings()(questions.ids)
-    layout = packing.Layout(2, 50, questions.image, questions.lengths)
+    layout = packed_images.Layout(2, 50, questions.image, questions.lengths)
     with torch.no_grad():
-        model.config._attn_implementation = packing.NAME
+        model.config._attn_implementation = packed_images.NAME
         together = model(
             inputs_embeds=torch.cat([prefix.flatten(0, 1), words])[None],
             attention_mask={'full_attention': layout},

@@ -10,10 +10,10 @@ from html import escape
 from string import Template
 from typing import Any
 
+from molmo_ros.evaluation.evaluate import Evaluated
 from molmo_ros.evaluation.judging import stated_count
-from molmo_ros.evaluation.report.pictures import best, jpeg_uri, some, worst
+from molmo_ros.evaluation.report.gallery import best, jpeg_uri, some, worst
 from molmo_ros.evaluation.report.style import PAGE
-from molmo_ros.evaluation.running import Result
 from molmo_ros.output import millimetres, seconds
 from molmo_ros.pointing import Mode
 
@@ -23,7 +23,7 @@ MANY = 10
 Figures = Mapping[str, Any]
 
 
-def report_page(figures: Figures, results: Sequence[Result]) -> str:
+def report_page(figures: Figures, results: Sequence[Evaluated]) -> str:
     """The page of an evaluation; figures are those of `summary`, with data and checkpoint."""
     parts = [
         _tiles(figures),
@@ -172,14 +172,14 @@ def _diagram(bins: Iterable[Figures], n: int) -> str:
     )
 
 
-def _gallery(title: str, note: str, results: Sequence[Result]) -> str:
+def _gallery(title: str, note: str, results: Sequence[Evaluated]) -> str:
     if not results:
         return ''
     cards = ''.join(map(_card, results))
     return _section(title, f'<p class="lead">{note}</p><div class="gallery">{cards}</div>')
 
 
-def _card(result: Result) -> str:
+def _card(result: Evaluated) -> str:
     sample, verdict = result.sample, result.judgement.verdict
     tone = 'right' if verdict.right else 'wrong'
     return (
@@ -190,12 +190,12 @@ def _card(result: Result) -> str:
     )
 
 
-def _asked(result: Result) -> str:
+def _asked(result: Evaluated) -> str:
     query = result.sample.query
     return f'how many {query}?' if result.sample.mode is Mode.COUNT else query
 
 
-def _details(result: Result) -> str:
+def _details(result: Evaluated) -> str:
     sample, answer = result.sample, result.answer
     words = [sample.topic, sample.image_id]
     if sample.mode is Mode.COUNT:

@@ -11,7 +11,7 @@ from molmo_ros.evaluation.samples import Mask, Sample
 from molmo_ros.pointing import Mode
 from molmo_ros.tabletop.questions import Topic
 from molmo_ros.tabletop.samples.data_set import easy_samples, rich_samples, understood_sample
-from molmo_ros.tabletop.samples.views import View, view_of
+from molmo_ros.tabletop.samples.table_views import TableView, view_of
 from molmo_ros.tabletop.world import TABLES
 
 TABLE = 'rich'
@@ -32,7 +32,7 @@ ASKED_OF_ONE = {'easy': ('one', 'one', 'absent'), 'rich': tuple(topic.value for 
 class Asking:
     """A question about a view; sample is None where its words say nothing that can be judged."""
 
-    view: View
+    view: TableView
     query: str
     sample: Sample | None
 

@@ -32,12 +32,12 @@ from molmo_ros.commands.engines import add_engine_arguments, checkpoint_of
 from molmo_ros.engine import Answer
 from molmo_ros.errors import UserError
 from molmo_ros.evaluation.judging import Verdict, judge
-from molmo_ros.grounding.pictures import answer_picture, contact_sheet
+from molmo_ros.grounding.answer_pictures import answer_picture, contact_sheet
 from molmo_ros.output import millimetres, xyz
 from molmo_ros.pointing import ImagePoint, Mode
 from molmo_ros.tabletop.demo.askings import SEEDS, TABLE, Asking, askings_about
 from molmo_ros.tabletop.demo.processes import NodeProcesses, free_domain
-from molmo_ros.tabletop.samples.views import true_position
+from molmo_ros.tabletop.samples.table_views import true_position
 from molmo_ros.tabletop.world import TABLES
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _SHOW_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class DemoRow:
     """A question, its answer, and what that is worth.
 
     error: metres that the first point is off; seconds: the whole call.
@@ -196,7 +196,7 @@ def _ros_arguments(parameters: dict[str, object]) -> list[str]:
 
 def _asked(
     nodes: NodeProcesses, askings: Sequence[Asking], checkpoint: str, console: Console
-) -> list[Row]:
+) -> list[DemoRow]:
     # Not before the domain is chosen, and not for `--help`.
     from molmo_ros.ros.client import PointQueryClient, ServiceUnavailable
     from molmo_ros.tabletop.demo.watching import CameraWatch
@@ -245,7 +245,7 @@ def _rows(
     camera: CameraWatch,
     askings: Sequence[Asking],
     nodes: NodeProcesses,
-) -> Iterator[Row]:
+) -> Iterator[DemoRow]:
     shown, since = None, 0
     for asking in askings:
         if asking.view is not shown:
@@ -257,7 +257,7 @@ def _rows(
         yield _ask(client, asking, since)
 
 
-def _ask(client: PointQueryClient, asking: Asking, since: int) -> Row:
+def _ask(client: PointQueryClient, asking: Asking, since: int) -> DemoRow:
     while True:
         begun = time.monotonic()
         answered = client.ask(
@@ -272,23 +272,23 @@ def _ask(client: PointQueryClient, asking: Asking, since: int) -> Row:
             return _judged(asking, answered, spent)
 
 
-def _judged(asking: Asking, answered: Answered, spent: float) -> Row:
+def _judged(asking: Asking, answered: Answered, spent: float) -> DemoRow:
     from molmo_ros.ros.answering import Status
 
     if answered.status not in (Status.SUCCESS, Status.NO_POINTS):
-        return Row(asking, answered, None, nan, spent)
+        return DemoRow(asking, answered, None, nan, spent)
     camera = asking.view.picture.camera
     verdict = None
     if asking.sample:
         answer = _answer(answered)
         verdict = judge(asking.sample, answer, camera.width, camera.height).verdict
     if not answered.points:
-        return Row(asking, answered, verdict, nan, spent)
+        return DemoRow(asking, answered, verdict, nan, spent)
     first = answered.points[0]
     T = asking.view.scene.T_world_camera
     truth = T[:3, :3] @ true_position(asking.view, first.image) + T[:3, 3]
     error = float(np.linalg.norm(first.surface.position - truth))
-    return Row(asking, answered, verdict, error, spent)
+    return DemoRow(asking, answered, verdict, error, spent)
 
 
 def _answer(answered: Answered) -> Answer:
@@ -298,7 +298,7 @@ def _answer(answered: Answered) -> Answer:
     return Answer(answered.answer, points, count, absent=not points)
 
 
-def _save(rows: Sequence[Row], folder: Path) -> None:
+def _save(rows: Sequence[DemoRow], folder: Path) -> None:
     """A picture of each answer, all of them on one sheet, and what `molmo-ros ask` needs."""
     for old in folder.glob('answer_*.png'):
         old.unlink()
@@ -318,7 +318,7 @@ def _save(rows: Sequence[Row], folder: Path) -> None:
         write_camera(folder / f'{stem}_camera.yaml', view.picture.camera)
 
 
-def _where(row: Row) -> str:
+def _where(row: DemoRow) -> str:
     if not np.isfinite(row.position).all():
         return row.answered.message.splitlines()[0][:72]
     off = f' ({millimetres(row.error)} off)' if math.isfinite(row.error) else ''
@@ -326,7 +326,7 @@ def _where(row: Row) -> str:
     return f'{first}at {xyz(row.position)} m{off}'
 
 
-def _answers_table(rows: Sequence[Row]) -> Table:
+def _answers_table(rows: Sequence[DemoRow]) -> Table:
     table = _table('Answers')
     position = 'first: u, v', f'x y z (m) in {TABLE_FRAME!r}', 'off by'
     for heading in ('', 'table', 'asked for', 'status', 'found', *position, 'judged'):
@@ -347,7 +347,7 @@ def _answers_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _stages_table(rows: Sequence[Row]) -> Table:
+def _stages_table(rows: Sequence[DemoRow]) -> Table:
     table = _table('Milliseconds: the whole call, and each stage as the node tells it')
     stages = list({stage: None for row in rows for stage in row.answered.stage_times})
     for stage in ('', 'call', *stages):
@@ -365,7 +365,7 @@ def _table(title: str) -> Table:
     )
 
 
-def _conclusion(rows: Sequence[Row], folder: Path, console: Console, judged: bool) -> int:
+def _conclusion(rows: Sequence[DemoRow], folder: Path, console: Console, judged: bool) -> int:
     """Say what came of it; the exit status."""
     from molmo_ros.ros.answering import Status
 

@@ -21,7 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from molmo_ros.ros.conversions import color_array
-from molmo_ros.ros.running import Spinner
+from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.sync import stamp_ns
 
 

@@ -15,6 +15,13 @@ from molmo_ros.evaluation.samples import Image, Mask, PositionError, Rule, Sampl
 from molmo_ros.pointing import ImagePoint, Mode
 from molmo_ros.spatial import LiftStatus, lift
 from molmo_ros.tabletop.questions import TableQuestion, Target, Topic, ask
+from molmo_ros.tabletop.samples.table_views import (
+    SIZE,
+    TableView,
+    distance_to_object,
+    true_position,
+    view_of,
+)
 from molmo_ros.tabletop.samples.tables import (
     is_bare,
     masks_of,
@@ -23,7 +30,6 @@ from molmo_ros.tabletop.samples.tables import (
     understood,
     world_of,
 )
-from molmo_ros.tabletop.samples.views import SIZE, View, distance_to_object, true_position, view_of
 from molmo_ros.tabletop.world import EASY, HELD_OUT, RICH, TableSpec
 
 _ATTEMPTS = 4
@@ -65,7 +71,7 @@ def understood_sample(
     return None if question is None else _sample(view, spec, question, text)
 
 
-def _easy_questions(view: View) -> list[TableQuestion]:
+def _easy_questions(view: TableView) -> list[TableQuestion]:
     """Of colour and kind, which no two objects share; what is absent is fixed by the seed."""
     questions = []
     for index, truth in enumerate(view.truths):
@@ -77,7 +83,7 @@ def _easy_questions(view: View) -> list[TableQuestion]:
     return [*questions, TableQuestion(Topic.ABSENT, f'the {colour} {kind}', Mode.POINT, ())]
 
 
-def _sample(view: View, spec: TableSpec, question: TableQuestion, name: str) -> Sample:
+def _sample(view: TableView, spec: TableSpec, question: TableQuestion, name: str) -> Sample:
     """It holds no picture: the gallery renders again what it shows."""
     seed, targets = view.scene.seed, question.targets
     height, width = view.picture.depth.shape
@@ -107,7 +113,7 @@ def _rule(question: TableQuestion) -> Rule:
     return Rule.EVERY if question.topic is Topic.ALL else Rule.FIRST
 
 
-def _facts(view: View, spec: TableSpec, question: TableQuestion) -> dict[str, str]:
+def _facts(view: TableView, spec: TableSpec, question: TableQuestion) -> dict[str, str]:
     """What the figures are broken down by: what was asked for, where it is a single thing."""
     number = str(len(question.targets))
     if question.topic is Topic.COUNT:
@@ -133,15 +139,15 @@ def _facts(view: View, spec: TableSpec, question: TableQuestion) -> dict[str, st
     }
 
 
-def _color(shown: Callable[[], View]) -> Image:
+def _color(shown: Callable[[], TableView]) -> Image:
     return shown().picture.color
 
 
-def _masks(shown: Callable[[], View], question: TableQuestion) -> tuple[Mask, ...]:
+def _masks(shown: Callable[[], TableView], question: TableQuestion) -> tuple[Mask, ...]:
     return masks_of(shown(), question)
 
 
-def _position(shown: Callable[[], View], index: int, point: ImagePoint) -> PositionError:
+def _position(shown: Callable[[], TableView], index: int, point: ImagePoint) -> PositionError:
     """Lifted from the renderer's exact depth."""
     view = shown()
     surface = lift(*point.centred, view.picture.depth, view.picture.camera)

@@ -13,7 +13,7 @@ from molmo_ros.evaluation.samples import Mask, Percent
 from molmo_ros.pointing import Mode, from_centred, label_for
 from molmo_ros.tabletop.questions import TableQuestion, Target, Thing, Topic, World
 from molmo_ros.tabletop.questions.table import PLAIN, Name, Table
-from molmo_ros.tabletop.samples.views import View
+from molmo_ros.tabletop.samples.table_views import TableView
 from molmo_ros.tabletop.world import TableSpec
 from molmo_ros.tabletop.world.patterns import ON_OBJECTS
 from molmo_ros.tabletop.world.shapes import kind_of
@@ -34,7 +34,7 @@ def world_of(spec: TableSpec) -> World:
     )
 
 
-def things_of(view: View) -> tuple[Thing, ...]:
+def things_of(view: TableView) -> tuple[Thing, ...]:
     """What stands on the table, in the scene's order."""
     return tuple(
         Thing(
@@ -52,7 +52,7 @@ def things_of(view: View) -> tuple[Thing, ...]:
     )
 
 
-def understood(text: str, view: View, spec: TableSpec) -> TableQuestion | None:
+def understood(text: str, view: TableView, spec: TableSpec) -> TableQuestion | None:
     """A question in somebody's own words, if they are `[the] [PATTERN] [COLOUR] KIND`.
 
     None where they are not, and where it is not plain that they fit one thing or nothing.
@@ -74,14 +74,14 @@ def _names(world: World) -> dict[str, Name]:
     return {f'{name.adjectives}{name.kind}': name for name in itertools.starmap(Name, choices)}
 
 
-def percent(pixel: tuple[float, float], view: View) -> Percent:
+def percent(pixel: tuple[float, float], view: TableView) -> Percent:
     """(x, y) in percent of the picture from a pixel whose integers are at pixel centres."""
     height, width = view.picture.depth.shape
     u, v = from_centred(*pixel)
     return 100 * u / width, 100 * v / height
 
 
-def is_bare(view: View, x: float, y: float) -> bool:
+def is_bare(view: TableView, x: float, y: float) -> bool:
     """Whether the table is seen at (x, y) in percent; what lies flat on it counts as table."""
     height, width = view.picture.depth.shape
     row, column = int(y / 100 * height), int(x / 100 * width)
@@ -89,12 +89,12 @@ def is_bare(view: View, x: float, y: float) -> bool:
     return bool(inside and view.picture.instances[row, column] == _TABLE)
 
 
-def masks_of(view: View, question: TableQuestion) -> tuple[Mask, ...]:
+def masks_of(view: TableView, question: TableQuestion) -> tuple[Mask, ...]:
     """The mask of every target of a question, in their order."""
     return tuple(_mask(view, question, target) for target in question.targets)
 
 
-def _mask(view: View, question: TableQuestion, target: Target) -> Mask:
+def _mask(view: TableView, question: TableQuestion, target: Target) -> Mask:
     if target.thing is None:
         assert question.between is not None, 'free table is asked for between two things'
         return _free_table(view, question.between)
@@ -102,7 +102,7 @@ def _mask(view: View, question: TableQuestion, target: Target) -> Mask:
     return truth.mask if target.part is None else truth.parts[target.part].mask
 
 
-def _free_table(view: View, between: tuple[int, int]) -> Mask:
+def _free_table(view: TableView, between: tuple[int, int]) -> Mask:
     """Table within a quarter of the distance of two things from the middle between them."""
     a, b = (view.truths[index].target for index in between)
     height, width = view.picture.depth.shape

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.evaluation.running import Result
+from molmo_ros.evaluation.evaluate import Evaluated
 from molmo_ros.pointing import ImagePoint, centred
 
 _RIGHT, _WRONG = (46, 204, 113), (255, 59, 92)
@@ -24,32 +24,32 @@ _JPEG_QUALITY = 82
 Picture = NDArray[np.uint8]
 
 
-def best(results: Sequence[Result], n: int) -> list[Result]:
+def best(results: Sequence[Evaluated], n: int) -> list[Evaluated]:
     """Right answers, the most confident ones; topics take turns."""
     right = [result for result in results if result.judgement.verdict.right]
     return _in_turns(right, n, lambda result: -_confidence(result))
 
 
-def worst(results: Sequence[Result], n: int) -> list[Result]:
+def worst(results: Sequence[Evaluated], n: int) -> list[Evaluated]:
     """The lowest scores, and of these the most confident ones; topics take turns."""
     wrong = [result for result in results if not result.judgement.verdict.right]
     return _in_turns(wrong, n, lambda result: (result.judgement.score, -_confidence(result)))
 
 
-def some(results: Sequence[Result], n: int, seed: int = 0) -> list[Result]:
+def some(results: Sequence[Evaluated], n: int, seed: int = 0) -> list[Evaluated]:
     """As they come: a random sample, in the order of asking."""
     chosen = sorted(random.Random(seed).sample(range(len(results)), min(n, len(results))))
     return [results[index] for index in chosen]
 
 
-def jpeg_uri(result: Result) -> str:
+def jpeg_uri(result: Evaluated) -> str:
     """The picture of an answer as a data URI: what was meant is outlined, points are rings."""
     image = cv2.cvtColor(answer_image(result), cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
     return f'data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}'
 
 
-def answer_image(result: Result) -> Picture:
+def answer_image(result: Evaluated) -> Picture:
     """(H, W, 3) uint8 RGB, at most 640 pixels wide and high."""
     image = result.sample.image()
     scale = min(_LARGEST_SIDE / max(image.shape[:2]), 1.0)
@@ -63,23 +63,25 @@ def answer_image(result: Result) -> Picture:
     return canvas
 
 
-def _in_turns(results: Sequence[Result], n: int, order: Callable[[Result], object]) -> list[Result]:
-    by_topic: dict[str, list[Result]] = {}
+def _in_turns(
+    results: Sequence[Evaluated], n: int, order: Callable[[Evaluated], object]
+) -> list[Evaluated]:
+    by_topic: dict[str, list[Evaluated]] = {}
     for result in sorted(results, key=order):  # type: ignore[arg-type]
         by_topic.setdefault(result.sample.topic, []).append(result)
-    chosen: list[Result] = []
+    chosen: list[Evaluated] = []
     for rank in range(n):
         chosen += [topic[rank] for _, topic in sorted(by_topic.items()) if rank < len(topic)]
     return chosen[:n]
 
 
-def _confidence(result: Result) -> float:
+def _confidence(result: Evaluated) -> float:
     """The least of its points'; 0 where there is none."""
     known = [p.confidence for p in result.answer.points if not math.isnan(p.confidence)]
     return min(known, default=0.0)
 
 
-def _outline_targets(canvas: Picture, result: Result) -> None:
+def _outline_targets(canvas: Picture, result: Evaluated) -> None:
     sample = result.sample
     height, width = canvas.shape[:2]
     if sample.masks is None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_ros.engine import Question
-from molmo_ros.engine.writing import Prediction, Writer
+from molmo_ros.engine.writer import Prediction, Writer
 from molmo_ros.pointing import Mode, Style, format_count, format_points
 
 EOS = 0

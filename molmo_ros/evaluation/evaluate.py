@@ -18,7 +18,7 @@ TOGETHER = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Evaluated:
     """How a sample was answered.
 
     seconds: what the answer took, or its share of what the answers to several questions took
@@ -36,7 +36,7 @@ class Result:
 
 def evaluate(
     engine: Engine, samples: Iterable[Sample], *, one_by_one: bool = False
-) -> Iterator[Result]:
+) -> Iterator[Evaluated]:
     """Ask every sample, in order; the questions about one picture together.
 
     one_by_one: each by itself, as a robot would ask, to time answers. Raises EngineError, and
@@ -52,7 +52,7 @@ def evaluate(
 
 def _asked(
     engine: Engine, image: Image, samples: tuple[Sample, ...], first: bool
-) -> Iterator[Result]:
+) -> Iterator[Evaluated]:
     begun = time.perf_counter()
     questions = [Question(sample.query, sample.mode) for sample in samples]
     answers = answer_many(engine, image, questions)
@@ -63,5 +63,5 @@ def _asked(
         position = None
         if sample.position is not None and judgement.verdict is Verdict.HIT:
             position = sample.position(answer.points[0])
-        yield Result(sample, answer, judgement, seconds, first, position)
+        yield Evaluated(sample, answer, judgement, seconds, first, position)
         first = False

@@ -31,7 +31,7 @@ SIZE = (640, 480)
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class TableView:
     """A scene as the tabletop camera shows it, and what is really there."""
 
     scene: Scene
@@ -39,7 +39,7 @@ class View:
     truths: tuple[Truth, ...]
 
 
-def view_of(seed: int, spec: TableSpec = EASY, size: tuple[int, int] = SIZE) -> View:
+def view_of(seed: int, spec: TableSpec = EASY, size: tuple[int, int] = SIZE) -> TableView:
     """The scene of a seed, exactly as TabletopCamera shows it; size is width and height, pixels.
 
     The last two are kept: questions about one table follow each other.
@@ -48,13 +48,13 @@ def view_of(seed: int, spec: TableSpec = EASY, size: tuple[int, int] = SIZE) -> 
 
 
 @lru_cache(maxsize=2)
-def _made(seed: int, spec: TableSpec, size: tuple[int, int]) -> View:
+def _made(seed: int, spec: TableSpec, size: tuple[int, int]) -> TableView:
     scene = make_scene(seed, spec)
     picture = render(scene, *size, smooth=True)
-    return View(scene, picture, truth_of(scene, picture))
+    return TableView(scene, picture, truth_of(scene, picture))
 
 
-def true_position(view: View, point: ImagePoint) -> NDArray[np.float64]:
+def true_position(view: TableView, point: ImagePoint) -> NDArray[np.float64]:
     """(3,) metres, optical frame: the surface that a point shows; NaN where nothing.
 
     It is where the ray of that very point, cast anew, meets what its pixel shows. At a silhouette
@@ -68,7 +68,7 @@ def true_position(view: View, point: ImagePoint) -> NDArray[np.float64]:
     return picture.camera.ray(column, row) * float(picture.depth[row, column])
 
 
-def _seen_along_ray(view: View, u: float, v: float) -> tuple[int, NDArray[np.float64]]:
+def _seen_along_ray(view: TableView, u: float, v: float) -> tuple[int, NDArray[np.float64]]:
     """Which instance the ray through (u, v) meets, pixel centres being integers, and where."""
     camera = view.picture.camera
     K = camera.K.copy()
@@ -77,7 +77,7 @@ def _seen_along_ray(view: View, u: float, v: float) -> tuple[int, NDArray[np.flo
     return int(one_ray.instances[0, 0]), camera.ray(u, v) * float(one_ray.depth[0, 0])
 
 
-def distance_to_object(view: View, index: int, position: NDArray[np.float64]) -> float:
+def distance_to_object(view: TableView, index: int, position: NDArray[np.float64]) -> float:
     """Metres from a position (3,) in the optical frame to the nearest surface of an object."""
     T = view.scene.T_world_camera
     in_world = T[:3, :3] @ position + T[:3, 3]

@@ -14,7 +14,7 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class View:
+class PictureView:
     """A picture's file, as it is or mirrored left to right."""
 
     path: Path
@@ -41,7 +41,7 @@ def part(image: Image, window: Window) -> Image:
     return image[top:bottom, left:right]
 
 
-def seen(image: Image, view: View) -> Image:
+def seen(image: Image, view: PictureView) -> Image:
     return np.ascontiguousarray(image[:, ::-1]) if view.mirrored else image
 
 

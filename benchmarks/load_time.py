@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What loading takes: seconds, and host memory at its peak beside the weights that are loaded.
 
-    python -m benchmarks.loading                      a checkpoint of 2.2 GB in bfloat16
-    python -m benchmarks.loading --gb 0.4 --json
+    python -m benchmarks.load_time                      a checkpoint of 2.2 GB in bfloat16
+    python -m benchmarks.load_time --gb 0.4 --json
 
 The checkpoint is made for it: random float32 in shards, 7B-D's architecture, deleted in the end.
 Each way of loading runs in a process of its own. The peak is VmHWM, which counts mapped files too,
@@ -30,7 +30,7 @@ from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.loading import load_model, read_config
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.options import LoadOptions
-from molmo_ros.model.writing import config_fields
+from molmo_ros.model.saving import config_fields
 
 SHARD_BYTES = 500_000_000
 WAYS = [('bfloat16', 'none'), ('float32', 'none'), ('bfloat16', 'int8'), ('bfloat16', 'int4')]
@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def _apart(folder: str, dtype: str, quantize: str) -> dict[str, Any]:
-    command = [sys.executable, '-m', 'benchmarks.loading', '--measure', folder, dtype, quantize]
+    command = [sys.executable, '-m', 'benchmarks.load_time', '--measure', folder, dtype, quantize]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 

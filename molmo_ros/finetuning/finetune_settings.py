@@ -34,7 +34,7 @@ KNOWN = tuple(
 
 
 @dataclass(frozen=True)
-class Settings:
+class FinetuneSettings:
     """How to learn.
 
     Attributes:
