@@ -12,8 +12,11 @@ from functools import partial
 import numpy as np
 
 from molmo_ros.evaluation.samples import Image, Mask, PositionError, Rule, Sample
+from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.ground import ground
 from molmo_ros.pointing import ImagePoint, Mode
-from molmo_ros.spatial import LiftStatus, lift
+from molmo_ros.spatial import LiftStatus
 from molmo_ros.tabletop.questions import TableQuestion, Target, Topic, ask
 from molmo_ros.tabletop.samples.table_views import (
     SIZE,
@@ -150,7 +153,9 @@ def _masks(shown: Callable[[], TableView], question: TableQuestion) -> tuple[Mas
 def _position(shown: Callable[[], TableView], index: int, point: ImagePoint) -> PositionError:
     """Lifted from the renderer's exact depth."""
     view = shown()
-    surface = lift(*point.centred, view.picture.depth, view.picture.camera)
+    picture = view.picture
+    frame = Frame(picture.color, picture.depth, picture.camera, 0, '')
+    surface = ground([point], Capture(frame)).points[0].surface
     if surface.status is not LiftStatus.OK:
         return PositionError(surface.status)
     return PositionError(
