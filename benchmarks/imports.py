@@ -52,19 +52,19 @@ def main() -> None:
 
 
 def _by_room(checkout: Path) -> list[str]:
-    modules = _modules(checkout)
+    modules = modules_of(checkout)
     reached = _closure(modules, [f'{PACKAGE}.{entry}' for entry in ENTRIES])
-    rooms = Counter(_room(name) for name in modules)
-    found = Counter(_room(name) for name in reached)
+    rooms = Counter(room_of(name) for name in modules)
+    found = Counter(room_of(name) for name in reached)
     return [f'{room} {found[room]}/{rooms[room]}' for room in sorted(rooms)]
 
 
-def _room(module: str) -> str:
+def room_of(module: str) -> str:
     return module.split('.')[1] if '.' in module else '(package)'
 
 
 def _row(checkout: Path) -> tuple[str, ...]:
-    modules = _modules(checkout)
+    modules = modules_of(checkout)
     reached = _closure(modules, [f'{PACKAGE}.{entry}' for entry in ENTRIES])
     lines = sum(len(modules[name].read_text().splitlines()) for name in reached)
     runs = [_measured(checkout) for _ in range(REPEATS)]
@@ -80,7 +80,7 @@ def _row(checkout: Path) -> tuple[str, ...]:
     )
 
 
-def _modules(checkout: Path) -> dict[str, Path]:
+def modules_of(checkout: Path) -> dict[str, Path]:
     """The package's modules by dotted name, packages by their __init__."""
     found = {}
     for path in (checkout / PACKAGE).rglob('*.py'):
@@ -96,11 +96,11 @@ def _closure(modules: dict[str, Path], entries: list[str]) -> set[str]:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += [known for known in _imported(name, modules) if known not in reached]
+            waiting += [known for known in imports_of(name, modules) if known not in reached]
     return reached
 
 
-def _imported(name: str, modules: dict[str, Path]) -> set[str]:
+def imports_of(name: str, modules: dict[str, Path]) -> set[str]:
     """Modules of the package that one imports, with the packages they are in."""
     path = modules[name]
     package = name if path.name == '__init__.py' else name.rpartition('.')[0]

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which room of the package may know which, and what it may cost to import one."""
 
-import ast
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks.imports import imports_of, modules_of, room_of
 
 PACKAGE = Path(__file__).parents[2] / 'molmo_ros'
 # The modules beside the rooms: where files are, what users are told, how figures are written.
@@ -32,34 +34,24 @@ ROOMS = {
 }
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
-
-
-def imported_rooms(path: Path) -> set[str]:
-    """The rooms that a module imports anywhere in it, also inside functions."""
-    package = ['molmo_ros', *path.relative_to(PACKAGE).parts[:-1]]
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = '.'.join([*base, *filter(None, [node.module])])
-            names |= {f'{module}.{alias.name}' for alias in node.names}
-    parts = [name.split('.') for name in names]
-    return {p[1] for p in parts if p[0] == 'molmo_ros' and len(p) > 1} & set(ROOMS)
+MODULES = modules_of(PACKAGE.parent)
 
 
 def test_every_module_belongs_to_a_room_with_known_neighbours():
-    assert {room_of(path) for path in PACKAGE.rglob('*.py')} - {'__init__'} == set(ROOMS)
+    assert {room_of(name) for name in MODULES} - {'(package)'} == set(ROOMS)
+
+
+def test_the_picture_of_the_rooms_shows_every_room():
+    drawn = runpy.run_path(str(PACKAGE.parent / 'docs/draw_rooms.py'))['PURPOSE']
+    assert set(drawn) == {path.parent.name for path in PACKAGE.glob('*/__init__.py')}
 
 
 @pytest.mark.parametrize('room', ROOMS)
 def test_a_room_knows_only_its_neighbours(room):
-    for path in (path for path in PACKAGE.rglob('*.py') if room_of(path) == room):
-        strangers = imported_rooms(path) - ROOMS[room] - ANYBODY - {room}
-        assert not strangers, f'{path.relative_to(PACKAGE)} imports {strangers}'
+    for name in (name for name in MODULES if room_of(name) == room):
+        known = {room_of(other) for other in imports_of(name, MODULES)} - {'(package)'}
+        strangers = known - ROOMS[room] - ANYBODY - {room}
+        assert not strangers, f'{name} imports {strangers}'
 
 
 @pytest.mark.parametrize(
