@@ -32,7 +32,7 @@ from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
-_POLL_S = 0.02
+_POLL_S = 0.02  # how soon a cancel or the end of the time is noticed
 
 
 class Status(enum.IntEnum):

@@ -24,13 +24,13 @@ from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
 from .windows import Bools, Floats
 
-_ACROSS = 160
-_LEAST_PIXELS = 20
-_SIGMAS = 3.0
-_ROUGHNESS = 0.003
-_JUMP = 0.012
-_MOST_POINTS = 4000
-_ROUND = 0.03
+_ACROSS = 160  # pixels that the patch is thinned to: bounds the time that a point takes
+_LEAST_PIXELS = 20  # of the thinned patch; fewer give no axes worth the name
+_SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the plane
+_ROUGHNESS = 0.003  # metres that a table may be uneven, beside the noise
+_JUMP = 0.012  # metres in depth from one pixel to the next at which a thing ends, beside the noise
+_MOST_POINTS = 4000  # kept of the visible points
+_ROUND = 0.03  # of the radius: how far an outline may be off the circle that it is taken for
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from .extent import Extent, basis_across
 from .surface_point import LiftStatus, SurfacePoint
 from .windows import Floats
 
-_TURNS = 60
-_UPRIGHT = float(np.cos(np.radians(10)))
+_TURNS = 60  # directions that the width is measured in: every three degrees
+_UPRIGHT = float(np.cos(np.radians(10)))  # within it of the axis a round thing is as wide any way
 
 
 class Approach(enum.Enum):

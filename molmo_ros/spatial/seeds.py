@@ -25,9 +25,9 @@ STEEPEST = float(np.tan(np.radians(75)))
 _STEEPEST_BRIDGED = float(np.tan(np.radians(60)))
 
 _DIRECTIONS = np.array([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)])
-_BORNE_OUT = 4
-_AGREEING = 7
-_SIGMAS = 4.0
+_BORNE_OUT = 4  # readings of a 3x3 window, its middle among them, of which more must agree
+_AGREEING = 7  # of the eight directions across a hole must end on one surface
+_SIGMAS = 4.0  # of a reading's noise: what lies within agrees; wide, since it tells outliers only
 
 NO_READING = 'no reading near the pixel: shiny, clear, dark, or hidden from one imager'
 BETWEEN = 'no reading at the pixel, and more than one surface around it'

@@ -10,10 +10,10 @@ import numpy as np
 
 from .windows import Bools, Floats
 
-_TRIES = 300
-_SAMPLE = 1500
-_LEAST_SHARE = 0.1
-_UPRIGHT = float(np.cos(np.radians(20)))
+_TRIES = 300  # planes through three points; a plane with a fifth of them is missed once in ten
+_SAMPLE = 1500  # points that each plane is judged by
+_LEAST_SHARE = 0.1  # of the points around must lie on the plane
+_UPRIGHT = float(np.cos(np.radians(20)))  # how far from upright a table may lean, where up is known
 
 
 @dataclass(frozen=True)

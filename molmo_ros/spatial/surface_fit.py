@@ -31,17 +31,19 @@ from .lift_settings import LiftSettings
 from .seeds import STEEPEST
 from .windows import Bools, Floats, Integers, disc, gather
 
-_LIKELY_SLOPE = float(np.tan(np.radians(60)))
-_LIKELY_CURVE = 1 / 0.025
-_THIN = 4.0
-_SIGMAS = 3.0
-_RADII = (2.3, 2.3, 4.5)
+_LIKELY_SLOPE = float(np.tan(np.radians(60)))  # to the image plane: one sigma of the prior
+_LIKELY_CURVE = 1 / 0.025  # 1/m, likewise: things that a gripper takes are seldom more curved
+_THIN = 4.0  # pixels of half width below which a thing is expected to be round
+_SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the surface
+_RADII = (2.3, 2.3, 4.5)  # pixels of the discs before the widest: 21, 21 and 69 readings
+# The wide disc: how many times wider, how often it is fitted, and what it must show to be taken.
 _WIDER = 2
 _WIDE_ROUNDS = 2
-_WIDE_SHARE = 0.98
-_WIDE_SPREAD = 1.1
-_WIDE_ROUGHER = 1.6
-# Surfaces that end or bend nearby are no quadrics: so much more variance, as calibrated.
+_WIDE_SHARE = 0.98  # of its readings lie on the quadric,
+_WIDE_SPREAD = 1.1  # no farther off it than this many sigmas (root mean square),
+_WIDE_ROUGHER = 1.6  # nor than this many times as far as in the narrow disc
+# Surfaces that end or bend nearby are no quadrics. Times the variance, so that the covariance held
+# on rendered tables (benchmarks/lifting.py, other seeds than docs/accuracy.md reports).
 _UNEVEN = 1.1
 
 
