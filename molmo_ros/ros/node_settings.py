@@ -129,6 +129,11 @@ def _lift(values: Mapping[str, Any]) -> LiftSettings:
     stereo = values['noise.kind'] == 'stereo'
     model, kind = (StereoNoise, 'stereo') if stereo else (TofNoise, 'tof')
     noise = model(**_group(values, f'noise.{kind}.'))
+    if not values['lift.min_range'] < values['lift.max_range']:
+        raise ValueError(
+            f'lift.min_range is {values["lift.min_range"]}, not below lift.max_range, which is '
+            f'{values["lift.max_range"]}'
+        )
     return LiftSettings(**_group(values, 'lift.'), noise=noise)
 
 

@@ -8,14 +8,20 @@ and docs/parameters.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 Value = bool | int | float | str
+
+# How alike two names are, from 0 to 1, if one may be a slip of the other; and how much less it
+# says that they are alike after their groups only.
+_ALIKE = 0.6
+_ENDING_COUNTS = 0.75
 
 
 @dataclass(frozen=True)
@@ -301,30 +307,125 @@ POINT_QUERY = (
 
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
-    """Declare them with descriptions and ranges; a text outside its choices is refused.
+    """Declare them with descriptions and ranges, and take what the node was started with.
 
-    Raises rclpy's InvalidParameterValueException where the node was started with a wrong value.
+    A whole number is taken for a float parameter, at the start and later. What was given at the
+    start under a name that does not exist is warned of. Raises ValueError, which names parameter,
+    value and range, where the node was started with a wrong value.
     """
     from rcl_interfaces.msg import SetParametersResult
+    from rclpy.parameter import Parameter as RosParameter
 
-    choices = {parameter.name: parameter.choices for parameter in parameters if parameter.choices}
+    known = {parameter.name: parameter for parameter in parameters}
+
+    def widened(changed: list[Any]) -> list[Any]:
+        return [
+            RosParameter(p.name, value=float(p.value))
+            if _is_whole(known.get(p.name), p.value)
+            else p
+            for p in changed
+        ]
 
     def check(changed: list[Any]) -> SetParametersResult:
         for parameter in changed:
-            allowed = choices.get(parameter.name)
-            if allowed and parameter.value not in allowed:
-                reason = f"{parameter.name} is '{parameter.value}', not one of {', '.join(allowed)}"
-                return SetParametersResult(successful=False, reason=reason)
+            if parameter.name in known:
+                reason = _why_not(known[parameter.name], parameter.value)
+                if reason:
+                    return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
+    # rclpy has no other way to ask what a node was started with.
+    given = node._parameter_overrides
+    for parameter in widened([given[name] for name in known if name in given]):
+        given[parameter.name] = parameter
+        reason = _why_not(known[parameter.name], parameter.value)
+        if reason:
+            raise ValueError(reason)
+    _warn_of_unknown(node, given, known)
+    widens = hasattr(node, 'add_pre_set_parameters_callback')
+    if widens:
+        node.add_pre_set_parameters_callback(widened)
     node.add_on_set_parameters_callback(check)
-    for parameter in parameters:
-        node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+    for specification in parameters:
+        descriptor = _descriptor(specification)
+        # Humble cannot change what is set: there whole numbers stay so, and are read as floats.
+        descriptor.dynamic_typing = not widens and isinstance(specification.default, float)
+        node.declare_parameter(specification.name, specification.default, descriptor)
 
 
 def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
     """What they are now, by name."""
-    return {p.name: node.get_parameter(p.name).value for p in parameters}
+    return {p.name: type(p.default)(node.get_parameter(p.name).value) for p in parameters}
+
+
+def _is_whole(parameter: Parameter | None, value: object) -> bool:
+    """Whether a whole number was given for a parameter that is a float."""
+    return parameter is not None and isinstance(parameter.default, float) and type(value) is int
+
+
+def _why_not(parameter: Parameter, value: object) -> str:
+    """What is wrong with a value; '' if nothing is."""
+    right_type = type(value) is type(parameter.default) or _is_whole(parameter, value)
+    if right_type and parameter.choices:
+        fits = value in parameter.choices
+    elif right_type and parameter.range and isinstance(value, int | float):
+        fits = parameter.range[0] <= value <= parameter.range[1]
+    else:
+        fits = right_type
+    if fits:
+        return ''
+    shown = f"'{value}'" if isinstance(value, str) else value
+    return f'{parameter.name} is {shown}, not {_wanted(parameter)}'
+
+
+def _wanted(parameter: Parameter) -> str:
+    """What a parameter may be, in words."""
+    if parameter.choices:
+        return f'one of {", ".join(parameter.choices)}'
+    kinds = {
+        bool: 'true or false',
+        int: 'a whole number',
+        float: 'a number',
+        str: "a text (write it in '')",
+    }
+    kind = kinds[type(parameter.default)]
+    if parameter.range is None:
+        return kind
+    low, high = parameter.range
+    return f'{kind} from {low:.10g} to {high:.10g}'
+
+
+def _warn_of_unknown(node: Node, given: Iterable[str], known: Iterable[str]) -> None:
+    """Log what was given under names that neither we nor rclpy declare; these count for nothing."""
+    for name in given:
+        if name in known or node.has_parameter(name) or name.startswith('qos_overrides.'):
+            continue
+        nearest = nearest_name(name, known)
+        meant = f'; did you mean {nearest}?' if nearest else ''
+        node.get_logger().warning(f'there is no parameter {name}, what it says is ignored{meant}')
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The known name that somebody who wrote `name` may have meant; '' if none is near.
+
+    Without a group, or in a wrong one, the name in the group counts: 'radius' is 'lift.radius'.
+    """
+
+    def alike(a: str, b: str) -> float:
+        return SequenceMatcher(None, a, b).ratio()
+
+    wanted = name.lower()
+    ending = wanted.rpartition('.')[2]
+
+    def likeness(other: str) -> float:
+        whole = alike(wanted, other)
+        other_ending = other.rpartition('.')[2]
+        if ending == other_ending:
+            return 1 + whole
+        return max(whole, _ENDING_COUNTS * alike(ending, other_ending))
+
+    best = max(known, key=likeness)
+    return best if likeness(best) >= _ALIKE else ''
 
 
 def _descriptor(parameter: Parameter) -> Any:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -63,12 +65,12 @@ def run_node(
     close: ends the node's own work within seconds; False if some of it cannot be waited for.
     """
     wait_for_signal = _signals()
-    # Without rclpy's handlers the context outlives the node, and whoever waits gets a response.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        # Without rclpy's handlers the context outlives the node, and whoever waits gets a response.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
     except Exception as error:
-        print(f'cannot start: {error}', file=sys.stderr)
+        print(f'cannot start: {_sentence(error)}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
     executor = make_executor(node)
@@ -87,6 +89,13 @@ def run_node(
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, without the places in ROS's sources that found it."""
+    if isinstance(error, rclpy_implementation.UnknownROSArgsError):
+        return f'these are no arguments of ROS: {error}'
+    return re.sub(r', at \S+:\d+', '', str(error))
 
 
 def _signals() -> Callable[[], object]:

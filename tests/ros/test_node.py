@@ -281,17 +281,28 @@ def test_whoever_waits_at_shutdown_is_answered_however_often_it_is_told(node, wa
         assert asked.result(30).status is Status.CANCELED
 
 
-def test_a_parameter_out_of_range_is_refused_at_the_start():
-    for override in ('timeout:=-1.0', 'image_transport:=pigeon', 'depth_pose:=sideways'):
-        ended = subprocess.run(
-            [sys.executable, '-m', 'molmo_ros.ros.point_query_node', '--ros-args', '-p', override],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert ended.returncode == 1
-        assert 'cannot start' in ended.stderr and override.split(':')[0] in ended.stderr
+@pytest.mark.parametrize(
+    ('arguments', 'named'),
+    [
+        (['-p', 'timeout:=-1.0'], 'timeout is -1.0, not a number from 0.1 to 3600'),
+        (['-p', 'image_transport:=pigeon'], 'image_transport'),
+        (['-p', 'depth_pose:=sideways'], 'depth_pose'),
+        (['--params-file', '/no/such.yaml'], '/no/such.yaml'),
+        (['-p', 'timeout'], '-p timeout'),
+        (['image:=/left/image'], 'image:=/left/image'),
+    ],
+)
+def test_what_it_cannot_start_with_is_told_in_a_sentence(arguments, named):
+    ended = subprocess.run(
+        [sys.executable, '-m', 'molmo_ros.ros.point_query_node', '--ros-args', *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1 and 'Traceback' not in ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith('cannot start: ') and named in last and '.c:' not in last
 
 
 def test_a_client_without_a_node_says_where_to_look():

@@ -3,6 +3,7 @@
 """Parameters: what the files say, what the nodes declare and what lifting takes are one."""
 
 import runpy
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,29 @@ written = runpy.run_path(str(ROOT / 'docs/write_parameters.py'))
 NODES = written['NODES']
 
 
-@pytest.fixture
-def node():
+@contextmanager
+def started(*ros_arguments, **node_arguments):
+    """A node that was started so, and has declared nothing yet."""
     context = Context()
     rclpy.init(context=context)
-    node = Node('some_node', context=context)
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown(context=context)
+    node = Node(
+        'some_node',
+        context=context,
+        cli_args=['--ros-args', *ros_arguments],
+        use_global_arguments=False,
+        **node_arguments,
+    )
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
+def node():
+    with started() as node:
+        yield node
 
 
 def defaults(node_name):
@@ -93,3 +109,97 @@ def test_wrong_values_are_refused_with_a_reason_while_running(node):
         refused = set_to(name, value)
         assert not refused.successful and name in refused.reason
     assert not set_to('checkpoint', '/somewhere').successful
+
+
+def declared(node):
+    """What the parameters are, once the node has declared them."""
+    parameters.declare(node, parameters.POINT_QUERY)
+    return parameters.values(node, parameters.POINT_QUERY)
+
+
+def is_float(value, expected):
+    return type(value) is float and value == expected
+
+
+def test_whole_numbers_are_taken_for_floats_however_they_are_given(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text(
+        'some_node:\n  ros__parameters:\n    frame_wait: 0\n    noise: {tof: {quadratic: 1}}\n'
+    )
+    with started('-p', 'lift.radius:=9', '--params-file', str(file)) as node:
+        values = declared(node)
+        assert is_float(values['lift.radius'], 9) and is_float(values['frame_wait'], 0)
+        assert is_float(values['noise.tof.quadratic'], 1)
+    with started(parameter_overrides=[Parameter('transform_cache', value=12)]) as node:
+        assert is_float(declared(node)['transform_cache'], 12)
+        # As `ros2 param set` does it.
+        assert node.set_parameters_atomically([Parameter('sync_slop', value=1)]).successful
+        assert is_float(parameters.values(node, parameters.POINT_QUERY)['sync_slop'], 1)
+        assert not node.set_parameters_atomically([Parameter('sync_slop', value=11)]).successful
+        assert not node.set_parameters_atomically([Parameter('sync_slop', value=True)]).successful
+
+
+def test_where_rclpy_cannot_change_what_is_set_whole_numbers_are_taken_too(monkeypatch):
+    monkeypatch.delattr(Node, 'add_pre_set_parameters_callback')
+    with started('-p', 'timeout:=20') as node:
+        assert is_float(declared(node)['timeout'], 20)
+        assert node.set_parameters([Parameter('timeout', value=30)])[0].successful
+        assert is_float(parameters.values(node, parameters.POINT_QUERY)['timeout'], 30)
+        for wrong in ('long', True, 0, 3601, None):
+            assert not node.set_parameters([Parameter('timeout', value=wrong)])[0].successful
+
+
+@pytest.mark.parametrize(
+    ('given', 'sentence'),
+    [
+        ('frame_wait:=61', 'frame_wait is 61.0, not a number from 0 to 60'),
+        ('frame_wait:=.nan', 'frame_wait is nan, not a number from 0 to 60'),
+        ('frame_wait:=soon', "frame_wait is 'soon', not a number from 0 to 60"),
+        ('max_waiting:=2.5', 'max_waiting is 2.5, not a whole number from 0 to 32'),
+        ('max_waiting:=true', 'max_waiting is True, not a whole number from 0 to 32'),
+        ('quantize:=int2', "quantize is 'int2', not one of none, int8, int4"),
+        ('adapter:=12', 'adapter is 12, not a text'),
+        ('rectified:=1', 'rectified is 1, not true or false'),
+    ],
+)
+def test_a_wrong_value_at_the_start_is_named_with_what_it_may_be(given, sentence):
+    with started('-p', given) as node, pytest.raises(ValueError) as caught:
+        parameters.declare(node, parameters.POINT_QUERY)
+    assert sentence in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_range_that_is_none_is_named_with_both_its_ends():
+    with pytest.raises(ValueError, match=r'lift.min_range is 3.0.*lift.max_range.*2.0'):
+        read_settings(
+            defaults('molmo_point_query') | {'lift.min_range': 3.0, 'lift.max_range': 2.0}
+        )
+
+
+@pytest.mark.parametrize(
+    ('written', 'meant'),
+    [
+        ('pixel_sigma', 'lift.pixel_sigma'),
+        ('depth.hole_radius', 'lift.hole_radius'),
+        ('noise.tof.constnat', 'noise.tof.constant'),
+        ('lift/max_range', 'lift.max_range'),
+        ('frameWait', 'frame_wait'),
+        ('openning', 'grasp.opening'),
+        ('max_age', 'max_frame_age'),
+        ('stereo.correlation', 'noise.stereo.correlation'),
+    ],
+)
+def test_a_name_that_does_not_exist_is_warned_of_with_the_nearest_that_does(written, meant, capfd):
+    with started('-p', f'{written}:=1') as node:
+        assert declared(node) == defaults('molmo_point_query')
+    assert f'no parameter {written}' in (log := capfd.readouterr().err)
+    assert f'did you mean {meant}?' in log
+
+
+def test_only_names_that_do_not_exist_are_warned_of(capfd):
+    with started(
+        *('-p', 'use_sim_time:=false', '-p', 'timeout:=3', '-p', 'wheel_separation:=0.4'),
+        *('-p', 'qos_overrides./tf.subscription.depth:=5'),
+    ) as node:
+        declared(node)
+    (warning,) = [line for line in capfd.readouterr().err.splitlines() if 'no parameter' in line]
+    assert 'wheel_separation' in warning and 'did you mean' not in warning
