@@ -49,8 +49,8 @@ class CameraStreams:
         self._transforms = transforms
         self._store = FrameStore()
         kinds: dict[str, tuple[type, str]] = {
-            IMAGE: _kind(IMAGE, settings.image_transport),
-            DEPTH: _kind(DEPTH, settings.depth_transport),
+            IMAGE: _kind(node, IMAGE, settings.image_transport),
+            DEPTH: _kind(node, DEPTH, settings.depth_transport),
             CAMERA_INFO: (CameraInfo, CAMERA_INFO),
             DEPTH_CAMERA_INFO: (CameraInfo, DEPTH_CAMERA_INFO),
         }
@@ -202,6 +202,17 @@ class _Unusable(Exception):
     """A stream brings nothing that 3D could be had from; the text says why."""
 
 
-def _kind(stream: str, transport: str) -> tuple[type, str]:
-    """Type and name of an image's topic."""
-    return (Image, stream) if transport == 'raw' else (CompressedImage, f'{stream}/{transport}')
+def _kind(node: Node, stream: str, transport: str) -> tuple[type, str]:
+    """Type and name of an image's topic.
+
+    A transport's topic follows that of the image, as image_transport has it: where `image` is
+    remapped, `image/compressed` is below the new name, unless it is remapped itself.
+    """
+    if transport == 'raw':
+        return Image, stream
+    own = f'{stream}/{transport}'
+    if node.resolve_topic_name(own) != node.resolve_topic_name(own, only_expand=True):
+        return CompressedImage, own
+    base = node.resolve_topic_name(stream)
+    # Some name the transport's topic itself.
+    return CompressedImage, f'{base.removesuffix(f"/{transport}")}/{transport}'
