@@ -42,7 +42,8 @@ class TabletopCameraNode(Node):
         parameters.declare(self, TABLETOP_CAMERA)
         settings = parameters.values(self, TABLETOP_CAMERA)
         self._parent_frame = settings['parent_frame']
-        self._camera = _camera(settings)
+        self._frame_id = settings['frame_id'] or _frame_id(self.get_namespace())
+        self._camera = _camera(settings, self._frame_id)
         self._shown = _wanted(settings)
         profile = qos.PROFILES[settings['qos']]
         self._image = self.create_publisher(Image, 'image', profile)
@@ -62,7 +63,7 @@ class TabletopCameraNode(Node):
     def _on_timer(self) -> None:
         settings = parameters.values(self, TABLETOP_CAMERA)
         if _wanted(settings) != self._shown:
-            self._camera = _camera(settings)
+            self._camera = _camera(settings, self._frame_id)
             self._shown = _wanted(settings)
             self._publish_pose()
         image, depth, info = self._newest(settings['depth_encoding'])
@@ -93,15 +94,20 @@ class TabletopCameraNode(Node):
         self._tf_static.publish(TFMessage(transforms=[pose]))
 
 
-def _camera(settings: Mapping[str, Any]) -> TabletopCamera:
+def _camera(settings: Mapping[str, Any], frame_id: str) -> TabletopCamera:
     return TabletopCamera(
         settings['seed'],
         width=settings['width'],
         height=settings['height'],
         rate_hz=settings['rate'],
-        frame_id=settings['frame_id'],
+        frame_id=frame_id,
         spec=TABLES[settings['table']],
     )
+
+
+def _frame_id(namespace: str) -> str:
+    """So that two cameras do not say of one frame that it stands in two places."""
+    return '_'.join([*namespace.strip('/').split('/'), 'camera_color_optical_frame']).lstrip('_')
 
 
 def _wanted(settings: Mapping[str, Any]) -> tuple[str, int]:

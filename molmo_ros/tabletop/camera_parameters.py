@@ -25,8 +25,9 @@ TABLETOP_CAMERA = (
     ),
     Parameter(
         'frame_id',
-        'camera_color_optical_frame',
-        'Optical frame of color and depth.',
+        '',
+        'Optical frame of color and depth; empty: camera_color_optical_frame, with the namespace '
+        'before it where there is one (left_camera_color_optical_frame).',
         fixed=True,
     ),
     Parameter(

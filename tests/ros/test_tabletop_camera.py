@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 160, 120
 @pytest.fixture(scope='module')
 def camera(run):
     """The camera node, of a small picture, in the namespace 'table'."""
-    settings = {'width': WIDTH, 'height': HEIGHT, 'rate': 20.0, 'depth_encoding': '32FC1'}
+    settings = {'width': WIDTH, 'height': HEIGHT, 'rate': 20, 'depth_encoding': '32FC1'}
     arguments = [word for n, v in settings.items() for word in ('-p', f'{n}:={v}')]
     with run(
         '-m', 'molmo_ros.tabletop.camera_node', '--ros-args', '-r', '__ns:=/table', *arguments
@@ -105,7 +105,8 @@ def test_it_publishes_the_picture_of_its_seed_under_one_stamp(viewer):
     picture = render(make_scene(5001), WIDTH, HEIGHT, smooth=True)
     frame = viewer.frame_of(picture)
     assert frame['image'].encoding == 'rgb8' and frame['depth'].encoding == '32FC1'
-    assert {m.header.frame_id for m in frame.values()} == {'camera_color_optical_frame'}
+    # After the namespace, so that two cameras do not say of one frame that it stands twice.
+    assert {m.header.frame_id for m in frame.values()} == {'table_camera_color_optical_frame'}
     np.testing.assert_array_equal(depth_array(frame['depth']), picture.depth)
     model = camera_model(frame['camera_info'], (WIDTH, HEIGHT))
     np.testing.assert_allclose(model.K, picture.camera.K)
@@ -123,10 +124,10 @@ def test_it_shows_what_is_asked_for_and_refuses_a_table_that_there_is_none_of(vi
 
 def test_started_with_a_table_that_there_is_none_of_it_ends_with_the_reason():
     command = [sys.executable, '-m', 'molmo_ros.tabletop.camera_node']
-    arguments = ['--ros-args', '-p', 'table:=round']
+    arguments = ['--ros-args', '-p', 'table:=round', '-p', 'rate:=20']
     result = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
-    assert result.returncode != 0
-    assert 'round' in result.stderr and 'easy, rich' in result.stderr
+    assert result.returncode != 0 and 'Traceback' not in result.stderr
+    assert "table is 'round', not one of easy, rich" in result.stderr
 
 
 @pytest.mark.parametrize('seed', [5002, 5003])
