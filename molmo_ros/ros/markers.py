@@ -44,7 +44,7 @@ def _of_point(
     outward = -point.approach
     text.pose.position = _point(position + 3 * diameter * outward)
     text.scale.z = 1.5 * diameter
-    text.text = point.image.label or str(number + 1)
+    text.text = f'{number + 1} {point.image.label}'.strip()
     yield text
     if np.all(np.isfinite(point.surface.normal)):
         arrow = _marker('normals', number, Marker.ARROW, header, _NORMAL)
