@@ -85,7 +85,11 @@ def test_robot_code_gets_an_answer(code, tmp_path, monkeypatch):
     assert 'SUCCESS' in result.stdout and 'm in table' in result.stdout
 
 
-@pytest.mark.parametrize('command', [c for c in commands('ros2') if c[1] == 'launch'], ids=named)
+def launches(package):
+    return [c for c in commands('ros2') if c[1:3] == ['launch', package]]
+
+
+@pytest.mark.parametrize('command', launches('molmo_ros'), ids=named)
 def test_launch_arguments_are_declared(command):
     launch = (ROOT / 'launch' / command[3]).read_text()
     for argument in command[4:]:
