@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from molmo_ros.errors import UserError
 from molmo_ros.spatial import (
+    CalibrationError,
     CameraModel,
-    CameraSizeMismatch,
-    UncalibratedCamera,
     UnsupportedDepth,
-    UnsupportedDistortion,
     depth_to_metres,
 )
 
@@ -52,9 +50,10 @@ def read_depth(path: Path) -> NDArray[np.float32]:
         raise UserError(f'{path}: {error}') from error
 
 
-def read_camera(path: Path, image_size: tuple[int, int]) -> CameraModel:
+def read_camera(path: Path, image_size: tuple[int, int], *, rectified: bool = False) -> CameraModel:
     """The calibration of an image of that width and height. Raises UserError.
 
+    rectified: the image is, so that P holds; otherwise K and D.
     YAML or JSON: the fields of a sensor_msgs/CameraInfo as `ros2 topic echo` prints them, or the
     file that camera_calibration writes.
     """
@@ -66,10 +65,10 @@ def read_camera(path: Path, image_size: tuple[int, int]) -> CameraModel:
     if not isinstance(fields, dict):
         raise UserError(f'{path} is no camera_info: it should have width, height, k, d')
     try:
-        return _camera(fields, image_size)
+        return _camera(fields, image_size, rectified)
     except KeyError as error:
         raise UserError(f'{path} is no camera_info: it lacks {error}') from error
-    except (UncalibratedCamera, UnsupportedDistortion, CameraSizeMismatch) as error:
+    except CalibrationError as error:
         raise UserError(f'{path}: {error}') from error
     except (TypeError, ValueError) as error:
         raise UserError(f'{path} is no camera_info: {_first_line(error)}') from error
@@ -98,7 +97,7 @@ def write_depth(path: Path, metres: NDArray[np.float32]) -> None:
     _write(path, np.where(millimetres < 2**16, millimetres, 0).astype(np.uint16))
 
 
-def _camera(fields: dict[str, Any], image_size: tuple[int, int]) -> CameraModel:
+def _camera(fields: dict[str, Any], image_size: tuple[int, int], rectified: bool) -> CameraModel:
     lower = {str(key).lower(): value for key, value in fields.items()}
     roi = lower.get('roi') or {}
     return CameraModel.from_camera_info_fields(
@@ -117,6 +116,7 @@ def _camera(fields: dict[str, Any], image_size: tuple[int, int]) -> CameraModel:
             int(roi.get('width', 0)),
             int(roi.get('height', 0)),
         ),
+        rectified=rectified,
         image_size=image_size,
     )
 

@@ -25,7 +25,7 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint, Grounding, ground
 from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import Mode, prompt_for
-from molmo_ros.spatial import SurfacePoint
+from molmo_ros.spatial import CameraModel, SurfacePoint
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     image = read_color(arguments.image)
     size = image.shape[1], image.shape[0]
     depth = read_depth(arguments.depth) if arguments.depth else None
-    camera = read_camera(arguments.camera, size) if arguments.camera else None
+    camera = _camera(arguments, size)
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
     found = ground(answer.points, Capture(Frame(image, depth, camera, 0, '')))
@@ -77,10 +77,21 @@ def _parser() -> argparse.ArgumentParser:
         help='camera_info of the image in YAML or JSON: as `ros2 topic echo --once` prints it, or '
         'as camera_calibration writes it',
     )
+    parser.add_argument(
+        '--rectified',
+        action='store_true',
+        help='the image is rectified: P of --camera holds, without distortion',
+    )
     parser.add_argument('--out', type=Path, metavar='PNG', help='write the image with the points')
     parser.add_argument('--json', action='store_true', help='print the answer as JSON')
     add_local_engine_arguments(parser)
     return parser
+
+
+def _camera(arguments: argparse.Namespace, size: tuple[int, int]) -> CameraModel | None:
+    if not arguments.camera:
+        return None
+    return read_camera(arguments.camera, size, rectified=arguments.rectified)
 
 
 def _question(arguments: argparse.Namespace) -> Question:

@@ -25,9 +25,11 @@ from molmo_ros.msg import StageTime
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import conversions
 from molmo_ros.ros.answering import Refused, Request, Result, Status
+from molmo_ros.ros.calibrations import Calibration, NoCalibration, best_calibration
+from molmo_ros.ros.frames import frame_name, frame_of
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
-from molmo_ros.spatial import CameraModel, LiftStatus, depth_warning
+from molmo_ros.spatial import LiftStatus, depth_warning
 
 
 def read_request(message: Any, default_timeout: float) -> Request:
@@ -43,7 +45,7 @@ def read_request(message: Any, default_timeout: float) -> Request:
     return Request(
         query=message.query,
         mode=mode,
-        target_frame=message.target_frame.lstrip('/'),
+        target_frame=frame_name(message.target_frame),
         max_points=message.max_points,
         timeout=timeout or default_timeout,
     )
@@ -68,8 +70,12 @@ def read_capture(message: Any, rectified: bool) -> Capture:
         color = conversions.color_array(message.image)
     except conversions.ConversionError as error:
         raise Refused(Status.INVALID_REQUEST, f'image: {error}') from error
-    camera, why_no_camera = read_camera(message.camera_info, color, rectified)
-    missing = {LiftStatus.NO_CAMERA_INFO: why_no_camera}
+    missing: dict[LiftStatus, str] = {}
+    calibration = None
+    try:
+        calibration = read_calibration(message, color, rectified)
+    except NoCalibration as error:
+        missing[LiftStatus.NO_CAMERA_INFO] = str(error)
     depth = None
     if conversions.is_empty(message.depth):
         missing[LiftStatus.NO_DEPTH] = 'the request came with an image but no depth'
@@ -81,36 +87,36 @@ def read_capture(message: Any, rectified: bool) -> Capture:
         if not same_view(message.image, message.depth):
             raise Refused(Status.INVALID_REQUEST, f'depth: {unaligned(message)}')
     return Capture(
-        Frame(color, depth, camera, stamp_ns(message.image), message.image.header.frame_id),
+        Frame(
+            color,
+            depth,
+            calibration.camera if calibration is not None else None,
+            stamp_ns(message.image),
+            frame_of(message.image),
+        ),
         missing=missing,
         warning=(depth_warning(depth) or '') if depth is not None else '',
+        assumed=calibration.assumed if calibration is not None else (),
     )
 
 
-def read_camera(
-    message: Any, color: NDArray[np.uint8], rectified: bool
-) -> tuple[CameraModel | None, str]:
-    """The model of an image's camera, or None and why there is none."""
-    if conversions.is_empty(message):
-        return None, 'camera_info is all zeros: publish or send the calibration of the camera'
-    height, width = color.shape[:2]
-    try:
-        return conversions.camera_model(message, (width, height), rectified=rectified), ''
-    except ValueError as error:
-        return None, str(error)
+def read_calibration(message: Any, color: NDArray[np.uint8], rectified: bool) -> Calibration:
+    """The calibration that came with the image of a request. Raises NoCalibration."""
+    candidates = [message.camera_info]
+    return best_calibration(candidates, message.image, color, rectified, 'camera_info')
 
 
 def same_view(image: Any, depth: Any) -> bool:
     """Whether depth is of the image's own optical frame, as far as their headers say."""
-    frames = {image.header.frame_id, depth.header.frame_id}
+    frames = {frame_of(image), frame_of(depth)}
     return len(frames) == 1 or '' in frames
 
 
 def unaligned(match: Any) -> str:
     """What to do about depth of another optical frame than its image."""
     return (
-        f"it is of frame '{match.depth.header.frame_id}' and the image of "
-        f"'{match.image.header.frame_id}': use depth that is aligned to the color image"
+        f"it is of frame '{frame_of(match.depth)}' and the image of "
+        f"'{frame_of(match.image)}': use depth that is aligned to the color image"
     )
 
 

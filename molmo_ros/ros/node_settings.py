@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.grounding.ground import GroundingSettings
+from molmo_ros.ros.frames import frame_name
 from molmo_ros.ros.transforms import rigid_matrix
 from molmo_ros.spatial import Approach, GraspSettings, LiftSettings, StereoNoise, TofNoise
 
@@ -105,7 +106,7 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
         timeout=values['timeout'],
         max_waiting=values['max_waiting'],
         transform_cache=values['transform_cache'],
-        up_frame=values['grasp.up_frame'].lstrip('/'),
+        up_frame=frame_name(values['grasp.up_frame']),
         waypoint_standoff=values['waypoint_standoff'],
         marker_diameter=values['marker_diameter'],
         diagnostics_period=values['diagnostics_period'],

@@ -19,9 +19,12 @@ from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros import conversions, qos
 from molmo_ros.ros.answering import Refused, Status
-from molmo_ros.ros.messages import read_camera, same_view, unaligned
+from molmo_ros.ros.calibrations import NoCalibration, best_calibration
+from molmo_ros.ros.frames import frame_of
+from molmo_ros.ros.messages import same_view, unaligned
 from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
 from molmo_ros.ros.sync import (
+    CALIBRATIONS,
     CAMERA_INFO,
     DEPTH,
     DEPTH_CAMERA_INFO,
@@ -72,6 +75,17 @@ class CameraStreams:
             )
             for name, (kind, topic) in kinds.items()
         }
+        # A calibration that was published once, before this node came, is heard like this only.
+        self._latched = [
+            node.create_subscription(
+                CameraInfo,
+                stream,
+                partial(self._store.add_new, stream),
+                qos.LATCHED,
+                callback_group=group,
+            )
+            for stream in CALIBRATIONS
+        ]
         self._jump_handle = None
         if node.get_clock().clock_type == ClockType.ROS_TIME:
             threshold = JumpThreshold(
@@ -132,21 +146,23 @@ class CameraStreams:
         except conversions.ConversionError as error:
             raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
         missing = {}
+        assumed: list[str] = []
         depth = registration = camera = None
         try:
             depth = self._depth(match)
-            registration = self._registration(match, depth, settings)
+            registration = self._registration(match, depth, settings, assumed)
         except _Unusable as error:
             depth, missing[LiftStatus.NO_DEPTH] = None, str(error)
         try:
-            camera = self._camera(CAMERA_INFO, match, color, settings.rectified)
+            camera = self._camera(CAMERA_INFO, match, color, settings.rectified, assumed)
         except _Unusable as error:
             missing[LiftStatus.NO_CAMERA_INFO] = str(error)
         return Capture(
-            Frame(color, depth, camera, stamp_ns(match.image), match.image.header.frame_id),
+            Frame(color, depth, camera, stamp_ns(match.image), frame_of(match.image)),
             registration,
             missing,
             (depth_warning(depth) or '') if depth is not None else '',
+            tuple(assumed),
         )
 
     def _depth(self, match: Match) -> NDArray[np.float32]:
@@ -158,35 +174,48 @@ class CameraStreams:
             raise self._unusable(DEPTH, str(error)) from error
 
     def _camera(
-        self, stream: str, match: Match, image: NDArray[Any], rectified: bool
+        self,
+        stream: str,
+        match: Match,
+        pixels: NDArray[Any],
+        rectified: bool,
+        assumed: list[str],
     ) -> CameraModel:
-        message = getattr(match, stream)
-        if message is None:
+        """The model of the color or the depth camera, and what it takes for granted."""
+        if stream in match.missing:
             raise self._unusable(stream, match.missing[stream])
-        camera, why_not = read_camera(message, image, rectified)
-        if camera is None:
-            raise _Unusable(f'{self.topic(stream)}: {why_not}')
-        return camera
+        image = match.image if stream == CAMERA_INFO else match.depth
+        candidates = getattr(match, stream)
+        try:
+            calibration = best_calibration(candidates, image, pixels, rectified, self.topic(stream))
+        except NoCalibration as error:
+            raise _Unusable(str(error)) from error
+        assumed += calibration.assumed
+        return calibration.camera
 
     def _registration(
-        self, match: Match, depth: NDArray[np.float32], settings: FrameSettings
+        self,
+        match: Match,
+        depth: NDArray[np.float32],
+        settings: FrameSettings,
+        assumed: list[str],
     ) -> Registration | None:
         """Where the depth camera stands to the color camera, if it is another."""
         if match.depth is None or same_view(match.image, match.depth):
             return None
-        if match.depth_camera_info is None:
+        if not match.depth_camera_info:
             topic = self.topic(DEPTH_CAMERA_INFO)
             raise _Unusable(
                 f'{self.topic(DEPTH)}: {unaligned(match)}, or publish its camera_info on {topic}'
             )
-        camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings.rectified)
+        camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings.rectified, assumed)
         if settings.depth_pose is not None:
             return Registration(camera, settings.depth_pose)
         try:
             T_color_depth = wait_for_transform(
                 self._transforms,
-                match.image.header.frame_id,
-                match.depth.header.frame_id,
+                frame_of(match.image),
+                frame_of(match.depth),
                 stamp_ns(match.depth),
                 settings.transform_timeout,
             )

@@ -20,6 +20,8 @@ IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
     'camera_info',
     'depth_camera_info',
 )
+# What does not change from image to image, so that one of another time does as well.
+CALIBRATIONS = (CAMERA_INFO, DEPTH_CAMERA_INFO)
 
 # Messages that arrive this much older than the newest of their stream mean that time went back.
 _JUMP_NS = 1_000_000_000
@@ -38,12 +40,14 @@ class Match:
     """An image and what belongs to it; `missing` says, per stream, why there is none.
 
     All are messages as they came; depth_camera_info is only needed where depth is not aligned.
+    Of calibrations there are all that are kept, the likeliest first: those of the image's time,
+    the nearest first, then the others, the newest first.
     """
 
     image: Any
     depth: Any | None
-    camera_info: Any | None
-    depth_camera_info: Any | None
+    camera_info: tuple[Any, ...]
+    depth_camera_info: tuple[Any, ...]
     missing: dict[str, str]
 
 
@@ -79,21 +83,33 @@ class FrameStore:
         """Take a message; one that is far older than its stream's newest forgets all the others."""
         with self._changed:
             kept = self._messages[stream]
-            if kept and stamp_ns(message) < max(map(stamp_ns, kept)) - _JUMP_NS:
+            # A calibration may be stamped 0, or with the time the camera was started at.
+            timed = stream not in CALIBRATIONS
+            if timed and kept and stamp_ns(message) < max(map(stamp_ns, kept)) - _JUMP_NS:
                 self._forget()
             kept.append(message)
             self._arrivals[stream].append(time.monotonic())
             self._received[stream] += 1
             self._changed.notify_all()
 
+    def add_new(self, stream: str, message: Any) -> None:
+        """Take a message that may have come by another way, unless one of its stamp is kept."""
+        with self._changed:
+            known = stamp_ns(message) in map(stamp_ns, self._messages[stream])
+        if not known:
+            self.add(stream, message)
+
     def clear(self) -> None:
-        """Forget every message, as when time jumps back."""
+        """Forget every message but the last calibrations, as when time jumps back."""
         with self._changed:
             self._forget()
 
     def _forget(self) -> None:
         for name in STREAMS:
+            # One that was published once will not come again.
+            last = list(self._messages[name])[-1:] if name in CALIBRATIONS else []
             self._messages[name].clear()
+            self._messages[name].extend(last)
             self._arrivals[name].clear()
 
     def state(self, stream: str) -> StreamState:
@@ -115,7 +131,7 @@ class FrameStore:
         expected: Collection[str],
         wait: float,
     ) -> Match:
-        """The newest image with the depth and camera_info that belong to it.
+        """The newest image with the depth that belongs to it, and the calibrations there are.
 
         slop: seconds by which stamps that belong together may differ. max_age: seconds between
         the image's stamp and now_ns(), 0 for any. expected: streams worth waiting for, because
@@ -150,10 +166,28 @@ class FrameStore:
 
     def _match(self, image: Any, slop_ns: int) -> Match:
         missing: dict[str, str] = {}
-        found: dict[str, Any | None] = {}
-        for stream in (DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO):
-            found[stream] = self._nearest(stream, stamp_ns(image), slop_ns, missing)
-        return Match(image, missing=missing, **found)
+        depth = self._nearest(DEPTH, stamp_ns(image), slop_ns, missing)
+        return Match(
+            image,
+            depth,
+            self._likeliest(CAMERA_INFO, stamp_ns(image), slop_ns, missing),
+            self._likeliest(DEPTH_CAMERA_INFO, stamp_ns(depth or image), slop_ns, missing),
+            missing,
+        )
+
+    def _likeliest(
+        self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]
+    ) -> tuple[Any, ...]:
+        kept = self._messages[stream]
+        if not kept:
+            missing[stream] = f'no {stream} has arrived'
+
+        def offset_ns(message: Any) -> int:
+            return abs(stamp_ns(message) - stamp)
+
+        within = [message for message in kept if offset_ns(message) <= slop_ns]
+        others = [message for message in reversed(kept) if offset_ns(message) > slop_ns]
+        return (*sorted(within, key=offset_ns), *others)
 
     def _nearest(
         self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]

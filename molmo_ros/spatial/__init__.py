@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the points are: camera models, depth, and the surface behind a pixel."""
 
-from .camera_model import (
-    CameraModel,
+from .calibration import (
+    CalibrationError,
     CameraSizeMismatch,
     UncalibratedCamera,
     UnsupportedDistortion,
 )
+from .camera_model import CameraModel
 from .depth import (
     UnsupportedDepth,
     depth_from_bytes,
@@ -27,6 +28,7 @@ from .surface_point import LiftStatus, SurfacePoint, transform_surface_point
 __all__ = [
     'Approach',
     'ApproachPose',
+    'CalibrationError',
     'CameraModel',
     'CameraSizeMismatch',
     'DepthNoise',

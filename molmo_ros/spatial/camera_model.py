@@ -10,10 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
+from numpy.polynomial import Polynomial
 from numpy.typing import ArrayLike, NDArray
+
+from .calibration import (
+    CameraSizeMismatch,
+    UncalibratedCamera,
+    UnsupportedDistortion,
+    camera_matrix,
+    coefficients,
+    rectification,
+)
 
 # The most coefficients a model may have, in OpenCV's order.
 _MOST_COEFFICIENTS = {
@@ -23,20 +34,9 @@ _MOST_COEFFICIENTS = {
     'equidistant': 4,
 }
 _CONVERGED = 1e-8
+_NEGLIGIBLE = 1e-12  # of a coefficient, which would make roots overflow
 _OPENCV_LENGTHS = (4, 5, 8, 12, 14)
 _ALIASES = {'': 'plumb_bob', 'none': 'plumb_bob', 'fisheye': 'equidistant'}
-
-
-class UncalibratedCamera(ValueError):
-    """The camera_info carries no calibration (K is zero or not a camera matrix)."""
-
-
-class UnsupportedDistortion(ValueError):
-    """The distortion model, or its number of coefficients, is not one we can invert."""
-
-
-class CameraSizeMismatch(ValueError):
-    """The camera_info describes another view than the image: sizes that no scaling explains."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class CameraModel:
         rays = np.ones((len(pixels), 3))
         rays[:, 0] = (pixels[:, 0] - self.K[0, 2]) / self.K[0, 0]
         rays[:, 1] = (pixels[:, 1] - self.K[1, 2]) / self.K[1, 1]
-        if self.D.any() and len(pixels):
+        if self._bends and len(pixels):
             rays[:, :2] = self._undistorted(pixels)
         if not np.array_equal(self.R, np.eye(3)):
             rays = rays @ self.R.T
@@ -91,14 +91,48 @@ class CameraModel:
         return rays.reshape((*u.shape, 3))
 
     def project(self, xyz: ArrayLike) -> NDArray[np.float64]:
-        """Pixels (..., 2) of points (..., 3) in the optical frame; NaN for z <= 0."""
+        """Pixels (..., 2) of points (..., 3) in the optical frame.
+
+        NaN for z <= 0, and where the lens model does not hold any more, so that no pixel is that
+        of two rays.
+        """
         xyz = np.asarray(xyz, np.float64)
         points = xyz.reshape(-1, 3) @ self.R
         points = np.where(points[:, 2:] > 0, points, np.nan)
         return self._distorted(points).reshape((*xyz.shape[:-1], 2))
 
+    @property
+    def _bends(self) -> bool:
+        """Whether this is more than a pinhole; a fisheye is, even without coefficients."""
+        return self.distortion_model == 'equidistant' or bool(self.D.any())
+
+    @cached_property
+    def _reach(self) -> float:
+        """The tangent of the angle to the axis up to which the lens model holds.
+
+        Beyond, its radius in pixels shrinks again, and two rays would have the same pixel.
+        """
+        if self.distortion_model == 'equidistant':
+            powers = np.append(1.0, self.D if len(self.D) else np.zeros(4))
+            grows = Polynomial(powers * (1, 3, 5, 7, 9))
+            angle = np.sqrt(_first_root(grows))
+            return float(np.tan(angle)) if angle < np.pi / 2 else np.inf
+        k1, k2, _, _, k3, k4, k5, k6, *_ = np.pad(self.D, (0, 14 - len(self.D)))
+        above, below = Polynomial([1, k1, k2, k3]), Polynomial([1, k4, k5, k6])
+        turn = above.deriv() * below - above * below.deriv()
+        grows = above * below + Polynomial([0, 2]) * turn
+        return float(np.sqrt(min(_first_root(grows), _first_root(below))))
+
     def _distorted(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._projected(points)[0] if len(points) else np.zeros((0, 2))
+        if not len(points):
+            return np.zeros((0, 2))
+        pixels, jacobian = self._projected(points)
+        if self._bends:
+            with np.errstate(invalid='ignore', over='ignore'):
+                off_axis = np.hypot(points[:, 0], points[:, 1]) / points[:, 2]
+                holds = (_determinant(jacobian) > 0) & (off_axis < self._reach)
+            pixels = np.where(holds[:, None], pixels, np.nan)
+        return pixels
 
     def _projected(
         self, points: NDArray[np.float64]
@@ -124,7 +158,8 @@ class CameraModel:
         few fixed-point steps.
         """
         if self.distortion_model == 'equidistant':
-            start = cv2.fisheye.undistortPoints(pixels[:, None], self.K, self.D)
+            D = self.D if len(self.D) else np.zeros(4)
+            start = cv2.fisheye.undistortPoints(pixels[:, None], self.K, D)
         else:
             start = cv2.undistortPoints(pixels[:, None], self.K, self.D)
         xy = np.asarray(start, np.float64).reshape(-1, 2)
@@ -133,13 +168,14 @@ class CameraModel:
             at, jacobian = self._projected(np.column_stack([xy[left], np.ones(len(left))]))
             off_u, off_v = (pixels[left] - at).T
             (a, b), (c, d) = jacobian.transpose(1, 2, 0)
-            determinant = a * d - b * c
-            # Where the mapping turns over, the lens model does not hold any more.
-            good = (determinant > 0) & (np.abs(off_u) + np.abs(off_v) < _CONVERGED)
-            bad = ~good
-            if not bad.any():
-                return xy
             with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+                determinant = a * d - b * c
+                # Where the mapping turns over, the lens model does not hold any more.
+                good = (determinant > 0) & (np.abs(off_u) + np.abs(off_v) < _CONVERGED)
+                good &= np.hypot(*xy[left].T) < self._reach
+                bad = ~good
+                if not bad.any():
+                    return xy
                 step = np.stack([d * off_u - b * off_v, a * off_v - c * off_u], 1)
                 xy[left[bad]] += step[bad] / determinant[bad, None]
             left = left[bad]
@@ -194,16 +230,26 @@ class CameraModel:
         rectified: the image is rectified: P holds, without distortion. Otherwise K and D hold, and
         R turns the rays into the frame that ROS means, that of the rectified image.
         image_size: (width, height) of the image that came with it, to be scaled to.
+        A P of zeros counts as not given, and K holds in its place.
         The fourth column of P is left out: positions are relative to the camera's own centre.
-        Raises UncalibratedCamera, UnsupportedDistortion, CameraSizeMismatch.
+        Raises CalibrationError for what is none, or not that of such an image.
         """
+        if width < 1 or height < 1:
+            raise UncalibratedCamera('the camera_info has no image size: the driver must fill it')
         if rectified:
-            matrix = np.reshape(P, (3, 4))[:, :3] if np.any(P) else np.reshape(K, (3, 3))
-            model = cls(width, height, matrix.astype(np.float64))
+            numbers, name = (P, 'P') if np.any(P) else (K, 'K')
+            model = cls(width, height, camera_matrix(numbers, name, width, height))
         else:
-            rotation = np.reshape(R, (3, 3)) if np.any(R) else np.eye(3)
-            matrix = np.reshape(np.asarray(K, np.float64), (3, 3))
-            model = cls(width, height, matrix, np.asarray(D, float), distortion_model, rotation)
+            try:
+                matrix = camera_matrix(K, 'K', width, height)
+            except UncalibratedCamera as error:
+                raise _with_word_of_P(error, P, width, height) from error
+            model = cls(width, height, matrix, coefficients(D), distortion_model, rectification(R))
+        if not np.isfinite(model.ray((width - 1) / 2, (height - 1) / 2)).all():
+            raise UncalibratedCamera(
+                'the distortion D leaves no ray for the middle of the picture: calibrate the '
+                'camera again, or correct the distortion model'
+            )
         model = model._cropped(roi)._binned(binning_x or 1, binning_y or 1)
         return model if image_size is None else model.resized(*image_size)
 
@@ -211,6 +257,11 @@ class CameraModel:
         x, y, width, height = roi
         if not any(roi):
             return self
+        if x + (width or 1) > self.width or y + (height or 1) > self.height:
+            raise UncalibratedCamera(
+                f'the ROI {width}x{height} at ({x}, {y}) is not within the {self.width}x'
+                f'{self.height} of the camera_info: the driver must give both in full resolution'
+            )
         K = self.K.copy()
         K[:2, 2] -= (x, y)
         return replace(self, width=width or self.width, height=height or self.height, K=K)
@@ -218,7 +269,35 @@ class CameraModel:
     def _binned(self, x: int, y: int) -> CameraModel:
         if x == y == 1:
             return self
+        if x > self.width or y > self.height:
+            raise UncalibratedCamera(f'binning of {x}x{y} leaves no pixel: set it to 0 for none')
         return self._scaled(self.width // x, self.height // y, 1 / x, 1 / y)
+
+
+def _with_word_of_P(
+    error: UncalibratedCamera, P: Sequence[float], width: int, height: int
+) -> UncalibratedCamera:
+    """What is wrong with K, and that P would do if that is what is meant."""
+    try:
+        camera_matrix(P, 'P', width, height)
+    except ValueError:
+        return error
+    return UncalibratedCamera(
+        f'{error}; P does hold a calibration: if the image is rectified, set rectified'
+    )
+
+
+def _determinant(jacobian: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of matrices (N, 2, 2)."""
+    (a, b), (c, d) = jacobian.transpose(1, 2, 0)
+    return a * d - b * c
+
+
+def _first_root(polynomial: Polynomial) -> float:
+    """The smallest positive root of a polynomial; infinity if it has none."""
+    roots = polynomial.trim(_NEGLIGIBLE).roots()
+    real = roots.real[(np.abs(roots.imag) <= 1e-9 * np.abs(roots)) & (roots.real > 0)]
+    return float(real.min(initial=np.inf))
 
 
 def _checked_distortion(model: str, D: ArrayLike) -> tuple[str, NDArray[np.float64]]:

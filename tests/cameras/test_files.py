@@ -65,6 +65,13 @@ def test_a_calibration_is_read_as_it_comes(text, tmp_path):
     assert (camera.width, camera.height) == (640, 480)
 
 
+def test_a_rectified_image_goes_by_P(tmp_path):
+    path = tmp_path / 'camera.yaml'
+    path.write_text(yaml.safe_dump(MESSAGE))
+    camera = read_camera(path, (640, 480), rectified=True)
+    assert camera.K[0, 0] == 480 and not camera.D.any()
+
+
 def test_a_calibration_for_another_size_of_the_same_view_is_scaled(tmp_path):
     path = tmp_path / 'camera.yaml'
     path.write_text(yaml.safe_dump(MESSAGE))
@@ -80,6 +87,9 @@ def test_a_calibration_for_another_size_of_the_same_view_is_scaled(tmp_path):
         ('width: 640', 'lacks'),
         (yaml.safe_dump({**MESSAGE, 'k': [1.0, 2.0]}), 'no camera_info'),
         (yaml.safe_dump({**MESSAGE, 'k': [0.0] * 9}), 'not calibrated'),
+        (yaml.safe_dump({**MESSAGE, 'k': [1.0, 0, 0, 0, 1, 0, 0, 0, 1]}), 'set rectified'),
+        (yaml.safe_dump({**BRIEF, 'K': np.reshape(K, (3, 3)).T.tolist()}), 'column order'),
+        (yaml.safe_dump({**CALIBRATION, 'rectification_matrix': [3.0] * 9}), 'no rotation'),
         (yaml.safe_dump({**MESSAGE, 'distortion_model': 'mirror'}), 'mirror'),
         (yaml.safe_dump({**MESSAGE, 'width': 480}), 'not the same view'),
     ],

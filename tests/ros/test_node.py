@@ -19,13 +19,14 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient, ServiceUnavailable
 from molmo_ros.ros.conversions import depth_message
 from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.qos import LATCHED
 from molmo_ros.spatial import LiftStatus
 
 
@@ -240,6 +241,19 @@ def test_compressed_images_are_read(client_of, wall_camera, frame):
 
     ask_until(client, 'at 80 60', publish_and_see)
     camera.close()
+
+
+def test_a_calibration_published_once_before_the_node_came_is_used_and_said(node, wall_camera):
+    with wall_camera('patient', ['image', 'depth']) as camera:
+        once = camera.node.create_publisher(CameraInfo, 'camera_info', LATCHED)
+        camera.messages['camera_info'].header.stamp = stamp_message(1_600_000_000_000_000_000)
+        once.publish(camera.messages['camera_info'])
+        with node('-r', '__ns:=/patient'), PointQueryClient('patient') as client:
+            assert client.wait_until_ready(120)
+            answered = ask_until(client, 'at 80 60', lambda a: a.points and a.message == '')
+            assert answered.points[0].surface.status is LiftStatus.OK
+            (said,) = answered.assumed
+            assert '/patient/camera_info' in said and "off the image's stamp" in said
 
 
 def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):

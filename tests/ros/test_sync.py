@@ -42,7 +42,7 @@ def test_the_newest_image_whose_depth_has_come_is_taken():
     match = newest(store)
     assert seconds(match.image) == pytest.approx(0.1)
     assert seconds(match.depth) == pytest.approx(0.105)
-    assert seconds(match.camera_info) == pytest.approx(0.1)
+    assert seconds(match.camera_info[0]) == pytest.approx(0.1)
 
 
 def test_streams_in_any_order_give_the_same_frame():
@@ -53,7 +53,7 @@ def test_streams_in_any_order_give_the_same_frame():
 def test_depth_of_another_time_is_left_out_and_its_offset_told():
     match = newest(store_of(image=[0.1], depth=[0.4], camera_info=[0.1]))
     assert match.depth is None and '+0.300 s' in match.missing[DEPTH]
-    assert match.camera_info is not None and CAMERA_INFO not in match.missing
+    assert match.camera_info and CAMERA_INFO not in match.missing
     wider = newest(store_of(image=[0.1], depth=[0.4], camera_info=[0.1]), slop=0.5)
     assert seconds(wider.depth) == pytest.approx(0.4)
 
@@ -108,7 +108,7 @@ def test_whoever_asks_too_early_waits_for_a_whole_frame():
     bringing = threading.Thread(target=bring_the_rest)
     bringing.start()
     match = newest(store, expected=[IMAGE, DEPTH, CAMERA_INFO], wait=20)
-    assert match.depth is not None and match.camera_info is not None
+    assert match.depth is not None and match.camera_info
     bringing.join()
 
 
@@ -121,3 +121,41 @@ def test_nobody_waits_for_streams_that_do_not_exist():
 def test_what_never_completes_does_with_what_there_is():
     match = newest(store_of(image=[0.0]), expected=[IMAGE, DEPTH], wait=0.05)
     assert match.depth is None and 'no depth has arrived' in match.missing[DEPTH]
+
+
+def test_a_calibration_of_any_time_is_one_and_the_likeliest_comes_first():
+    match = newest(
+        store_of(image=[5.0], depth=[5.0], camera_info=[4.9, 5.018, 5.3, 5.004]), now=5.1
+    )
+    assert CAMERA_INFO not in match.missing
+    assert [round(seconds(m), 3) for m in match.camera_info] == [5.004, 5.018, 5.3, 4.9]
+
+
+def test_nobody_waits_for_a_calibration_when_there_is_one():
+    """A camera that publishes it once, or stamps it with 0: every answer would be late."""
+    store = store_of(image=[7.0], depth=[7.0], camera_info=[-T0 * 1e-9])
+    begun = time.monotonic()
+    match = newest(store, now=7.1, expected=[IMAGE, DEPTH, CAMERA_INFO], wait=30)
+    assert time.monotonic() - begun < 10 and stamp_ns(match.camera_info[0]) == 0
+
+
+def test_the_newest_image_is_taken_though_its_calibration_is_still_to_come():
+    match = newest(store_of(image=[0.1, 0.2], depth=[0.1, 0.2], camera_info=[0.1]), now=0.3)
+    assert seconds(match.image) == pytest.approx(0.2)
+
+
+def test_a_calibration_that_came_once_outlives_a_jump_of_time():
+    """A driver publishes it at its start, and a recording does not publish it again."""
+    store = store_of(camera_info=[100.0], image=[101.0], depth=[101.0])
+    store.add(IMAGE, Message(3.0))
+    match = newest(store, now=3.1)
+    assert seconds(match.image) == pytest.approx(3.0) and match.depth is None
+    assert seconds(match.camera_info[0]) == pytest.approx(100)
+    store.clear()
+    with pytest.raises(NoFrame, match='no image'):
+        newest(store)
+
+
+def test_calibrations_of_many_times_are_no_jump_of_time():
+    store = store_of(image=[50.0], depth=[50.0], camera_info=[50.0, -T0 * 1e-9, 50.1, 0.0])
+    assert newest(store, now=50.2).depth is not None

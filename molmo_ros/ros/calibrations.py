@@ -1,0 +1,88 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which camera_info is an image's, and what that takes for granted.
+
+A calibration does not change from image to image, so one of another time does where none has come
+with the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.ros import conversions
+from molmo_ros.ros.frames import frame_of
+from molmo_ros.ros.sync import stamp_ns
+from molmo_ros.spatial import CalibrationError, CameraModel, CameraSizeMismatch, UncalibratedCamera
+
+# Seconds that camera_info may be older or newer than the image before it is worth a word.
+_FAR_S = 1.0
+
+
+class NoCalibration(Exception):
+    """There is no calibration of the image; the text says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The model of an image's camera. assumed: what had to be taken for granted, in sentences."""
+
+    camera: CameraModel
+    assumed: tuple[str, ...] = ()
+
+
+def best_calibration(
+    candidates: Sequence[Any], image: Any, pixels: NDArray[Any], rectified: bool, name: str
+) -> Calibration:
+    """The first camera_info whose size and frame fit, else the first whose size does.
+
+    candidates: CameraInfo messages, the likeliest first. image: the message that it is for, of
+    which `pixels` (H, W, ...) came. rectified: the image is. name: what to call the camera_info.
+    Raises NoCalibration.
+    """
+    first_mismatch = None
+    for message in sorted(candidates, key=lambda m: not _same_frame(m, image)):
+        try:
+            camera = _camera_of(message, pixels, rectified)
+        except CameraSizeMismatch as error:
+            first_mismatch = first_mismatch or error
+        except CalibrationError as error:
+            raise NoCalibration(f'{name}: {error}') from error
+        else:
+            return Calibration(camera, tuple(_assumed(message, image, rectified, name)))
+    raise NoCalibration(f'{name}: {first_mismatch}')
+
+
+def _camera_of(message: Any, pixels: NDArray[Any], rectified: bool) -> CameraModel:
+    if conversions.is_empty(message):
+        raise UncalibratedCamera('it is all zeros: publish or send the calibration of the camera')
+    height, width = pixels.shape[:2]
+    return conversions.camera_model(message, (width, height), rectified=rectified)
+
+
+def _same_frame(message: Any, image: Any) -> bool:
+    frames = {frame_of(message), frame_of(image)}
+    return len(frames) == 1 or '' in frames
+
+
+def _assumed(message: Any, image: Any, rectified: bool, name: str) -> Iterator[str]:
+    offset = (stamp_ns(message) - stamp_ns(image)) * 1e-9
+    if not stamp_ns(message) and stamp_ns(image):
+        yield f'{name} is stamped 0: its calibration is taken to hold for every image'
+    elif abs(offset) > _FAR_S:
+        yield (
+            f"{name} is stamped {offset:+.1f} s off the image's stamp: its calibration is taken "
+            'not to have changed'
+        )
+    if not _same_frame(message, image):
+        yield (
+            f"{name} is of frame '{frame_of(message)}' and the image of '{frame_of(image)}': it "
+            'is taken as the calibration of this image; remap it if it is not'
+        )
+    if rectified and not np.any(message.p):
+        yield f'rectified is set but {name} has a P of zeros: K holds in its place'
