@@ -30,6 +30,7 @@ from molmo_ros.grounding.ground import (
 )
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
+from molmo_ros.ros.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
 _POLL_S = 0.02  # how soon a cancel or the end of the time is noticed
@@ -88,12 +89,13 @@ class AnswerSettings:
     """How an answer is made of what the model says.
 
     transform_timeout: seconds. up_frame: whose z axis is up for grasps; '': the way that the
-    things' supporting planes face.
+    things' supporting planes face. optical_frame: one that is known to be optical; '': none is.
     """
 
     grounding: GroundingSettings = field(default_factory=GroundingSettings)
     transform_timeout: float = 0.5
     up_frame: str = ''
+    optical_frame: str = ''
 
 
 Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
@@ -167,7 +169,7 @@ class Answering:
         answer = self._ask(run, run.capture)
         run.points = tuple(not_lifted(point) for point in answer.points)
         found = ground(answer.points, run.capture, run.settings.grounding, target, run)
-        run.answer, run.assumed = answer, found.assumed
+        run.answer, run.assumed = answer, tuple(dict.fromkeys(found.assumed))
         return run.ended(*_outcome(run.request, answer, found.notes))
 
     def _require_engine(self) -> None:
@@ -180,24 +182,45 @@ class Answering:
     def _target(self, run: _Run, frame: Frame) -> TargetFrame:
         """Where the optical frame is in the frame asked for, and which way is up there."""
         run.frame_id = run.request.target_frame or frame.frame_id
+        up_frame = run.settings.up_frame if run.settings.grounding.grasp is not None else ''
         try:
             T = self._wait_for(run.frame_id, run, frame)
         except NoTransform as error:
-            return TargetFrame(None, str(error))
-        up_frame = run.settings.up_frame
-        if not up_frame or run.settings.grounding.grasp is None:
-            return TargetFrame(T)
-        try:
-            T_up_optical = self._wait_for(up_frame, run, frame)
-        except NoTransform as error:
-            note = f"grasp.up_frame is not known ({error}): 'above' goes by the plane"
-            return TargetFrame(T, notes=(note,))
-        return TargetFrame(T, up=T[:3, :3] @ T_up_optical[2, :3])
+            return TargetFrame(None, str(error), notes=self._body_warning(run, frame))
+        up, body = None, self._body_warning(run, frame)
+        notes = body
+        if up_frame:
+            try:
+                up = T[:3, :3] @ self._wait_for(up_frame, run, frame)[2, :3]
+            except NoTransform as error:
+                notes += (f"grasp.up_frame is not known ({error}): 'above' goes by the plane",)
+        elsewhere = run.frame_id != frame.frame_id or up is not None
+        assumed = self._assumed(run, frame) if elsewhere and not body else ()
+        return TargetFrame(T, up=up, notes=notes, assumed=assumed)
+
+    def _assumed(self, run: _Run, frame: Frame) -> tuple[str, ...]:
+        """What is taken for granted of an image's frame of which only the name is known."""
+        if frame.frame_id == run.settings.optical_frame:
+            return ()
+        taken = taken_as_optical(frame.frame_id, 'image', 'set optical_frame')
+        return (taken,) if taken else ()
+
+    def _body_warning(self, run: _Run, frame: Frame) -> tuple[str, ...]:
+        """What is said of an image whose frame is a body frame, by its name and place on /tf."""
+        if frame.frame_id == run.settings.optical_frame:
+            return ()
+        why = why_body(frame.frame_id, self._transforms, run.settings.up_frame)
+        settled_by = 'set optical_frame to the one that is'
+        return (body_warning(frame.frame_id, 'image', why, settled_by),) if why else ()
 
     def _wait_for(self, target: str, run: _Run, frame: Frame) -> NDArray[np.float64]:
         """The pose of the image's optical frame in another at its stamp. Raises NoTransform."""
         if target == frame.frame_id:
             return np.eye(4)
+        if not frame.frame_id:
+            raise NoTransform(
+                'the image names no frame: set optical_frame, or have its header.frame_id filled in'
+            )
         timeout = min(run.settings.transform_timeout, run.remaining())
         return wait_for_transform(
             self._transforms, target, frame.frame_id, frame.stamp, timeout, run.should_stop

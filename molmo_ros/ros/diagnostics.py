@@ -85,6 +85,7 @@ class Diagnostics:
 
     def publish(self) -> None:
         """Publish what is true now."""
+        self._streams.listen_back()
         statuses = [self._of_engine(), self._of_questions()]
         statuses += [self._of_stream(stream) for stream in STREAMS]
         message = DiagnosticArray(status=statuses)

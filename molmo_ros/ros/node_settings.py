@@ -44,11 +44,13 @@ class StreamSettings:
 class FrameSettings:
     """Which messages make a frame, and how they are read; times in seconds.
 
-    rectified: the images are, so camera_info's P holds. depth_pose: (4, 4) pose of the depth
+    rectified: the images are, so camera_info's P holds. optical_frame: of the images, whatever they
+    say; '': as they say. depth_pose: (4, 4) pose of the depth
     camera in the color camera; None: /tf says.
     """
 
     rectified: bool
+    optical_frame: str
     depth_pose: NDArray[np.float64] | None
     sync_slop: float
     max_frame_age: float
@@ -96,6 +98,7 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
         ),
         frames=FrameSettings(
             values['rectified'],
+            frame_name(values['optical_frame']),
             read_pose(values['depth_pose']) if values['depth_pose'] else None,
             values['sync_slop'],
             values['max_frame_age'],

@@ -116,6 +116,12 @@ POINT_QUERY = (
         'Whether the image is rectified: camera_info then counts with P, otherwise with K and D.',
     ),
     Parameter(
+        'optical_frame',
+        '',
+        'Optical frame (x right, y down, z forward) of the images, where their frame_id names '
+        "another, as simulators name the camera's link; empty: as the images say.",
+    ),
+    Parameter(
         'depth_pose',
         '',
         'Pose of the depth optical frame in that of the image, for depth that is not aligned: '

@@ -239,7 +239,10 @@ class PointQueryNode(Node):
             request,
             capture,
             AnswerSettings(
-                settings.grounding, settings.frames.transform_timeout, settings.up_frame
+                settings.grounding,
+                settings.frames.transform_timeout,
+                settings.up_frame,
+                settings.frames.optical_frame,
             ),
             should_stop=should_stop,
             on_progress=on_progress,

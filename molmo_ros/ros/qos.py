@@ -14,6 +14,7 @@ from rclpy.qos import (
     qos_check_compatible,
     qos_profile_system_default,
 )
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 # Depth 5 as rclpy's own sensor data profile has it: newest few, loss allowed.
 _SENSOR_DATA = QoSProfile(
@@ -34,6 +35,15 @@ PROFILES = {
     'latched': LATCHED,
     'system_default': qos_profile_system_default,
 }
+
+
+def is_latched(endpoint: TopicEndpointInfo) -> bool:
+    """Whether a publisher keeps its last message for those who come later."""
+    profile = endpoint.qos_profile
+    return (
+        profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and profile.reliability == ReliabilityPolicy.RELIABLE
+    )
 
 
 def mismatches(node: Node, topic: str, profile: QoSProfile) -> list[str]:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from molmo_ros.grounding.capture import Capture
@@ -23,6 +26,7 @@ from molmo_ros.ros.calibrations import NoCalibration, best_calibration
 from molmo_ros.ros.frames import frame_of
 from molmo_ros.ros.messages import same_view, unaligned
 from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
+from molmo_ros.ros.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.ros.sync import (
     CALIBRATIONS,
     CAMERA_INFO,
@@ -75,17 +79,9 @@ class CameraStreams:
             )
             for name, (kind, topic) in kinds.items()
         }
-        # A calibration that was published once, before this node came, is heard like this only.
-        self._latched = [
-            node.create_subscription(
-                CameraInfo,
-                stream,
-                partial(self._store.add_new, stream),
-                qos.LATCHED,
-                callback_group=group,
-            )
-            for stream in CALIBRATIONS
-        ]
+        self._group = group
+        self._latched: dict[str, Subscription] = {}
+        self._latching = threading.Lock()
         self._jump_handle = None
         if node.get_clock().clock_type == ClockType.ROS_TIME:
             threshold = JumpThreshold(
@@ -108,6 +104,25 @@ class CameraStreams:
         """How many messages came, when, and how often."""
         return self._store.state(stream)
 
+    def listen_back(self) -> None:
+        """Hear calibrations that were published once, before this node came.
+
+        Only where such a publisher is: all others would warn of a subscription that does not fit.
+        """
+        with self._latching:
+            for stream in CALIBRATIONS:
+                if stream in self._latched or self.state(stream).received:
+                    continue
+                publishers = self._node.get_publishers_info_by_topic(self.topic(stream))
+                if any(map(qos.is_latched, publishers)):
+                    self._latched[stream] = self._node.create_subscription(
+                        CameraInfo,
+                        stream,
+                        partial(self._store.add_new, stream),
+                        qos.LATCHED,
+                        callback_group=self._group,
+                    )
+
     def hint(self, stream: str) -> str:
         """Why a stream might bring nothing, from what the ROS graph knows; '' if it should."""
         topic = self.topic(stream)
@@ -123,6 +138,7 @@ class CameraStreams:
 
     def capture(self, settings: FrameSettings) -> Capture:
         """The newest frame, decoded. Raises Refused."""
+        self.listen_back()
         try:
             match = self._store.newest(
                 lambda: self._node.get_clock().now().nanoseconds,
@@ -146,23 +162,26 @@ class CameraStreams:
         except conversions.ConversionError as error:
             raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
         missing = {}
-        assumed: list[str] = []
+        frame_id = settings.optical_frame or frame_of(match.image)
+        said = _Said()
         depth = registration = camera = None
         try:
             depth = self._depth(match)
-            registration = self._registration(match, depth, settings, assumed)
+            said.warnings += filter(None, [depth_warning(depth)])
+            registration = self._registration(match, depth, settings, said)
         except _Unusable as error:
             depth, missing[LiftStatus.NO_DEPTH] = None, str(error)
+            said.warnings.clear()
         try:
-            camera = self._camera(CAMERA_INFO, match, color, settings.rectified, assumed)
+            camera = self._camera(CAMERA_INFO, match, color, settings.rectified, said)
         except _Unusable as error:
             missing[LiftStatus.NO_CAMERA_INFO] = str(error)
         return Capture(
-            Frame(color, depth, camera, stamp_ns(match.image), frame_of(match.image)),
+            Frame(color, depth, camera, stamp_ns(match.image), frame_id),
             registration,
             missing,
-            (depth_warning(depth) or '') if depth is not None else '',
-            tuple(assumed),
+            '; '.join(said.warnings),
+            tuple(filter(None, said.assumed)),
         )
 
     def _depth(self, match: Match) -> NDArray[np.float32]:
@@ -179,7 +198,7 @@ class CameraStreams:
         match: Match,
         pixels: NDArray[Any],
         rectified: bool,
-        assumed: list[str],
+        said: _Said,
     ) -> CameraModel:
         """The model of the color or the depth camera, and what it takes for granted."""
         if stream in match.missing:
@@ -190,7 +209,7 @@ class CameraStreams:
             calibration = best_calibration(candidates, image, pixels, rectified, self.topic(stream))
         except NoCalibration as error:
             raise _Unusable(str(error)) from error
-        assumed += calibration.assumed
+        said.assumed += calibration.assumed
         return calibration.camera
 
     def _registration(
@@ -198,33 +217,58 @@ class CameraStreams:
         match: Match,
         depth: NDArray[np.float32],
         settings: FrameSettings,
-        assumed: list[str],
+        said: _Said,
     ) -> Registration | None:
         """Where the depth camera stands to the color camera, if it is another."""
         if match.depth is None or same_view(match.image, match.depth):
+            return None
+        optical, depth_frame = settings.optical_frame, frame_of(match.depth)
+        if depth_frame == optical:
             return None
         if not match.depth_camera_info:
             topic = self.topic(DEPTH_CAMERA_INFO)
             raise _Unusable(
                 f'{self.topic(DEPTH)}: {unaligned(match)}, or publish its camera_info on {topic}'
             )
-        camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings.rectified, assumed)
+        camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings.rectified, said)
         if settings.depth_pose is not None:
             return Registration(camera, settings.depth_pose)
         try:
             T_color_depth = wait_for_transform(
                 self._transforms,
-                frame_of(match.image),
-                frame_of(match.depth),
+                optical or frame_of(match.image),
+                depth_frame,
                 stamp_ns(match.depth),
                 settings.transform_timeout,
             )
         except NoTransform as error:
             raise _Unusable(f'{self.topic(DEPTH)} cannot be registered: {error}') from error
+        self._say_of_frames(match, optical, said)
         return Registration(camera, T_color_depth)
+
+    def _say_of_frames(self, match: Match, optical: str, said: _Said) -> None:
+        """What registration by /tf takes for granted of the frames of depth and image."""
+        depth_frame = frame_of(match.depth)
+        body = why_body(depth_frame, self._transforms)
+        if body:
+            settled_by = 'set depth_pose, or its frame_id'
+            said.warnings.append(body_warning(depth_frame, 'depth', body, settled_by))
+        else:
+            said.assumed.append(taken_as_optical(depth_frame, 'depth', 'set depth_pose'))
+        if not optical:
+            frame = frame_of(match.image)
+            said.assumed.append(taken_as_optical(frame, 'image', 'set optical_frame'))
 
     def _unusable(self, stream: str, reason: str) -> _Unusable:
         return _Unusable(self._with_hint(f'{self.topic(stream)}: {reason}', stream))
+
+
+@dataclass
+class _Said:
+    """What there is to say of a frame: what was taken for granted, and what is implausible."""
+
+    assumed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class _Unusable(Exception):

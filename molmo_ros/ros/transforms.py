@@ -21,6 +21,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from molmo_ros.ros.frames import frame_name
+
 _POLL_S = 0.01
 
 
@@ -41,6 +43,10 @@ class Transforms(Protocol):
 
     def clear(self) -> None:
         """Forget what moves, as when time jumps back."""
+        ...
+
+    def parents(self) -> dict[str, str]:
+        """Every frame on /tf that has a parent, and which."""
         ...
 
 
@@ -98,6 +104,13 @@ class Tf2Transforms:
         """See Transforms; tf2's buffer keeps the static ones."""
         self._buffer.clear()
 
+    def parents(self) -> dict[str, str]:
+        """See Transforms."""
+        import yaml
+
+        known = yaml.safe_load(self._buffer.all_frames_as_yaml()) or {}
+        return {str(child): str(entry['parent']) for child, entry in dict(known).items()}
+
 
 class TopicTransforms:
     """/tf and /tf_static through pytransform3d's time-aware graph, with tf2's rules."""
@@ -118,6 +131,7 @@ class TopicTransforms:
         ]
         self.look_up = self.tree.look_up
         self.clear = self.tree.clear
+        self.parents = self.tree.parents
 
     def _on_tf(self, message: Any) -> None:
         self._add(message, static=False)
@@ -150,7 +164,7 @@ class TransformTree:
 
     def add(self, parent: str, child: str, stamp_ns: int, transform: Any, *, static: bool) -> None:
         """Take a sample; one that is no rotation, or hangs a frame on itself, is left out."""
-        parent, child = parent.removeprefix('/'), child.removeprefix('/')
+        parent, child = frame_name(parent), frame_name(child)
         translation, rotation = transform.translation, transform.rotation
         t = np.array([translation.x, translation.y, translation.z])
         q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
@@ -170,6 +184,11 @@ class TransformTree:
         with self._lock:
             for _, series in self._edges.values():
                 series.clear()
+
+    def parents(self) -> dict[str, str]:
+        """See Transforms."""
+        with self._lock:
+            return {child: parent for child, (parent, _) in self._edges.items()}
 
     def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
         """See Transforms."""

@@ -181,6 +181,7 @@ SPECIAL = {
     'picking': ['-p', 'waypoint_from:=object', '-p', 'waypoint_standoff:=0.1'],
     'upright': ['-p', 'waypoint_from:=object', '-p', 'grasp.up_frame:=gravity'],
     'trailing': [],
+    'simulated': ['-p', 'optical_frame:=/eye_optical'],
     'broken': [],
     'slow': [],
 }

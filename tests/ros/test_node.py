@@ -256,6 +256,44 @@ def test_a_calibration_published_once_before_the_node_came_is_used_and_said(node
             assert '/patient/camera_info' in said and "off the image's stamp" in said
 
 
+def test_an_image_of_a_body_frame_is_warned_of_and_the_parameter_mends_it(client_of, wall_camera):
+    """As from a simulator: the camera stands level 0.3 m before and 0.6 m above the chassis."""
+    for namespace, ahead in (('lonely', False), ('simulated', True)):
+        client = client_of(namespace)
+        with wall_camera(namespace) as camera:
+            camera.stand('chassis', (0.3, 0.0, 0.6), (0.0, 0.0, 0.0, 1.0), '/eye_link')
+            camera.stand('/eye_link', (0.0, 0.0, 0.0), (-0.5, 0.5, -0.5, 0.5), 'eye_optical')
+            for name in ('image', 'depth', 'camera_info'):
+                camera.messages[name].header = Header(frame_id='/eye_link')
+
+            def accept(answered, wanted="'eye_optical'" if namespace == 'lonely' else ''):
+                in_space = answered.points and answered.points[0].surface.status is LiftStatus.OK
+                return in_space and wanted in answered.message
+
+            answered = ask_until(client, 'at 80 60', accept, target_frame='/chassis')
+            position = answered.points[0].surface.position
+            is_ahead = np.allclose(position, [0.3 + 1.25, 0, 0.6], atol=2e-3)
+            assert is_ahead == ahead and answered.frame_id == 'chassis'
+            assert ('set optical_frame' in answered.message) != ahead
+            assert answered.assumed == ()
+            own = client.ask('at 80 60')
+            assert own.frame_id == ('eye_optical' if ahead else 'eye_link')
+            assert ('body frame' in own.message) != ahead
+
+
+def test_a_frame_of_which_nothing_is_known_is_taken_as_optical_where_that_matters(
+    client_of, wall_camera
+):
+    client = client_of('lonely')
+    with wall_camera('lonely') as camera:
+        camera.stand('bench', (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), 'spy')
+        for name in ('image', 'depth', 'camera_info'):
+            camera.messages[name].header = Header(frame_id='spy')
+        told = ask_until(client, 'at 80 60', lambda a: a.points and a.assumed, target_frame='bench')
+        assert "'spy' of the image is taken as optical" in told.assumed[0] and told.message == ''
+        assert client.ask('at 80 60').assumed == ()
+
+
 def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):
     client = client_of('sim')
     camera = wall_camera('sim')
