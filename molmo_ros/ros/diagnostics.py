@@ -86,7 +86,7 @@ class Diagnostics:
     def publish(self) -> None:
         """Publish what is true now."""
         self._streams.listen_back()
-        statuses = [self._of_engine(), self._of_questions()]
+        statuses = [self._of_engine(), self._of_questions(), self._of_clock()]
         statuses += [self._of_stream(stream) for stream in STREAMS]
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self._node.get_clock().now().to_msg()
@@ -101,6 +101,12 @@ class Diagnostics:
     def _of_questions(self) -> DiagnosticStatus:
         summary = self._questions.summary()
         return self._status('questions', DiagnosticStatus.OK, 'counts by status', summary)
+
+    def _of_clock(self) -> DiagnosticStatus:
+        now = {'now (s)': f'{self._node.get_clock().now().nanoseconds * 1e-9:.3f}'}
+        problem = self._streams.clock_problem()
+        level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.OK
+        return self._status('clock', level, problem or 'time goes by', now)
 
     def _of_stream(self, stream: str) -> DiagnosticStatus:
         state = self._streams.state(stream)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import ClockType, JumpThreshold
+from rclpy.clock import ClockType, JumpThreshold, ROSClock
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -54,7 +54,7 @@ class CameraStreams:
     def __init__(self, node: Node, settings: StreamSettings, transforms: Transforms) -> None:
         self._node = node
         self._transforms = transforms
-        self._store = FrameStore()
+        self._store = FrameStore(on_jump=transforms.clear)
         kinds: dict[str, tuple[type, str]] = {
             IMAGE: _kind(node, IMAGE, settings.image_transport),
             DEPTH: _kind(node, DEPTH, settings.depth_transport),
@@ -104,6 +104,19 @@ class CameraStreams:
         """How many messages came, when, and how often."""
         return self._store.state(stream)
 
+    def clock_problem(self) -> str:
+        """Why there is no time yet; '' where there is."""
+        clock = self._node.get_clock()
+        if not isinstance(clock, ROSClock) or not clock.ros_time_is_active:
+            return ''
+        if clock.now().nanoseconds:
+            return ''
+        nobody = '' if self._node.count_publishers('/clock') else ', and nobody publishes it'
+        return (
+            f'use_sim_time is set but /clock has brought no time yet{nobody}: play the recording with '
+            '--clock, start the simulator, or unset use_sim_time'
+        )
+
     def listen_back(self) -> None:
         """Hear calibrations that were published once, before this node came.
 
@@ -149,6 +162,7 @@ class CameraStreams:
             )
         except NoFrame as error:
             reason = f'no {error.stream} from {self.topic(error.stream)}: {error}'
+            reason = '; '.join(filter(None, [self.clock_problem(), reason]))
             raise Refused(Status.NO_FRAME, self._with_hint(reason, error.stream)) from error
         return self._decoded(match, settings)
 

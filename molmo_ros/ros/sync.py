@@ -71,9 +71,13 @@ def stamp_ns(message: Any) -> int:
 
 
 class FrameStore:
-    """Keeps the newest `keep` messages of each stream, undecoded. Safe to use from any thread."""
+    """Keeps the newest `keep` messages of each stream, undecoded. Safe to use from any thread.
 
-    def __init__(self, keep: int = 10) -> None:
+    on_jump: called when messages show that time has gone back, for whoever keeps things by time.
+    """
+
+    def __init__(self, keep: int = 10, on_jump: Callable[[], None] = lambda: None) -> None:
+        self._on_jump = on_jump
         self._messages: dict[str, deque[Any]] = {name: deque(maxlen=keep) for name in STREAMS}
         self._arrivals: dict[str, deque[float]] = {name: deque(maxlen=30) for name in STREAMS}
         self._received = dict.fromkeys(STREAMS, 0)
@@ -84,13 +88,16 @@ class FrameStore:
         with self._changed:
             kept = self._messages[stream]
             # A calibration may be stamped 0, or with the time the camera was started at.
-            timed = stream not in CALIBRATIONS
-            if timed and kept and stamp_ns(message) < max(map(stamp_ns, kept)) - _JUMP_NS:
+            timed = stream not in CALIBRATIONS and bool(kept)
+            jumped = timed and stamp_ns(message) < max(map(stamp_ns, kept)) - _JUMP_NS
+            if jumped:
                 self._forget()
             kept.append(message)
             self._arrivals[stream].append(time.monotonic())
             self._received[stream] += 1
             self._changed.notify_all()
+        if jumped:
+            self._on_jump()
 
     def add_new(self, stream: str, message: Any) -> None:
         """Take a message that may have come by another way, unless one of its stamp is kept."""

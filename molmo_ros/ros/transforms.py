@@ -12,7 +12,7 @@ import bisect
 import importlib.util
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,11 +94,24 @@ class Tf2Transforms:
         """See Transforms."""
         from rclpy.time import Time
 
+        target, source = frame_name(target), frame_name(source)
+        if stamp_ns < 0:
+            raise NoTransform('the stamp is before 1970: the camera should stamp its images')
         try:
             found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
         except self._error as error:
-            raise NoTransform(str(error)) from error
+            raise NoTransform(self._why(target, source, error)) from error
         return pose_matrix(found.transform)
+
+    def _why(self, target: str, source: str, error: Exception) -> str:
+        """tf2's own words may be empty or about times only; ours come first."""
+        parents = self.parents()
+        known = {*parents, *parents.values()}
+        for frame in (target, source):
+            if frame not in known:
+                return _unknown(frame, known)
+        said = str(error).strip() or type(error).__name__
+        return f"no transform from '{source}' to '{target}': {said} {_there(known)}"
 
     def clear(self) -> None:
         """See Transforms; tf2's buffer keeps the static ones."""
@@ -108,8 +121,11 @@ class Tf2Transforms:
         """See Transforms."""
         import yaml
 
-        known = yaml.safe_load(self._buffer.all_frames_as_yaml()) or {}
-        return {str(child): str(entry['parent']) for child, entry in dict(known).items()}
+        try:
+            known = dict(yaml.safe_load(self._buffer.all_frames_as_yaml()) or {})
+        except yaml.YAMLError:  # tf2 quotes no names
+            return {}
+        return {str(child): str(entry['parent']) for child, entry in known.items()}
 
 
 class TopicTransforms:
@@ -118,7 +134,7 @@ class TopicTransforms:
     def __init__(self, node: Node, cache_time: float) -> None:
         from tf2_msgs.msg import TFMessage
 
-        self.tree = TransformTree(cache_time)
+        self.tree = TransformTree(cache_time, node.get_logger().warning)
         group = ReentrantCallbackGroup()
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
@@ -152,24 +168,33 @@ class TopicTransforms:
 
 
 class TransformTree:
-    """Frames over time. Thread-safe; no ROS in it but the fields of a geometry_msgs/Transform."""
+    """Frames over time. Thread-safe; no ROS in it but the fields of a geometry_msgs/Transform.
 
-    def __init__(self, cache_time: float) -> None:
+    cache_time: seconds that are kept. log: told, once for each frame, why its samples are refused.
+    """
+
+    def __init__(self, cache_time: float, log: Callable[[str], None] = lambda reason: None) -> None:
         from pytransform3d.transform_manager import TemporalTransformManager
 
+        self._log = log
+        self._refused: set[str] = set()
         self._cache_ns = int(cache_time * 1e9)
         self._lock = threading.Lock()
         self._graph = TemporalTransformManager()
         self._edges: dict[str, tuple[str, _Series]] = {}  # child: (parent, its samples)
 
     def add(self, parent: str, child: str, stamp_ns: int, transform: Any, *, static: bool) -> None:
-        """Take a sample; one that is no rotation, or hangs a frame on itself, is left out."""
+        """Take a sample; one that is no pose, or hangs a frame on itself, is refused."""
         parent, child = frame_name(parent), frame_name(child)
         translation, rotation = transform.translation, transform.rotation
         t = np.array([translation.x, translation.y, translation.z])
-        q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-        if parent == child or not np.all(np.isfinite(t)) or abs(q @ q - 1) > 0.01:
-            return
+        q = _unit(np.array([rotation.x, rotation.y, rotation.z, rotation.w]))
+        if parent == child:
+            return self._refuse(child, 'it is its own parent')
+        if not np.all(np.isfinite(t)):
+            return self._refuse(child, 'its position is NaN or Inf')
+        if q is None:
+            return self._refuse(child, 'its quaternion is zero, NaN or Inf')
         with self._lock:
             known = self._edges.get(child)
             if known is None or known[0] != parent:
@@ -177,7 +202,14 @@ class TransformTree:
                     self._graph.remove_transform(child, known[0])
                 self._edges[child] = known = (parent, _Series(self._cache_ns))
                 self._graph.add_transform(child, parent, _time_varying(known[1]))
-            known[1].add(stamp_ns, t, q / np.linalg.norm(q), static)
+            known[1].add(stamp_ns, t, q, static)
+
+    def _refuse(self, child: str, reason: str) -> None:
+        with self._lock:
+            if child in self._refused:
+                return
+            self._refused.add(child)
+        self._log(f"the transform of '{child}' on /tf is not used: {reason}")
 
     def clear(self) -> None:
         """Forget what moves."""
@@ -192,6 +224,7 @@ class TransformTree:
 
     def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
         """See Transforms."""
+        target, source = frame_name(target), frame_name(source)
         with self._lock:
             path = self._path(target, source)
             if stamp_ns == 0:
@@ -204,7 +237,8 @@ class TransformTree:
             try:
                 pose = self._graph.get_transform_at_time(source, target, stamp_ns)
             except KeyError as error:
-                raise NoTransform(f"'{source}' and '{target}' are not connected") from error
+                reason = f"'{source}' and '{target}' are not connected {_there(self._graph.nodes)}"
+                raise NoTransform(reason) from error
             except ValueError as error:
                 raise NoTransform(f"from '{source}' to '{target}': {error}") from error
             return np.asarray(pose, np.float64)
@@ -212,8 +246,7 @@ class TransformTree:
     def _path(self, target: str, source: str) -> list[_Series]:
         for frame in (target, source):
             if frame not in self._graph.nodes:
-                known = ', '.join(sorted(map(str, self._graph.nodes))) or 'none'
-                raise NoTransform(f"frame '{frame}' is not on /tf (frames there: {known})")
+                raise NoTransform(_unknown(frame, self._graph.nodes))
         up, down = self._ancestry(source), self._ancestry(target)
         return [self._edges[child][1] for child in {*up} ^ {*down}]
 
@@ -280,6 +313,23 @@ class _Series:
         return rigid_matrix(t0 + share * (t1 - t0), _slerp(q0, q1, share))
 
 
+def _unknown(frame: str, known: Iterable[Any]) -> str:
+    return f"frame '{frame}' is not on /tf {_there(known)}"
+
+
+def _there(known: Iterable[Any]) -> str:
+    return f'(frames there: {", ".join(sorted(map(str, known))) or "none"})'
+
+
+def _unit(q: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """A quaternion (4,) of length 1; None where it has no direction."""
+    largest = np.abs(q).max()
+    if not np.isfinite(largest) or largest == 0:
+        return None
+    q = q / largest  # squares of large and of tiny numbers do not fit
+    return np.asarray(q / np.linalg.norm(q))
+
+
 def _time_varying(series: _Series) -> Any:
     from pytransform3d.transform_manager import TimeVaryingTransform
 
@@ -305,9 +355,13 @@ def _slerp(q0: NDArray[np.float64], q1: NDArray[np.float64], share: float) -> ND
 
 
 def pose_matrix(transform: Any) -> NDArray[np.float64]:
-    """The (4, 4) matrix of a geometry_msgs/Transform."""
+    """The (4, 4) matrix of a geometry_msgs/Transform. Raises NoTransform where it is no pose."""
     t, q = transform.translation, transform.rotation
-    return rigid_matrix(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))
+    position = np.array([t.x, t.y, t.z])
+    rotation = _unit(np.array([q.x, q.y, q.z, q.w]))
+    if rotation is None or not np.all(np.isfinite(position)):
+        raise NoTransform('what /tf holds is no pose: its numbers are zero, NaN or Inf')
+    return rigid_matrix(position, rotation)
 
 
 def rigid_matrix(t: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:

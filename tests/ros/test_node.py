@@ -322,6 +322,25 @@ def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):
     camera.close()
 
 
+def test_simulated_time_without_a_clock_is_named(node, wall_camera):
+    """A node set to a simulator's time while nobody publishes it: every image is of the future."""
+    arguments = ['-r', '__ns:=/timeless', '-p', 'frame_wait:=0.2', '-p', 'use_sim_time:=true']
+    with (
+        node(*arguments),
+        wall_camera('timeless'),
+        PointQueryClient('timeless') as client,
+        Listener() as listener,
+    ):
+        assert client.wait_until_ready(120)
+        answered = ask_until(client, 'at 80 60', lambda a: 'in the future' in a.message)
+        assert answered.status is Status.NO_FRAME
+        assert 'use_sim_time is set but /clock' in answered.message
+        listener.wait_for(
+            'timeless/molmo_point_query: clock',
+            lambda status, _: status.level == status.ERROR and '/clock' in status.message,
+        )
+
+
 def test_whoever_waits_at_shutdown_is_answered_however_often_it_is_told(node, wall_camera):
     with PointQueryClient('ending') as client, wall_camera('ending'):
         with node('-r', '__ns:=/ending') as process:

@@ -2,11 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transforms from /tf must be those that tf2 would give: at the stamp, and never made up."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from geometry_msgs.msg import Quaternion, Transform, Vector3
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 
-from molmo_ros.ros.transforms import NoTransform, TransformTree, pose_matrix, wait_for_transform
+from molmo_ros.ros.transforms import (
+    NoTransform,
+    Tf2Transforms,
+    TransformTree,
+    pose_matrix,
+    wait_for_transform,
+)
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND + 123_456_789
@@ -101,7 +110,7 @@ def test_unknown_and_unconnected_frames_are_named(tree):
     tree.add('island', 'palm', 0, turned(), static=True)
     with pytest.raises(NoTransform, match=r"'nowhere'.*arm, base, camera"):
         tree.look_up('nowhere', 'camera', 0)
-    with pytest.raises(NoTransform, match="'palm' and 'camera' are not connected"):
+    with pytest.raises(NoTransform, match=r"'palm' and 'camera' are not connected.*island"):
         tree.look_up('camera', 'palm', 0)
 
 
@@ -128,13 +137,39 @@ def test_a_frame_may_be_hung_elsewhere(tree):
     np.testing.assert_allclose(tree.look_up('base', 'camera', T0)[:3, 3], [9.5, 0, 0])
 
 
-def test_a_sample_that_is_no_transform_is_left_out(tree):
-    broken = turned(1)
-    broken.rotation = Quaternion(w=0.0)
-    tree.add('base', 'broken', 0, broken, static=True)
-    tree.add('base', 'base', 0, turned(), static=True)
+@pytest.mark.parametrize(
+    ('spoil', 'reason'),
+    [
+        ({'rotation': Quaternion(w=0.0)}, 'quaternion is zero'),
+        ({'rotation': Quaternion(x=np.nan)}, 'NaN'),
+        ({'translation': Vector3(y=np.inf)}, 'position is NaN or Inf'),
+    ],
+)
+def test_a_sample_that_is_no_pose_is_left_out_and_said_once(spoil, reason):
+    """Whoever sends it goes on sending it, a hundred times a second."""
+    said = []
+    tree = TransformTree(cache_time=10.0, log=said.append)
+    tree.add('base', 'whole', 0, turned(), static=True)
+    for _ in range(3):
+        tree.add('base', '/broken', T0, Transform(**spoil), static=False)
     with pytest.raises(NoTransform, match='broken'):
         tree.look_up('base', 'broken', 0)
+    (line,) = said
+    assert "'broken'" in line and reason in line
+    tree.add('base', 'base', 0, turned(), static=True)
+    assert "'base'" in said[1] and 'its own parent' in said[1]
+    assert tree.look_up('base', 'whole', 0)[0, 3] == 0
+
+
+@pytest.mark.parametrize('scale', [0.4, 3.0, -2.0, 1e-170, 1e200])
+def test_a_quaternion_of_any_length_is_a_rotation(scale):
+    """Drivers that round, or count in degrees, have their frames all the same."""
+    tree = TransformTree(cache_time=10.0)
+    pose = turned(1, yaw=0.7)
+    pose.rotation = Quaternion(z=scale * pose.rotation.z, w=scale * pose.rotation.w)
+    tree.add('a', 'b', 0, pose, static=True)
+    np.testing.assert_allclose(tree.look_up('a', 'b', 0), pose_matrix(turned(1, yaw=0.7)))
+    np.testing.assert_allclose(pose_matrix(pose), pose_matrix(turned(1, yaw=0.7)))
 
 
 def test_waiting_ends_when_the_transform_is_there_or_the_time_is_up(tree):
@@ -161,3 +196,53 @@ def test_samples_of_one_stamp_and_of_both_topics_count_as_in_tf2():
     assert tree.look_up('a', 'c', 0)[0, 3] == 2
     with pytest.raises(NoTransform):
         tree.look_up('a', 'c', T0 + SECOND // 2)
+
+
+def test_frames_may_be_asked_for_with_their_slash(tree):
+    np.testing.assert_allclose(
+        tree.look_up('/base', '/camera', 0), tree.look_up('base', 'camera', 0)
+    )
+
+
+class TerseBuffer:
+    """tf2's buffer as far as we use it; what it raises has often no text."""
+
+    def __init__(self, cache_time):
+        self.moving = True
+
+    def lookup_transform(self, target, source, stamp):
+        assert not target.startswith('/') and not source.startswith('/')
+        if 'far' in source or 'moon' in target:
+            raise TerseError
+        return TransformStamped(transform=turned(2, yaw=0.3))
+
+    def all_frames_as_yaml(self):
+        return "hand: \n  parent: 'arm'\n  rate: 10.000\nfar: \n  parent: 'island'\n"
+
+
+class TerseError(Exception):
+    pass
+
+
+@pytest.fixture
+def tf2(monkeypatch):
+    module = SimpleNamespace(
+        Buffer=TerseBuffer,
+        TransformListener=lambda buffer, node, spin_thread: None,
+        TransformException=TerseError,
+    )
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    return Tf2Transforms(None, 30.0)
+
+
+def test_where_tf2_says_little_the_frames_that_exist_are_named(tf2):
+    assert tf2.look_up('/arm', 'hand', 0)[0, 3] == 2
+    with pytest.raises(
+        NoTransform, match=r"from 'far' to 'arm': TerseError.*arm, far, hand, island"
+    ):
+        tf2.look_up('arm', 'far', T0)
+    with pytest.raises(NoTransform, match=r"'moon' is not on /tf .*arm, far"):
+        tf2.look_up('moon', 'hand', T0)
+    with pytest.raises(NoTransform, match='before 1970'):
+        tf2.look_up('arm', 'hand', -SECOND)
+    assert tf2.parents() == {'hand': 'arm', 'far': 'island'}
