@@ -124,7 +124,7 @@ class Answering:
     def answer(
         self,
         request: Request,
-        capture: Callable[[], Capture],
+        capture: Callable[[Watch], Capture],
         settings: AnswerSettings,
         *,
         should_stop: Callable[[], bool] = lambda: False,
@@ -132,7 +132,8 @@ class Answering:
     ) -> Result:
         """Answer a question; never raises, whatever happens is in the result's status.
 
-        capture: fetches the frame; raises Refused where there is none. on_progress: told each
+        capture: fetches the frame, within the seconds that the watch says remain; raises Refused
+        where there is none. on_progress: told each
         stage as it begins, with the points so far.
         """
         run = _Run(request, settings, should_stop, on_progress)
@@ -160,10 +161,10 @@ class Answering:
         if request.timeout <= 0:
             raise Refused(Status.INVALID_REQUEST, 'timeout is negative: give seconds, or zero')
 
-    def _answer(self, run: _Run, capture: Callable[[], Capture]) -> Result:
+    def _answer(self, run: _Run, capture: Callable[[Watch], Capture]) -> Result:
         self._require_engine()
         with run.stage('frame'):
-            run.capture = capture()
+            run.capture = capture(run)
         with run.stage('transform'):
             target = self._target(run, run.capture.frame)
         answer = self._ask(run, run.capture)

@@ -29,7 +29,7 @@ from molmo_ros.engine import Engine, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
-from molmo_ros.grounding.ground import GroundedPoint
+from molmo_ros.grounding.ground import GroundedPoint, Watch
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, Status
 from molmo_ros.ros.conversions import color_message
@@ -230,10 +230,10 @@ class PointQueryNode(Node):
         except Refused as refusal:
             return Result(refusal.status, str(refusal))
 
-        def capture() -> Capture:
+        def capture(watch: Watch) -> Capture:
             if own_image:
                 return read_capture(message, settings.frames.rectified)
-            return self._streams.capture(settings.frames)
+            return self._streams.capture(settings.frames, watch.remaining, should_stop)
 
         return self._answering.answer(
             request,

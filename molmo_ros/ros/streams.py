@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,8 @@ from molmo_ros.ros.sync import (
 )
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
+
+_LookUp = Callable[[str, str, int], NDArray[np.float64]]
 
 
 class CameraStreams:
@@ -113,8 +117,8 @@ class CameraStreams:
             return ''
         nobody = '' if self._node.count_publishers('/clock') else ', and nobody publishes it'
         return (
-            f'use_sim_time is set but /clock has brought no time yet{nobody}: play the recording with '
-            '--clock, start the simulator, or unset use_sim_time'
+            f'use_sim_time is set but /clock has brought no time yet{nobody}: play the recording '
+            'with --clock, start the simulator, or unset use_sim_time'
         )
 
     def listen_back(self) -> None:
@@ -149,8 +153,16 @@ class CameraStreams:
             )
         return ''
 
-    def capture(self, settings: FrameSettings) -> Capture:
-        """The newest frame, decoded. Raises Refused."""
+    def capture(
+        self,
+        settings: FrameSettings,
+        remaining: Callable[[], float] = lambda: inf,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Capture:
+        """The newest frame, decoded. Raises Refused.
+
+        remaining: seconds that it may wait in all. should_stop: ends the waiting.
+        """
         self.listen_back()
         try:
             match = self._store.newest(
@@ -158,19 +170,25 @@ class CameraStreams:
                 slop=settings.sync_slop,
                 max_age=settings.max_frame_age,
                 expected=[s for s in STREAMS if self._node.count_publishers(self.topic(s))],
-                wait=settings.frame_wait,
+                wait=min(settings.frame_wait, remaining()),
+                should_stop=should_stop,
             )
         except NoFrame as error:
             reason = f'no {error.stream} from {self.topic(error.stream)}: {error}'
             reason = '; '.join(filter(None, [self.clock_problem(), reason]))
             raise Refused(Status.NO_FRAME, self._with_hint(reason, error.stream)) from error
-        return self._decoded(match, settings)
+
+        def look_up(target: str, source: str, stamp: int) -> NDArray[np.float64]:
+            timeout = min(settings.transform_timeout, remaining())
+            return wait_for_transform(self._transforms, target, source, stamp, timeout, should_stop)
+
+        return self._decoded(match, settings, look_up)
 
     def _with_hint(self, reason: str, stream: str) -> str:
         hint = self.hint(stream)
         return f'{reason}; {hint}' if hint else reason
 
-    def _decoded(self, match: Match, settings: FrameSettings) -> Capture:
+    def _decoded(self, match: Match, settings: FrameSettings, look_up: _LookUp) -> Capture:
         try:
             color = conversions.color_array(match.image)
         except conversions.ConversionError as error:
@@ -182,7 +200,7 @@ class CameraStreams:
         try:
             depth = self._depth(match)
             said.warnings += filter(None, [depth_warning(depth)])
-            registration = self._registration(match, depth, settings, said)
+            registration = self._registration(match, depth, settings, look_up, said)
         except _Unusable as error:
             depth, missing[LiftStatus.NO_DEPTH] = None, str(error)
             said.warnings.clear()
@@ -231,6 +249,7 @@ class CameraStreams:
         match: Match,
         depth: NDArray[np.float32],
         settings: FrameSettings,
+        look_up: _LookUp,
         said: _Said,
     ) -> Registration | None:
         """Where the depth camera stands to the color camera, if it is another."""
@@ -248,13 +267,8 @@ class CameraStreams:
         if settings.depth_pose is not None:
             return Registration(camera, settings.depth_pose)
         try:
-            T_color_depth = wait_for_transform(
-                self._transforms,
-                optical or frame_of(match.image),
-                depth_frame,
-                stamp_ns(match.depth),
-                settings.transform_timeout,
-            )
+            color_frame = optical or frame_of(match.image)
+            T_color_depth = look_up(color_frame, depth_frame, stamp_ns(match.depth))
         except NoTransform as error:
             raise _Unusable(f'{self.topic(DEPTH)} cannot be registered: {error}') from error
         self._say_of_frames(match, optical, said)

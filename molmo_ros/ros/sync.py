@@ -25,6 +25,7 @@ CALIBRATIONS = (CAMERA_INFO, DEPTH_CAMERA_INFO)
 
 # Messages that arrive this much older than the newest of their stream mean that time went back.
 _JUMP_NS = 1_000_000_000
+_POLL_S = 0.05
 
 
 class NoFrame(Exception):
@@ -137,13 +138,14 @@ class FrameStore:
         max_age: float,
         expected: Collection[str],
         wait: float,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Match:
         """The newest image with the depth that belongs to it, and the calibrations there are.
 
         slop: seconds by which stamps that belong together may differ. max_age: seconds between
         the image's stamp and now_ns(), 0 for any. expected: streams worth waiting for, because
-        somebody publishes them. wait: seconds to wait for a frame that has all of these; then
-        the newest image does with what there is. Raises NoFrame.
+        somebody publishes them. wait: seconds to wait for a frame that has all of these, unless
+        should_stop() says so; then the newest image does with what there is. Raises NoFrame.
         """
         deadline = time.monotonic() + wait
         slop_ns, max_age_ns = int(slop * 1e9), int(max_age * 1e9)
@@ -153,8 +155,9 @@ class FrameStore:
                 if match is not None and not set(expected) & set(match.missing):
                     return match
                 remaining = deadline - time.monotonic()
-                if remaining <= 0 or not self._changed.wait(remaining):
+                if remaining <= 0 or should_stop():
                     break
+                self._changed.wait(min(remaining, _POLL_S))
             if match is None:
                 raise NoFrame(IMAGE, problem)
             return match

@@ -159,3 +159,11 @@ def test_a_calibration_that_came_once_outlives_a_jump_of_time():
 def test_calibrations_of_many_times_are_no_jump_of_time():
     store = store_of(image=[50.0], depth=[50.0], camera_info=[50.0, -T0 * 1e-9, 50.1, 0.0])
     assert newest(store, now=50.2).depth is not None
+
+
+def test_nobody_waits_on_who_has_been_told_to_stop():
+    begun = time.monotonic()
+    store_of(image=[0.0]).newest(
+        lambda: T0, slop=0.02, max_age=1.0, expected=[DEPTH], wait=30, should_stop=lambda: True
+    )
+    assert time.monotonic() - begun < 10
