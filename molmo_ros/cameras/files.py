@@ -100,6 +100,9 @@ def write_depth(path: Path, metres: NDArray[np.float32]) -> None:
 def _camera(fields: dict[str, Any], image_size: tuple[int, int], rectified: bool) -> CameraModel:
     lower = {str(key).lower(): value for key, value in fields.items()}
     roi = lower.get('roi') or {}
+    P = _numbers(lower.get('projection_matrix', lower.get('p', ())))
+    if rectified and not np.any(P):
+        raise ValueError('for a rectified image it should have P; without it leave out rectified')
     return CameraModel.from_camera_info_fields(
         int(lower['image_width'] if 'image_width' in lower else lower['width']),
         int(lower['image_height'] if 'image_height' in lower else lower['height']),
@@ -107,7 +110,7 @@ def _camera(fields: dict[str, Any], image_size: tuple[int, int], rectified: bool
         _numbers(lower.get('distortion_coefficients', lower.get('d', ()))),
         str(lower.get('distortion_model', 'plumb_bob')),
         R=_numbers(lower.get('rectification_matrix', lower.get('r', ()))),
-        P=_numbers(lower.get('projection_matrix', lower.get('p', ()))),
+        P=P,
         binning_x=int(lower.get('binning_x', 0)),
         binning_y=int(lower.get('binning_y', 0)),
         roi=(

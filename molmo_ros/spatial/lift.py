@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .camera_model import CameraModel, CameraSizeMismatch
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .registration import Hits, Registration, find_hits
-from .seeds import find_seeds
+from .seeds import RANGE, find_seeds
 from .surface_fit import Surfaces, fit_surfaces
 from .surface_point import LiftStatus, SurfacePoint
 from .windows import Bools, Floats, Integers
@@ -25,6 +25,7 @@ from .windows import Bools, Floats, Integers
 NO_RAY = 'the lens model has no ray for this pixel'
 NO_SURFACE = 'the readings around the pixel make no surface that its ray meets'
 
+_ROUNDED_DOWN = 1 - 1e-6  # depth in float32 that is just at min_range
 # A normal whose slope is less sure than this (tan of the angle) is no normal.
 _UNSURE_SLOPE = 0.5
 
@@ -215,7 +216,11 @@ def _points(
     normal[surfaces.slope_sigma() * focal / level > _UNSURE_SLOPE] = np.nan
     covariance = _covariance(rays, met, z, settings.pixel_sigma)
     spread = surfaces.spread / level**2
-    in_range = (z > settings.min_range / 2) & (z < settings.max_range * 2)
+    beyond = SurfacePoint(LiftStatus.OUT_OF_RANGE, reason=RANGE)
+    nowhere = SurfacePoint(LiftStatus.DEPTH_INVALID, reason=NO_SURFACE)
+    with np.errstate(invalid='ignore'):
+        near = (z > settings.min_range / 2) & (z < settings.max_range * 2)
+        in_range = (z >= settings.min_range * _ROUNDED_DOWN) & (z <= settings.max_range)
     return [
         SurfacePoint(
             LiftStatus.OK,
@@ -227,7 +232,7 @@ def _points(
             bool(bridged[i]),
         )
         if in_range[i]
-        else SurfacePoint(LiftStatus.DEPTH_INVALID, reason=NO_SURFACE)
+        else (beyond if near[i] else nowhere)
         for i in range(len(z))
     ]
 

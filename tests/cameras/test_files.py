@@ -70,6 +70,9 @@ def test_a_rectified_image_goes_by_P(tmp_path):
     path.write_text(yaml.safe_dump(MESSAGE))
     camera = read_camera(path, (640, 480), rectified=True)
     assert camera.K[0, 0] == 480 and not camera.D.any()
+    path.write_text(json.dumps(BRIEF))
+    with pytest.raises(UserError, match='it should have P'):
+        read_camera(path, (640, 480), rectified=True)
 
 
 def test_a_calibration_for_another_size_of_the_same_view_is_scaled(tmp_path):

@@ -73,6 +73,7 @@ def status_of(words):
         (['ask', 'color.png', ' '], 'query is empty'),
         ('ask color.png mug --depth missing.png', 'missing.png'),
         ('ask color.png mug --camera depth.png', 'depth.png'),
+        ('ask color.png mug --camera camera.yaml --rectified', 'should have P'),
         ('ask color.png mug --checkpoint nowhere', 'nowhere'),
         ('ask color.png mug --device cuda:99', 'cuda'),
         ('ask color.png mug --max-crops 999', 'max_crops'),

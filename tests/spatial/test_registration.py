@@ -137,3 +137,27 @@ def test_a_transform_in_millimetres_or_mirrored_is_refused() -> None:
         Registration(DEPTH, np.diag([1000.0, 1000, 1000, 1]))
     with pytest.raises(ValueError, match='rigid'):
         Registration(DEPTH, np.diag([-1.0, 1, 1, 1]))
+
+
+def test_no_position_is_beyond_the_range_of_the_color_camera() -> None:
+    """A surface that crosses the limit, seen by another camera through noise and holes."""
+    camera = CameraModel(160, 120, np.array([[150.0, 0, 79.5], [0, 150, 59.5], [0, 0, 1]]))
+    v, u = np.mgrid[:120, :160]
+    settings, found = LiftSettings(max_range=1.4), 0
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        tilt_u, tilt_v, noise = random.normal(0, 0.004, 3)
+        depth = 1.4 * (
+            1 + tilt_u * (u - 80) + tilt_v * (v - 60) + noise * random.normal(size=u.shape)
+        )
+        depth[random.random(depth.shape) < 0.4] = np.nan
+        T = np.eye(4)
+        T[:3, 3] = random.normal(0, 0.1, 3)
+        pixels = random.uniform((0, 0), (159, 119), (200, 2))
+        points = lift_points(
+            pixels, depth.astype(np.float32), camera, settings, Registration(camera, T)
+        )
+        z = np.array([p.position[2] for p in points if p.status is LiftStatus.OK])
+        assert not (z > 1.4).any(), seed
+        found += len(z)
+    assert found > 500
