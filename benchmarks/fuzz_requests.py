@@ -174,7 +174,8 @@ class Fuzzer:
         request = PointQuery.Request(
             image=camera['image'], depth=camera['depth'], camera_info=camera['camera_info']
         )
-        return lambda watch: read_capture(request, settings.frames.rectified)
+        frames = settings.frames
+        return lambda watch: read_capture(request, frames.rectified, frames.optical_frame)
 
     def _wrong_points(
         self, result: Result, settings: NodeSettings, tree: TransformTree

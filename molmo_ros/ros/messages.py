@@ -27,6 +27,7 @@ from molmo_ros.ros import conversions
 from molmo_ros.ros.answering import Refused, Request, Result, Status
 from molmo_ros.ros.calibrations import Calibration, NoCalibration, best_calibration
 from molmo_ros.ros.frames import frame_name, frame_of
+from molmo_ros.ros.optical import is_called_optical
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
 from molmo_ros.spatial import LiftStatus, depth_warning
@@ -64,12 +65,17 @@ def brings_image(message: Any) -> bool:
     return False
 
 
-def read_capture(message: Any, rectified: bool) -> Capture:
-    """The frame that came with a request. Raises Refused where it cannot be read."""
+def read_capture(message: Any, rectified: bool, optical_frame: str = '') -> Capture:
+    """The frame that came with a request. Raises Refused where it cannot be read.
+
+    rectified: the image is. optical_frame: that of the camera, in place of a frame that is not
+    called optical.
+    """
     try:
         color = conversions.color_array(message.image)
     except conversions.ConversionError as error:
         raise Refused(Status.INVALID_REQUEST, f'image: {error}') from error
+    frame_id, renamed = _optical(frame_of(message.image), optical_frame)
     missing: dict[LiftStatus, str] = {}
     calibration = None
     try:
@@ -92,11 +98,21 @@ def read_capture(message: Any, rectified: bool) -> Capture:
             depth,
             calibration.camera if calibration is not None else None,
             stamp_ns(message.image),
-            frame_of(message.image),
+            frame_id,
         ),
         missing=missing,
         warning=(depth_warning(depth) or '') if depth is not None else '',
-        assumed=calibration.assumed if calibration is not None else (),
+        assumed=(*renamed, *(calibration.assumed if calibration is not None else ())),
+    )
+
+
+def _optical(frame: str, optical_frame: str) -> tuple[str, tuple[str, ...]]:
+    """The frame of a request's image, and what is assumed if it is not the one that it names."""
+    if not optical_frame or frame == optical_frame or is_called_optical(frame):
+        return frame, ()
+    return optical_frame, (
+        f"the image of the request names frame '{frame}': it is taken to be of optical_frame "
+        f"'{optical_frame}'; name that in the request, or its own optical frame",
     )
 
 

@@ -232,7 +232,8 @@ class PointQueryNode(Node):
 
         def capture(watch: Watch) -> Capture:
             if own_image:
-                return read_capture(message, settings.frames.rectified)
+                frames = settings.frames
+                return read_capture(message, frames.rectified, frames.optical_frame)
             return self._streams.capture(settings.frames, watch.remaining, should_stop)
 
         return self._answering.answer(

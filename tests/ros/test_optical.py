@@ -5,8 +5,12 @@
 import numpy as np
 import pytest
 from geometry_msgs.msg import Quaternion, Transform, Vector3
+from molmo_ros.srv import PointQuery
+from std_msgs.msg import Header
 
+from molmo_ros.ros.conversions import color_message
 from molmo_ros.ros.frames import frame_name
+from molmo_ros.ros.messages import read_capture
 from molmo_ros.ros.optical import taken_as_optical, why_body
 from molmo_ros.ros.transforms import TransformTree
 
@@ -74,6 +78,23 @@ def test_what_only_a_name_could_tell_is_taken_for_granted_and_said():
     assert "'eye'" in taken_as_optical('eye', 'image', 'set optical_frame')
     for settled in ('eye_OPTICAL_frame', ''):
         assert taken_as_optical(settled, 'image', 'set optical_frame') == ''
+
+
+@pytest.mark.parametrize(
+    ('named', 'taken', 'said'),
+    [
+        ('spy_link', 'spy_lens', True),
+        ('', 'spy_lens', True),
+        ('/spy_lens', 'spy_lens', False),
+        ('other_optical', 'other_optical', False),
+    ],
+)
+def test_an_image_in_a_request_keeps_its_own_optical_frame(named, taken, said):
+    """Whoever sends back a simulator's image means its camera; another camera's is another's."""
+    image = color_message(np.zeros((6, 8, 3), np.uint8), Header(frame_id=named))
+    capture = read_capture(PointQuery.Request(image=image), False, 'spy_lens')
+    assert capture.frame.frame_id == taken
+    assert any('optical_frame' in sentence for sentence in capture.assumed) == said
 
 
 def test_a_frame_is_the_same_with_and_without_its_slash():
