@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from molmo_ros.cameras.files import read_camera, read_color, read_depth, write_color
+from molmo_ros.cameras.calibration_files import Calibration, read_calibration
+from molmo_ros.cameras.files import read_color, read_depth, write_color
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.engine import Answer, Question
 from molmo_ros.errors import UserError
@@ -25,7 +26,7 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint, Grounding, ground
 from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import Mode, prompt_for
-from molmo_ros.spatial import CameraModel, SurfacePoint
+from molmo_ros.spatial import SurfacePoint
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,10 +37,13 @@ def main(argv: Sequence[str]) -> int:
     image = read_color(arguments.image)
     size = image.shape[1], image.shape[0]
     depth = read_depth(arguments.depth) if arguments.depth else None
-    camera = _camera(arguments, size)
+    calibration = _calibration(arguments, size)
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
-    found = ground(answer.points, Capture(Frame(image, depth, camera, 0, '')))
+    camera = calibration.camera if calibration else None
+    assumed = calibration.assumed if calibration else ()
+    frame = Frame(image, depth, camera, 0, '')
+    found = ground(answer.points, Capture(frame, assumed=assumed))
     if arguments.out:
         write_color(arguments.out, annotated(image, answer.points))
     if arguments.json:
@@ -74,8 +78,15 @@ def _parser() -> argparse.ArgumentParser:
         '--camera',
         type=Path,
         metavar='FILE',
-        help='camera_info of the image in YAML or JSON: as `ros2 topic echo --once` prints it, or '
-        'as camera_calibration writes it',
+        help='calibration of the image: a camera_info as `ros2 topic echo --once` prints it, what '
+        'camera_calibration or OpenCV writes (YAML or XML), RealSense or Open3D JSON, or a Kalibr '
+        'camchain',
+    )
+    parser.add_argument(
+        '--camera-name',
+        metavar='NAME',
+        default='',
+        help='which camera, if the file of --camera has several (default: the first, and says so)',
     )
     parser.add_argument(
         '--rectified',
@@ -88,10 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _camera(arguments: argparse.Namespace, size: tuple[int, int]) -> CameraModel | None:
+def _calibration(arguments: argparse.Namespace, size: tuple[int, int]) -> Calibration | None:
+    if arguments.camera_name and not arguments.camera:
+        raise UserError('--camera-name says which camera of a file: give that as --camera')
     if not arguments.camera:
         return None
-    return read_camera(arguments.camera, size, rectified=arguments.rectified)
+    return read_calibration(
+        arguments.camera, size, arguments.camera_name, rectified=arguments.rectified
+    )
 
 
 def _question(arguments: argparse.Namespace) -> Question:

@@ -72,6 +72,39 @@ UPRIGHT = Assumption(
     ('grasp.up_frame',),
 )
 
+CAMERA_OF_SEVERAL = Assumption(
+    'camera of several',
+    'of a file with several cameras the first is the one that took the picture',
+    'a camera of another shape than the picture is refused',
+    ('--camera-name',),
+    'the calibration is that of {name}, the first in its file ({others} are there too): name '
+    'another with --camera-name',
+)
+CALIBRATION_SIZE = Assumption(
+    'size of the calibration',
+    'a calibration without a size is for pictures of the size of this one',
+    'a principal point outside the picture is refused',
+    ('--camera',),
+    'the calibration says no size and was taken as that of {width}x{height}, like the picture: '
+    'write width and height into the file of --camera if it is another',
+)
+LENS_MODEL = Assumption(
+    'lens model',
+    'coefficients without the name of a lens model are those of plumb_bob',
+    'more than five are taken as rational_polynomial, as OpenCV does; up to four may be a fisheye',
+    ('--camera',),
+    'the calibration names no lens model and was taken as plumb_bob: write distortion_model into '
+    'the file of --camera if it is equidistant (a fisheye)',
+)
+REALSENSE_LENS = Assumption(
+    'RealSense lens',
+    "coefficients of RealSense's own lens models are those of plumb_bob, as its driver says",
+    'it is not; where all of them are 0 nothing is assumed',
+    ('--camera',),
+    "the lens model '{model}' was taken as plumb_bob, as the ROS driver does: rectify the picture, "
+    'or calibrate the camera and give that file as --camera, if the edges matter',
+)
+
 ASSUMPTIONS: tuple[Assumption, ...] = (
     SAME_MOMENT,
     FRESH,
@@ -79,5 +112,9 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
     DEPTH_PLACE,
     NOISE,
     UPRIGHT,
+    CAMERA_OF_SEVERAL,
+    CALIBRATION_SIZE,
+    LENS_MODEL,
+    REALSENSE_LENS,
 )
 """All of them, in the order of the docs."""
