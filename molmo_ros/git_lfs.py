@@ -17,21 +17,10 @@ def is_pointer(data: bytes) -> bool:
     return len(data) <= _LONGEST and data.removeprefix(b'\xef\xbb\xbf').startswith(_BEGINS)
 
 
-def pointers_in(folder: Path) -> list[str]:
-    """Names of a folder's files that are pointers, sorted; none where it cannot be read."""
-    return sorted(path.name for path in _small_files(folder) if is_pointer(_content(path)))
-
-
-def _small_files(folder: Path) -> list[Path]:
+def is_pointer_file(path: Path) -> bool:
+    """Whether a file is one; False where it cannot be read."""
     try:
-        files = [path for path in folder.iterdir() if path.is_file()]
-        return [path for path in files if path.stat().st_size <= _LONGEST]
+        with path.open('rb') as file:
+            return is_pointer(file.read(_LONGEST + 1))
     except OSError:
-        return []
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b''
+        return False

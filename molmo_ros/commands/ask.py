@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from molmo_ros.cameras.calibration_files import Calibration, read_calibration
 from molmo_ros.cameras.files import read_color, read_depth, write_color
+from molmo_ros.commands.console import plain_console
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.engine import Answer, Question
 from molmo_ros.errors import UserError
@@ -27,6 +27,9 @@ from molmo_ros.grounding.ground import GroundedPoint, Grounding, ground
 from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import Mode, prompt_for
 from molmo_ros.spatial import SurfacePoint
+
+# Characters of a label that are never wrapped.
+_WHOLE_LABEL = 40
 
 
 def main(argv: Sequence[str]) -> int:
@@ -157,27 +160,30 @@ def _count(answer: Answer) -> int:
 
 
 def _show(answer: Answer, found: Grounding, out: Path | None) -> None:
-    console = Console()
+    console = plain_console()
     if found.points:
         console.print(_table(found.points))
     else:
         console.print(f'no points{": it says that there is none" if answer.absent else ""}')
-    console.print(answer.text.strip(), style='dim', markup=False, highlight=False)
+    console.print(answer.text.strip(), style='dim')
     stages = ', '.join(f'{stage} {seconds(spent)}' for stage, spent in answer.timings.items())
     console.print(
         f'count {_count(answer)}; {answer.passes} passes, '
-        f'{seconds(sum(answer.timings.values()))} ({stages})',
-        highlight=False,
+        f'{seconds(sum(answer.timings.values()))} ({stages})'
     )
     for sentence in (*found.assumed, *found.notes):
-        console.print(sentence, markup=False, highlight=False)
+        console.print(sentence)
     if out:
-        console.print(f'picture: {out}', markup=False)
+        console.print(f'picture: {out}')
 
 
 def _table(points: Sequence[GroundedPoint]) -> Table:
     table = Table(box=None)
-    for heading in ('', 'label', 'u, v (pixels)', 'x y z (m)', 'normal', '3D'):
+    # Whole, so that it can be searched for; what wraps is the reason at the end of a row.
+    longest = min(max(len(point.image.label) for point in points), _WHOLE_LABEL)
+    table.add_column('')
+    table.add_column('label', min_width=longest)
+    for heading in ('u, v (pixels)', 'x y z (m)', 'normal', '3D'):
         table.add_column(heading)
     for number, point in enumerate(points, 1):
         surface = point.surface

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import Progress
 
+from molmo_ros.commands.console import plain_console
 from molmo_ros.errors import UserError
 from molmo_ros.output import as_json, seconds
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _checked(arguments: argparse.Namespace) -> Report:
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task('importing torch', total=None)
         from molmo_ros.model.checking import check_checkpoint
@@ -82,18 +82,14 @@ def _checked(arguments: argparse.Namespace) -> Report:
 
 
 def _show(report: Report) -> None:
-    console = Console()
+    console = plain_console()
     console.print(
         f'{report.checkpoint}: {report.parameters / 1e9:.3g} billion parameters as {report.dtype}'
         + (f' and {report.quantize}' if report.quantize != 'none' else '')
         + f' on {report.device}, loaded in {seconds(report.load_seconds)}',
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )
     for finding in report.findings:
-        mark = '[green]as it should be[/]' if finding.passed else '[bold red]WRONG[/]         '
-        console.print(f'  {mark}  ', end='')
-        console.print(
-            f'{finding.name}: {finding.detail}', markup=False, highlight=False, soft_wrap=True
-        )
+        mark, style = ('as it should be', 'green') if finding.passed else ('WRONG', 'bold red')
+        console.print(f'  {mark:15}  ', style=style, end='')
+        console.print(f'{finding.name}: {finding.detail}', soft_wrap=True)

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
+from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.engine import Engine, EngineError, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.errors import UserError
@@ -74,8 +74,8 @@ def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
 
 def _load(arguments: argparse.Namespace) -> Engine:
     checkpoint = checkpoint_of(arguments)
-    columns = (SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (SpinnerColumn(), description_column(), TimeElapsedColumn())
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
         task = progress.add_task('importing torch', total=None)
 
         def told(what: str, share: float) -> None:

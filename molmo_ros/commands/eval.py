@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,7 +22,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
+from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.commands.engines import add_local_engine_arguments, checkpoint_of, opened_engine
 from molmo_ros.engine import Engine, EngineError
 from molmo_ros.errors import UserError
@@ -167,11 +168,11 @@ def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Ev
         TextColumn('picture'),
         MofNCompleteColumn(),
         BarColumn(),
-        TextColumn('{task.description}'),
+        description_column(),
         TimeRemainingColumn(),
     )
     right, pictures = 0, 0
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=plain_console(stderr=True)) as progress:
         task = progress.add_task('', total=data.pictures)
         try:
             for result in evaluate(engine, data.samples, one_by_one=arguments.one_by_one):
@@ -187,14 +188,12 @@ def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Ev
 
 
 def _show(figures: dict[str, Any], page: Path | None) -> None:
-    console = Console()
+    console = plain_console()
     position, cost = figures['position_of_hits'], figures['cost']
     calibration = figures['calibration']
     console.print(
         f'{figures["checkpoint"]} on {figures["data"]}: {figures["pictures"]} pictures, '
         f'{figures["questions"]} questions\n',
-        highlight=False,
-        markup=False,
         soft_wrap=True,
     )
     console.print(_table(figures))
@@ -221,7 +220,7 @@ def _show(figures: dict[str, Any], page: Path | None) -> None:
         soft_wrap=True,
     )
     if page:
-        console.print(f'report: {page}', markup=False, soft_wrap=True)
+        console.print(f'report: {page}', soft_wrap=True)
 
 
 def _table(figures: dict[str, Any]) -> Table:
@@ -229,11 +228,11 @@ def _table(figures: dict[str, Any]) -> Table:
     for heading in ('', 'right', 'of', '%', '95 % interval', 'F1'):
         table.add_column(heading, justify='right' if heading else 'left')
     for name, rate in figures['topics'].items():
-        table.add_row(f'[bold]{name}', *_rate_cells(rate))
+        table.add_row(Text(name, 'bold'), *_rate_cells(rate))
         if name == 'count':
             table.add_row('  up to 6', *_rate_cells(figures['counts']['up_to_6']))
     for fact, values in figures['by'].items():
-        table.add_row(f'\n[dim]by {fact}')
+        table.add_row(Text(f'\nby {fact}', 'dim'))
         for value, rate in values.items():
             table.add_row(f'  {value}', *_rate_cells(rate))
     return table

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.commands.engines import checkpoint_of
 from molmo_ros.engine import EngineError
 from molmo_ros.errors import UserError
@@ -128,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> Outcome:
-    console = Console(stderr=True)
-    columns = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
+    console = plain_console(stderr=True)
+    columns = (description_column(), BarColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console) as bars, _stopped_by_ctrl_c(console) as should_stop:
         task = bars.add_task('importing torch', total=None)
         from molmo_ros.finetuning.training import finetune

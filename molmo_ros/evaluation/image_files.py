@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros import git_lfs
 from molmo_ros.evaluation.samples import Image, InvalidData, Mask
 
 
@@ -76,6 +77,9 @@ class PictureFolder:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise InvalidData(f'{path} cannot be read ({error.strerror})') from error
+    if git_lfs.is_pointer(data):
+        raise InvalidData(f'{path} is {git_lfs.WHAT_TO_DO}')
+    return data

@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros import git_lfs
+
 POINTS = 'points.jsonl'
 IMAGES = 'images'
 _KEYS = {'image', 'label', 'points'}
@@ -51,6 +53,7 @@ class LabelledImage:
 def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
     """Read points.jsonl and look at every picture that it names. Raises InvalidFolder."""
     path = folder / POINTS
+    _refuse_pointer(path)
     try:
         lines = path.read_text(encoding='utf-8').splitlines()
     except OSError as error:
@@ -82,6 +85,7 @@ def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, turned as its EXIF says. Raises InvalidFolder."""
+    _refuse_pointer(path)
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
@@ -93,6 +97,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise InvalidFolder(f'{path} is not an image that can be read, or it is cut short')
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _refuse_pointer(path: Path) -> None:
+    if git_lfs.is_pointer_file(path):
+        raise InvalidFolder(f'{path} is {git_lfs.WHAT_TO_DO}')
 
 
 def _read_line(

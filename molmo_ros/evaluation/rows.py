@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from molmo_ros import git_lfs
 from molmo_ros.evaluation.image_files import read_mask
 from molmo_ros.evaluation.samples import InvalidData, Mask
 
@@ -53,6 +54,8 @@ def rows_of(path: Path) -> Iterator[Row]:
     What is large is only read when it is asked for: a row's `masks` are a function that reads
     them, and so is an `image` that is in the table.
     """
+    if git_lfs.is_pointer_file(path):
+        raise InvalidData(f'{path} is {git_lfs.WHAT_TO_DO}')
     try:
         yield from _parquet_rows(path) if path.suffix == '.parquet' else _text_rows(path)
     except (OSError, ValueError, csv.Error) as error:

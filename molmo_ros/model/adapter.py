@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from molmo_ros.model.checkpoint import Piece, key_map
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
+from molmo_ros.model.hub import refuse_pointers
 from molmo_ros.model.weights import weight_files
 
 WEIGHTS = 'adapter_model.safetensors'
@@ -80,8 +81,9 @@ def read_adapter(folder: Path, model: nn.Module, config: MolmoConfig, base: Path
 
     `folder` holds adapter_config.json and adapter_model.safetensors as peft writes them; modules
     are named as in `Molmo` or as in the releases' own model files. `base` is the checkpoint's
-    folder. Raises UnsupportedAdapter.
+    folder. Raises UnsupportedAdapter, UnsupportedCheckpoint.
     """
+    refuse_pointers(folder)
     settings = _settings(folder)
     path = folder / WEIGHTS
     if not path.is_file():

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from molmo_ros import git_lfs
 from molmo_ros.model.config import UnsupportedCheckpoint
 
 _HUB_ID = re.compile(
@@ -23,6 +24,7 @@ def checkpoint_folder(checkpoint: str | Path) -> Path:
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
+        refuse_pointers(folder)
         return folder
     hub = _HUB_ID.fullmatch(str(checkpoint))
     if hub is None:
@@ -42,6 +44,14 @@ def checkpoint_folder(checkpoint: str | Path) -> Path:
             f'molmo-ros fetch {checkpoint}'
         ) from error
     return Path(found)
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Raise UnsupportedCheckpoint where git-lfs left a pointer in the place of a file."""
+    for pattern in _PATTERNS:
+        for path in sorted(folder.glob(pattern)):
+            if git_lfs.is_pointer_file(path):
+                raise UnsupportedCheckpoint(f'{path} is {git_lfs.WHAT_TO_DO}')
 
 
 def fetch_checkpoint(checkpoint: str) -> Path:

@@ -3,6 +3,7 @@
 """What the commands print, and how they refuse."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from molmo_ros.cli import COMMANDS, main
 from molmo_ros.tabletop.samples.table_views import view_of
 
 SEED = 5000
+POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:17aa\nsize 20480\n'
 
 
 @pytest.fixture(scope='module')
@@ -74,6 +76,8 @@ def status_of(words):
         ('ask color.png mug --depth missing.png', 'missing.png'),
         ('ask color.png mug --camera depth.png', 'depth.png'),
         ('ask color.png mug --camera camera.yaml --rectified', 'should have P'),
+        ('ask color.png mug --camera camera.yaml --camera-name left', "no camera 'left'"),
+        ('ask color.png mug --camera-name left', '--camera'),
         ('ask color.png mug --checkpoint nowhere', 'nowhere'),
         ('ask color.png mug --device cuda:99', 'cuda'),
         ('ask color.png mug --max-crops 999', 'max_crops'),
@@ -129,6 +133,55 @@ def test_without_depth_the_points_stay_in_the_image(files, view, capsys):
     assert main(['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}']) == 0
     printed = capsys.readouterr().out
     assert 'NO_CAMERA_INFO' in printed and 'count 1' in printed
+
+
+def test_brackets_in_a_label_are_words_and_no_markup(files, view, capsys):
+    item = view.scene.objects[0]
+    query = f'{item.colour} {item.kind} [/i] [b]here[/b] :cat:'
+    asked = ['ask', str(files / 'color.png'), query]
+    assert main([*asked, '--json']) == 0
+    label = json.loads(capsys.readouterr().out)['points'][0]['label']
+    assert '[' in label
+    assert main(asked) == 0
+    assert label in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['color.png', 'depth.png', 'camera.yaml'])
+def test_a_pointer_of_git_lfs_is_named_for_what_it_is(name, files, tmp_path, capsys):
+    for file in files.iterdir():
+        shutil.copy(file, tmp_path)
+    (tmp_path / name).write_text(POINTER)
+    color, depth, camera = (str(tmp_path / n) for n in ('color.png', 'depth.png', 'camera.yaml'))
+    assert main(['ask', color, 'mug', '--depth', depth, '--camera', camera]) == 2
+    said = capsys.readouterr().err
+    assert name in said and 'git lfs pull' in said
+
+
+@pytest.mark.parametrize(
+    'name', ['config.json', 'tokenizer.json', 'model-00002-of-00004.safetensors']
+)
+@pytest.mark.parametrize('arguments', [('ask', 'color.png', 'mug', '--checkpoint'), ('check',)])
+def test_a_checkpoint_of_pointers_names_the_file(
+    arguments, name, files, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(files)
+    (tmp_path / name).write_text(POINTER)
+    assert main([*arguments, str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert name in said and 'git lfs pull' in said
+
+
+def test_a_calibration_that_was_chosen_for_the_user_is_said(files, view, tmp_path, capsys):
+    item, one = view.scene.objects[0], view.picture.camera
+    fields = {'width': one.width, 'height': one.height, 'K': one.K.tolist()}
+    (tmp_path / 'two.json').write_text(json.dumps({'left': fields, 'right': fields}))
+    asked = ['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}', '--json']
+    asked += ['--depth', str(files / 'depth.png'), '--camera', str(tmp_path / 'two.json')]
+    assert main(asked) == 0
+    (assumed,) = json.loads(capsys.readouterr().out)['assumed']
+    assert 'left' in assumed and '--camera-name' in assumed
+    assert main([*asked, '--camera-name', 'right']) == 0
+    assert json.loads(capsys.readouterr().out)['assumed'] == []
 
 
 def test_measuring_gives_figures_and_how_sure_they_are(capsys):

@@ -113,12 +113,31 @@ def test_what_a_user_typed_cannot_change_the_page(tmp_path, view, capsys):
     write_color(tmp_path / 'a.png', view.picture.color)
     label = '<script>alert(1)</script> & "mugs"'
     row = {'image': 'a.png', 'label': label, 'points': [{'x': 1, 'y': 1}]}
+    row['collection_method'] = '<b id="x">by hand</b>'
     (tmp_path / 'test.jsonl').write_text(json.dumps(row))
     page = tmp_path / 'report.html'
     evaluated(capsys, 'pixmo-points', tmp_path, '--report', page)
     parser = _Page()
     parser.feed(page.read_text())
-    assert label in parser.text
+    assert label in parser.text and row['collection_method'] in parser.text
+
+
+def test_brackets_in_a_data_set_are_words_and_no_markup(tmp_path, view, capsys):
+    write_color(tmp_path / 'a.png', view.picture.color)
+    kinds = ('[/] by hand', '[red]counted[/red]', 'drawn :cat:')
+    rows = [
+        {
+            'image': 'a.png',
+            'label': '[b]mug[/]',
+            'points': [{'x': 1, 'y': 1}],
+            'collection_method': kind,
+        }
+        for kind in kinds
+    ]
+    (tmp_path / 'test.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    assert main(['eval', 'pixmo-points', str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert all(kind in printed for kind in kinds)
 
 
 def test_a_worse_picture_or_another_shape_is_asked_the_same(capsys):

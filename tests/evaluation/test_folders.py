@@ -257,3 +257,22 @@ def test_a_picture_that_is_none_is_named(tmp_path):
     (sample,) = pixmo_points(Folder(tmp_path)).samples
     with pytest.raises(InvalidData, match=r'a\.png is no picture'):
         sample.image()
+
+
+def test_pointers_of_git_lfs_are_named_for_what_they_are(tmp_path):
+    pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:9b\nsize 31337\n'
+    write_lines(tmp_path, [{**ROWS[0], 'image': 'a.png'}])
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'a.png').write_text(pointer)
+    (sample,) = pixmo_points(Folder(tmp_path)).samples
+    with pytest.raises(InvalidData, match=r'a\.png is a pointer of git-lfs'):
+        sample.image()
+    for name in ('test.jsonl', 'test.parquet'):
+        for table in tmp_path.glob('test.*'):
+            table.unlink()
+        (tmp_path / name).write_text(pointer)
+        with pytest.raises(InvalidData, match=f'{name} is a pointer of git-lfs'):
+            list(pixmo_points(Folder(tmp_path)).samples)
+    (tmp_path / 'points.jsonl').write_text(pointer)
+    with pytest.raises(InvalidData, match=r'points\.jsonl is a pointer of git-lfs'):
+        own_pictures(Folder(tmp_path), None)

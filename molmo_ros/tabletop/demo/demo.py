@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from molmo_ros.cameras.files import write_camera, write_color, write_depth
+from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.commands.engines import add_engine_arguments, checkpoint_of
 from molmo_ros.engine import Answer
 from molmo_ros.errors import UserError
@@ -92,7 +93,7 @@ class DemoRow:
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
     arguments = _parser().parse_args(argv)
-    console = Console(width=None if Console().is_terminal else 120)
+    console = plain_console()
     folder = _folder(arguments.out)
     checkpoint = checkpoint_of(arguments)
     # Read by rclpy when it starts, here and in the processes.
@@ -100,7 +101,6 @@ def main(argv: Sequence[str]) -> int:
     os.environ['ROS_DOMAIN_ID'] = str(free_domain())
     console.print(
         f'camera and node: processes of their own, ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}',
-        highlight=False,
     )
     with NodeProcesses(folder) as nodes:
         nodes.start('point_query_node', 'molmo_ros.ros.point_query_node', *_node(arguments))
@@ -201,7 +201,7 @@ def _asked(
     from molmo_ros.ros.client import PointQueryClient, ServiceUnavailable
     from molmo_ros.tabletop.demo.watching import CameraWatch
 
-    columns = (TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn())
+    columns = (description_column(), BarColumn(), TimeElapsedColumn())
     with (
         PointQueryClient(node_name='demo_client') as client,
         CameraWatch() as camera,
@@ -213,7 +213,7 @@ def _asked(
             rows = []
             for row in _rows(client, camera, askings, nodes):
                 rows.append(row)
-                progress.update(task, advance=1, description=escape(row.asking.label))
+                progress.update(task, advance=1, description=row.asking.label)
             return rows
         except ServiceUnavailable as error:
             nodes.check()
@@ -336,13 +336,13 @@ def _answers_table(rows: Sequence[DemoRow]) -> Table:
         table.add_row(
             str(number),
             str(row.asking.view.scene.seed),
-            escape(row.asking.label),
+            row.asking.label,
             row.answered.status.name,
             row.found,
             f'{row.points[0].u:.0f}, {row.points[0].v:.0f}' if row.points else '-',
             xyz(row.position),
             millimetres(row.error),
-            f'[{"green" if good else "red"}]{row.judgement}',
+            Text(row.judgement, 'green' if good else 'red'),
         )
     return table
 
@@ -372,16 +372,15 @@ def _conclusion(rows: Sequence[DemoRow], folder: Path, console: Console, judged:
     failed = [row for row in rows if row.answered.status not in (Status.SUCCESS, Status.NO_POINTS)]
     for row in failed:
         console.print(
-            f'[red]{escape(row.asking.label)}: {row.answered.status.name}: '
-            f'{escape(row.answered.message)}'
+            f'{row.asking.label}: {row.answered.status.name}: {row.answered.message}', style='red'
         )
     known = [row for row in rows if row.verdict is not None]
     right = [row for row in known if row.verdict is not None and row.verdict.right]
     for row in known:
         if row not in right:
             console.print(
-                f'[red]Table {row.asking.view.scene.seed}, {escape(row.asking.label)}: '
-                f'{row.judgement}.'
+                f'Table {row.asking.view.scene.seed}, {row.asking.label}: {row.judgement}.',
+                style='red',
             )
     if known:
         console.print(f'{len(right)} of {len(known)} answers are right.')
