@@ -138,6 +138,7 @@ class Answering:
         """
         run = _Run(request, settings, should_stop, on_progress)
         try:
+            self._require_engine()
             self._check(request)
             if not self._room.acquire(blocking=False):
                 raise Refused(
@@ -162,7 +163,6 @@ class Answering:
             raise Refused(Status.INVALID_REQUEST, 'timeout is negative: give seconds, or zero')
 
     def _answer(self, run: _Run, capture: Callable[[Watch], Capture]) -> Result:
-        self._require_engine()
         with run.stage('frame'):
             run.capture = capture(run)
         with run.stage('transform'):

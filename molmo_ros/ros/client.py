@@ -10,6 +10,7 @@ with PointQueryClient() as client:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
@@ -37,6 +37,7 @@ from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.readiness import EngineWatch
 from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.spatial import LiftStatus, SurfacePoint
@@ -44,6 +45,7 @@ from molmo_ros.srv import PointQuery
 
 # How much longer than the question's own timeout a response may be on its way.
 _GRACE_S = 10.0
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -152,19 +154,26 @@ class PendingAnswer:
 class PointQueryClient:
     """Asks the node of one namespace, from any thread; it spins in a thread of its own.
 
-    namespace: of the node to ask, '' at the root. node_name: of the node it is made of.
+    namespace: of the node to ask, '' at the root. node_name: of the node it is made of. service,
+    action: what the node offers, where these were given other names. The node itself may be called
+    anything.
     """
 
-    def __init__(self, namespace: str = '', node_name: str = 'point_query_client') -> None:
+    def __init__(
+        self,
+        namespace: str = '',
+        node_name: str = 'point_query_client',
+        service: str = 'point_query',
+        action: str = 'point_query',
+    ) -> None:
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node(node_name, namespace=namespace, context=self._context)
-        self._client = self._node.create_client(PointQuery, 'point_query')
-        self._action = ActionClient(self._node, PointQueryAction, 'point_query')
-        self._name = self._node.resolve_service_name('point_query')
-        self._engine: tuple[str, float] = ('', 0.0)
-        self._ready = Event()
-        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self._client = self._node.create_client(PointQuery, service)
+        self._action = ActionClient(self._node, PointQueryAction, action)
+        self._name = self._node.resolve_service_name(service)
+        self._action_name = self._node.resolve_service_name(action)
+        self._engine = EngineWatch(self._node, self._client, self._name)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._spinner = Spinner(self._executor)
@@ -193,24 +202,22 @@ class PointQueryClient:
         """Whether the node is there and its model loaded within `timeout` seconds.
 
         on_progress: told now and then what the node is doing, and how far it is (0 to 1).
-        It listens to /diagnostics; a model that failed to load counts as not ready, at once.
+        It listens to the diagnostics of the node that offers the service, and asks it where there
+        are none; a model that failed to load counts as not ready, at once.
         """
-        clock = self._node.get_clock()
-        deadline = clock.now().nanoseconds + int(timeout * 1e9)
-        while clock.now().nanoseconds < deadline:
-            if self._ready.wait(0.1) and self._client.service_is_ready():
-                return True
-            what, share = self._engine
-            if what.startswith('failed'):
-                return False
-            if on_progress is not None and what:
-                on_progress(what, share)
-        return False
+        deadline = time.monotonic() + timeout
+        while True:
+            report = self._engine.update()
+            if report.ready or report.failed or time.monotonic() > deadline:
+                return report.ready
+            if on_progress is not None and report.text:
+                on_progress(report.text, report.progress)
+            time.sleep(_POLL_S)
 
     @property
     def engine_state(self) -> str:
         """What the node last said of its model; '' before it said anything."""
-        return self._engine[0]
+        return self._engine.report.text
 
     def ask(
         self,
@@ -259,7 +266,7 @@ class PointQueryClient:
         Raises ServiceUnavailable.
         """
         if not self._action.wait_for_server(timeout_sec=timeout):
-            raise ServiceUnavailable(f'no node offers the action {self._name}')
+            raise ServiceUnavailable(f'no node offers the action {self._action_name}')
         goal = _fill(PointQueryAction.Goal(), query, mode, frame, target_frame, max_points, timeout)
 
         def told(message: Any) -> None:
@@ -271,18 +278,6 @@ class PointQueryClient:
             self._executor.create_task,
             lambda: self._action.send_goal_async(goal, feedback_callback=told),
         )
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        namespace = self._node.get_namespace().strip('/')
-        wanted = f'{namespace}/' if namespace else ''
-        for status in message.status:
-            if status.name == f'{wanted}molmo_point_query: engine':
-                values = {pair.key: pair.value for pair in status.values}
-                self._engine = (status.message, float(values.get('progress', 'nan')))
-                if values.get('phase') == 'ready':
-                    self._ready.set()
-                else:
-                    self._ready.clear()
 
 
 def read_answered(message: Any) -> Answered:

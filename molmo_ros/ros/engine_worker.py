@@ -18,6 +18,9 @@ from molmo_ros.engine import Answer, Engine, Question, QueuedQuestion, answer_ea
 Progress = Callable[[str, float], None]
 EngineLoader = Callable[[Progress], Engine]
 
+# What a refusal begins with when there will never be an engine.
+LOAD_FAILED = 'the model could not be loaded'
+
 AT_ONCE = 16  # questions in common passes
 
 
@@ -177,5 +180,5 @@ def _why_not_ready(state: EngineState) -> str:
     if state.phase is EnginePhase.LOADING:
         return f'the model is loading ({state.detail}, {state.progress:.0%}): ask again in a while'
     if state.phase is EnginePhase.FAILED:
-        return f'the model could not be loaded: {state.detail}'
+        return f'{LOAD_FAILED}: {state.detail}'
     return 'the node is shutting down'

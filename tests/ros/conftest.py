@@ -182,6 +182,11 @@ SPECIAL = {
     'upright': ['-p', 'waypoint_from:=object', '-p', 'grasp.up_frame:=gravity'],
     'trailing': [],
     'simulated': ['-p', 'optical_frame:=/eye_optical'],
+    'renamed': ['-r', '__node:=left_pointer'],
+    'elsewhere': ['-r', '/diagnostics:=/elsewhere/diagnostics'],
+    'otherwise': ['-r', 'point_query:=find'],
+    'silent': ['-p', 'diagnostics_period:=60.0'],
+    'mute': ['-p', 'diagnostics_period:=60.0'],
     'broken': [],
     'slow': [],
 }
@@ -189,10 +194,10 @@ SPECIAL = {
 
 @pytest.fixture(scope='session')
 def special_nodes(tmp_path_factory):
-    """Nodes, each in a namespace of its name, with what SPECIAL says; 'broken' cannot load its
-    model, and 'slow' loads until the file is there that this fixture is."""
+    """Nodes, each in a namespace of its name, with what SPECIAL says; 'broken' and
+    'mute' cannot load their model, 'slow' loads until the file is there that this fixture is."""
     loaded = tmp_path_factory.mktemp('slow') / 'loaded'
-    options = {'broken': ['--broken'], 'slow': ['--after', str(loaded)]}
+    options = {'broken': ['--broken'], 'mute': ['--broken'], 'slow': ['--after', str(loaded)]}
     several = [
         (options.get(name, []), ['-r', f'__ns:=/{name}', '-p', 'frame_wait:=0.3', *arguments])
         for name, arguments in SPECIAL.items()

@@ -1,0 +1,31 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The client finds its node by what that offers, whatever the node and its topics are called."""
+
+import pytest
+
+from molmo_ros.ros.answering import Status
+from molmo_ros.ros.client import PointQueryClient
+
+
+@pytest.mark.parametrize(
+    'namespace, service',
+    [
+        ('renamed', 'point_query'),
+        ('elsewhere', 'point_query'),
+        ('otherwise', 'find'),
+        ('silent', 'point_query'),
+        ('', '/renamed/point_query'),
+    ],
+)
+def test_a_node_of_other_names_is_ready_too(special_nodes, namespace, service):
+    with PointQueryClient(namespace, service=service) as client:
+        assert client.wait_until_ready(120), client.engine_state
+        assert client.engine_state == 'ready'
+        assert client.ask('at 1 1', timeout=5).status is Status.NO_FRAME
+
+
+def test_a_model_that_failed_is_told_without_diagnostics_too(special_nodes):
+    with PointQueryClient('mute') as client:
+        assert not client.wait_until_ready(120)
+        assert client.engine_state == 'failed: no such checkpoint: set the parameter checkpoint'
