@@ -27,6 +27,9 @@ COMMANDS = {
     'eval': _Command('molmo_ros.commands.eval', 'measure a checkpoint on a folder of pictures'),
     'eval tabletop': _Command('molmo_ros.tabletop.evaluating', '... on rendered tables'),
     'finetune': _Command('molmo_ros.commands.finetune', "teach a checkpoint one's own objects"),
+    'check-camera': _Command(
+        'molmo_ros.commands.check_camera', 'do a picture, its depth and its calibration fit'
+    ),
     'check': _Command('molmo_ros.commands.check', 'does a checkpoint compute here what it should'),
     'fetch': _Command('molmo_ros.commands.fetch', 'download a checkpoint; nothing else downloads'),
 }

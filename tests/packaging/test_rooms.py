@@ -65,6 +65,7 @@ def test_a_room_knows_only_its_neighbours(room):
         ('molmo_ros.grounding.picking', 'torch transformers rclpy'),
         ('molmo_ros.cameras.files', 'torch transformers rclpy'),
         ('molmo_ros.commands.ask', 'torch transformers rclpy embreex'),
+        ('molmo_ros.commands.check_camera', 'torch transformers rclpy embreex'),
         ('molmo_ros.cli', 'torch transformers rclpy'),
         ('molmo_ros.commands.finetune', 'torch transformers rclpy peft'),
         ('molmo_ros.ros.point_query_node', 'torch transformers embreex'),
