@@ -105,10 +105,18 @@ REALSENSE_LENS = Assumption(
     'or calibrate the camera and give that file as --camera, if the edges matter',
 )
 
+IN_PLACE = Assumption(
+    'depth in place',
+    'depth of the same frame as the image, or given to `ask`, lies on it pixel for pixel',
+    '`molmo-ros check-camera` measures by how many pixels it is off',
+    ('--depth',),
+)
+
 ASSUMPTIONS: tuple[Assumption, ...] = (
     SAME_MOMENT,
     FRESH,
     NOT_RECTIFIED,
+    IN_PLACE,
     DEPTH_PLACE,
     NOISE,
     UPRIGHT,
