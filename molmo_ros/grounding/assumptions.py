@@ -18,8 +18,8 @@ class Assumption:
         name: what it is called, in the code and in the docs.
         taken: what is taken for granted.
         checked: how it is checked, as far as it can be.
-        settled_by: what settles it: parameters of the node ('rectified') and options of the
-            commands ('--camera-name').
+        settled_by: what settles it: parameters of the node ('rectified'), topics to remap
+            ('camera_info') and options of the commands ('--camera-name').
         sentence: what an answer says where it mattered, with {fields} that `told` fills in; it
             names what settles it. '' where nothing is said, because what `checked` says is enough.
     """
@@ -112,6 +112,54 @@ IN_PLACE = Assumption(
     ('--depth',),
 )
 
+CALIBRATION_UNDATED = Assumption(
+    'calibration without a time',
+    'a camera_info stamped 0 holds for every image of its size',
+    'one within `sync_slop` of the image is taken first; size and frame must fit',
+    ('camera_info',),
+    '{name} is stamped 0: its calibration is taken to hold for every image (remap camera_info if '
+    'it is not of this camera)',
+)
+CALIBRATION_OLD = Assumption(
+    'calibration of another time',
+    'a calibration does not change from image to image',
+    'one within `sync_slop` of the image is taken first; size and frame must fit',
+    ('camera_info',),
+    "{name} is stamped {offset:+.1f} s off the image's stamp: its calibration is taken not to have "
+    'changed (remap camera_info if it is not of this camera)',
+)
+CALIBRATION_FRAME = Assumption(
+    'calibration of another frame',
+    "a camera_info of another frame than the image's is its calibration, if none other comes",
+    'the size must fit; one of the same frame is taken first',
+    ('camera_info',),
+    "{name} is of frame '{frame}' and the image of '{image_frame}': it is taken as the calibration "
+    'of this image; remap camera_info if it is not',
+)
+NO_PROJECTION = Assumption(
+    'rectified without P',
+    'where `rectified` is set and P is all zeros, K holds',
+    'it is not',
+    ('rectified',),
+    'rectified is set but {name} has a P of zeros: K holds in its place',
+)
+OPTICAL_FRAME = Assumption(
+    'optical frame',
+    'the frame of an image is optical: x right, y down, z forward',
+    'by its name, and by whether its place on /tf is that of a body frame, which is warned of',
+    ('optical_frame', 'depth_pose'),
+    "frame '{frame}' of the {what} is taken as optical (x right, y down, z forward): set "
+    '{settled_by} if it is not',
+)
+REQUEST_FRAME = Assumption(
+    'frame of a request',
+    'an image in a request is of `optical_frame`, where that is set and its own is not optical',
+    'by the name of its own frame',
+    ('optical_frame',),
+    "the image of the request names frame '{frame}': it is taken to be of optical_frame "
+    "'{optical}'; name that in the request, or its own optical frame",
+)
+
 ASSUMPTIONS: tuple[Assumption, ...] = (
     SAME_MOMENT,
     FRESH,
@@ -124,5 +172,11 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
     CALIBRATION_SIZE,
     LENS_MODEL,
     REALSENSE_LENS,
+    CALIBRATION_UNDATED,
+    CALIBRATION_OLD,
+    CALIBRATION_FRAME,
+    NO_PROJECTION,
+    OPTICAL_FRAME,
+    REQUEST_FRAME,
 )
 """All of them, in the order of the docs."""

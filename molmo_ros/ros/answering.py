@@ -203,7 +203,7 @@ class Answering:
         """What is taken for granted of an image's frame of which only the name is known."""
         if frame.frame_id == run.settings.optical_frame:
             return ()
-        taken = taken_as_optical(frame.frame_id, 'image', 'set optical_frame')
+        taken = taken_as_optical(frame.frame_id, 'image', 'optical_frame')
         return (taken,) if taken else ()
 
     def _body_warning(self, run: _Run, frame: Frame) -> tuple[str, ...]:

@@ -15,6 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.grounding.assumptions import (
+    CALIBRATION_FRAME,
+    CALIBRATION_OLD,
+    CALIBRATION_UNDATED,
+    NO_PROJECTION,
+)
 from molmo_ros.ros import conversions
 from molmo_ros.ros.frames import frame_of
 from molmo_ros.ros.sync import stamp_ns
@@ -73,16 +79,12 @@ def _same_frame(message: Any, image: Any) -> bool:
 def _assumed(message: Any, image: Any, rectified: bool, name: str) -> Iterator[str]:
     offset = (stamp_ns(message) - stamp_ns(image)) * 1e-9
     if not stamp_ns(message) and stamp_ns(image):
-        yield f'{name} is stamped 0: its calibration is taken to hold for every image'
+        yield CALIBRATION_UNDATED.told(name=name)
     elif abs(offset) > _FAR_S:
-        yield (
-            f"{name} is stamped {offset:+.1f} s off the image's stamp: its calibration is taken "
-            'not to have changed'
-        )
+        yield CALIBRATION_OLD.told(name=name, offset=offset)
     if not _same_frame(message, image):
-        yield (
-            f"{name} is of frame '{frame_of(message)}' and the image of '{frame_of(image)}': it "
-            'is taken as the calibration of this image; remap it if it is not'
+        yield CALIBRATION_FRAME.told(
+            name=name, frame=frame_of(message), image_frame=frame_of(image)
         )
     if rectified and not np.any(message.p):
-        yield f'rectified is set but {name} has a P of zeros: K holds in its place'
+        yield NO_PROJECTION.told(name=name)

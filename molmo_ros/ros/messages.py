@@ -16,6 +16,7 @@ from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
+from molmo_ros.grounding.assumptions import REQUEST_FRAME
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint
@@ -110,10 +111,7 @@ def _optical(frame: str, optical_frame: str) -> tuple[str, tuple[str, ...]]:
     """The frame of a request's image, and what is assumed if it is not the one that it names."""
     if not optical_frame or frame == optical_frame or is_called_optical(frame):
         return frame, ()
-    return optical_frame, (
-        f"the image of the request names frame '{frame}': it is taken to be of optical_frame "
-        f"'{optical_frame}'; name that in the request, or its own optical frame",
-    )
+    return optical_frame, (REQUEST_FRAME.told(frame=frame, optical=optical_frame),)
 
 
 def read_calibration(message: Any, color: NDArray[np.uint8], rectified: bool) -> Calibration:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.grounding.assumptions import OPTICAL_FRAME
 from molmo_ros.ros.transforms import NoTransform, Transforms
 
 # Where an optical frame stands in the body frame of its camera (REP-103).
@@ -30,13 +31,13 @@ def is_called_optical(frame: str) -> bool:
 
 
 def taken_as_optical(frame: str, what: str, settled_by: str) -> str:
-    """What is assumed of a frame of which only the name is known; '' if that says it is optical."""
+    """What is assumed of a frame of which only the name is known; '' if that says it is optical.
+
+    settled_by: the parameter.
+    """
     if not frame or is_called_optical(frame):
         return ''
-    return (
-        f"frame '{frame}' of the {what} is taken as optical (x right, y down, z forward): "
-        f'{settled_by} if it is not'
-    )
+    return OPTICAL_FRAME.told(frame=frame, what=what, settled_by=settled_by)
 
 
 def body_warning(frame: str, what: str, why: str, settled_by: str) -> str:

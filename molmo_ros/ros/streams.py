@@ -282,10 +282,10 @@ class CameraStreams:
             settled_by = 'set depth_pose, or its frame_id'
             said.warnings.append(body_warning(depth_frame, 'depth', body, settled_by))
         else:
-            said.assumed.append(taken_as_optical(depth_frame, 'depth', 'set depth_pose'))
+            said.assumed.append(taken_as_optical(depth_frame, 'depth', 'depth_pose'))
         if not optical:
             frame = frame_of(match.image)
-            said.assumed.append(taken_as_optical(frame, 'image', 'set optical_frame'))
+            said.assumed.append(taken_as_optical(frame, 'image', 'optical_frame'))
 
     def _unusable(self, stream: str, reason: str) -> _Unusable:
         return _Unusable(self._with_hint(f'{self.topic(stream)}: {reason}', stream))

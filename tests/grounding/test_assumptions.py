@@ -13,6 +13,7 @@ from molmo_ros.cli import main
 from molmo_ros.grounding import assumptions
 from molmo_ros.grounding.assumptions import ASSUMPTIONS, Assumption
 from molmo_ros.ros.parameters import POINT_QUERY
+from molmo_ros.ros.sync import STREAMS
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / 'molmo_ros/grounding/assumptions.py'
@@ -32,7 +33,7 @@ def options(capsys):
 
 
 def test_what_settles_an_assumption_can_be_set(options):
-    known = options | {parameter.name for parameter in POINT_QUERY}
+    known = options | {parameter.name for parameter in POINT_QUERY} | set(STREAMS)
     for assumption in ASSUMPTIONS:
         assert assumption.settled_by, assumption.name
         assert set(assumption.settled_by) <= known, assumption.name
@@ -41,14 +42,19 @@ def test_what_settles_an_assumption_can_be_set(options):
 def test_a_sentence_names_what_settles_it():
     for assumption in ASSUMPTIONS:
         if assumption.sentence:
-            assert any(name in assumption.sentence for name in assumption.settled_by)
+            names = (*assumption.settled_by, '{settled_by}')
+            assert any(name in assumption.sentence for name in names)
+
+
+def _value(field):
+    return 7.5 if field == 'offset' else f'the {field}'
 
 
 def test_a_sentence_is_filled_in():
     for assumption in ASSUMPTIONS:
         fields = [name for _, name, _, _ in string.Formatter().parse(assumption.sentence) if name]
-        told = assumption.told(**{name: f'the {name}' for name in fields})
-        assert '{' not in told and all(f'the {name}' in told for name in fields)
+        told = assumption.told(**{name: _value(name) for name in fields})
+        assert '{' not in told and all(str(_value(name)) in told for name in fields)
 
 
 def test_every_assumption_is_in_the_table_and_every_sentence_is_told_somewhere():
