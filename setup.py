@@ -39,7 +39,7 @@ def build_interfaces(source: Path, build: Path) -> None:
         'AMENT_PREFIX_PATH': str(PREFIX),
         'CMAKE_PREFIX_PATH': str(PREFIX),
     }
-    configure = [
+    configure: list[str | Path] = [
         *(cmake, '-S', source, '-B', build, '-G', 'Ninja'),
         '-DCMAKE_BUILD_TYPE=Release',
         '-DBUILD_TESTING=OFF',

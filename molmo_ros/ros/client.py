@@ -10,6 +10,7 @@ with PointQueryClient() as client:
 
 from __future__ import annotations
 
+import concurrent.futures
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -131,7 +132,10 @@ class PendingAnswer:
 
     def result(self, timeout: float | None = None) -> Answered:
         """Wait for it. Raises TimeoutError, ServiceUnavailable."""
-        return self._answered.result(timeout)
+        try:
+            return self._answered.result(timeout)
+        except concurrent.futures.TimeoutError as error:  # another one before Python 3.11
+            raise TimeoutError('the question is still being answered') from error
 
     def _cancel(self) -> None:
         self._cancelled = True

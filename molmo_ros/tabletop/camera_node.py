@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ament_index_python import get_search_paths
 from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
 from numpy.typing import NDArray
 from rclpy.executors import Executor, SingleThreadedExecutor
@@ -142,10 +144,12 @@ def make_executor(node: TabletopCameraNode) -> Executor:
 
 def use_large_shared_memory() -> None:
     """Give Fast DDS room for whole images, unless somebody configured it; others take no notice."""
-    variables = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-    if not any(variable in os.environ for variable in variables):
-        profiles = str(share_folder() / 'config/fastdds.xml')
-        os.environ.update(dict.fromkeys(variables, profiles))
+    new, old = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
+    if new not in os.environ and old not in os.environ:
+        # Fast DDS 3 comes under a new name, and warns of the old variable; 2 knows only that.
+        is_new = any((Path(prefix) / 'share/fastdds').is_dir() for prefix in get_search_paths())
+        variable = new if is_new else old
+        os.environ[variable] = str(share_folder() / 'config/fastdds.xml')
 
 
 def main(args: list[str] | None = None) -> int:

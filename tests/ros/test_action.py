@@ -4,6 +4,8 @@
 
 import threading
 
+import pytest
+
 from molmo_ros.ros.answering import Status
 from molmo_ros.spatial import LiftStatus
 
@@ -36,6 +38,14 @@ def test_a_question_can_be_cancelled_and_the_next_is_answered(asking):
 
 def test_a_question_can_be_cancelled_before_it_was_even_accepted(asking):
     asked = asking.start('slow 30')
+    asked.cancel()
+    assert asked.result(60).status is Status.CANCELED
+
+
+def test_who_does_not_want_to_wait_any_longer_is_told(asking):
+    asked = asking.start('slow 30')
+    with pytest.raises(TimeoutError, match='still being answered'):
+        asked.result(0)
     asked.cancel()
     assert asked.result(60).status is Status.CANCELED
 

@@ -128,6 +128,7 @@ def test_started_with_a_table_that_there_is_none_of_it_ends_with_the_reason():
     result = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode != 0 and 'Traceback' not in result.stderr
     assert "table is 'round', not one of easy, rich" in result.stderr
+    assert 'deprecated' not in result.stderr
 
 
 @pytest.mark.parametrize('seed', [5002, 5003])

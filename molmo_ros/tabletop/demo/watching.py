@@ -11,11 +11,11 @@ from types import TracebackType
 import numpy as np
 import rclpy
 from numpy.typing import NDArray
+from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
@@ -32,7 +32,8 @@ class CameraWatch:
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node('demo', context=self._context)
-        self._parameters = AsyncParameterClient(self._node, 'tabletop_camera')
+        # rclpy's own client of parameters came after Humble.
+        self._parameters = self._node.create_client(SetParameters, 'tabletop_camera/set_parameters')
         self._wanted: NDArray[np.uint8] | None = None
         self._shown: tuple[NDArray[np.uint8], int] | None = None
         self._node.create_subscription(Image, 'image', self._on_image, qos_profile_sensor_data)
@@ -49,9 +50,10 @@ class CameraWatch:
         """
         deadline = time.monotonic() + timeout
         self._wanted = picture
-        while not self._parameters.services_are_ready():
+        while not self._parameters.service_is_ready():
             _wait(deadline, check)
-        self._parameters.set_parameters([Parameter('seed', value=seed)])
+        wanted = Parameter('seed', value=seed).to_parameter_msg()
+        self._parameters.call_async(SetParameters.Request(parameters=[wanted]))
         while (shown := self._shown) is None or shown[0] is not picture:
             _wait(deadline, check)
         return shown[1]
