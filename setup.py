@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from collections import defaultdict
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from distutils.command.install_data import install_data
 
 ROOT = Path(__file__).parent.resolve()
 WHEELS = ROOT / 'wheels'
-BUILD = ROOT / 'build' / f'wheels-{sys.implementation.cache_tag}'
-STAGE = BUILD / 'stage'
 PREFIX = Path(sys.prefix)
+# Of this environment alone: another may hold another ROS, and CMake remembers where it found it.
+BUILD = ROOT / 'build' / f'wheels-{sys.implementation.cache_tag}-{zlib.crc32(bytes(PREFIX)):08x}'
+STAGE = BUILD / 'stage'
 SITE_PACKAGES = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages'
 
 

@@ -113,7 +113,7 @@ class Answering:
         worker: EngineWorker,
         transforms: Transforms,
         max_waiting: int,
-        log_error: Callable[[str], None],
+        log_error: Callable[[str], object],
     ) -> None:
         self._worker = worker
         self._transforms = transforms

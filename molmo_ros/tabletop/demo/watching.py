@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -33,7 +34,9 @@ class CameraWatch:
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node('demo', context=self._context)
         # rclpy's own client of parameters came after Humble.
-        self._parameters = self._node.create_client(SetParameters, 'tabletop_camera/set_parameters')
+        self._parameters: Any = self._node.create_client(
+            SetParameters, 'tabletop_camera/set_parameters'
+        )
         self._wanted: NDArray[np.uint8] | None = None
         self._shown: tuple[NDArray[np.uint8], int] | None = None
         self._node.create_subscription(Image, 'image', self._on_image, qos_profile_sensor_data)
