@@ -5,6 +5,12 @@
 `goldens/` holds a tiny checkpoint of each, with random weights in the releases' layout, and what
 the reference made of it in float32. Features reach thousands there, where float32 itself is good
 to some hundredths, so they are held to 1e-4 of their largest magnitude; logits to 1e-4.
+
+The weights are stored, though `torch.manual_seed` (0 for 7B-D, 1 for 72B, 2 for 7B-O, 9 for
+MolmoE) and `torch.randn(...) * 0.15` draw the embeddings again to the last bit on a CPU with AVX2.
+On others torch's kernels round otherwise: without AVX2 (`ATEN_CPU_CAPABILITY=default`; ARM has
+none) 62 to 64 % of the same draws are equal and the rest up to 3e-7 off. Nor does torch promise the
+same draws from one release to the next, and the reference's numbers are of these weights.
 """
 
 import json
