@@ -15,6 +15,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ BASE_DIGEST = 'base_digest'
 
 _PREFIX = 'base_model.model.'
 _DOWN, _UP = '.lora_A.weight', '.lora_B.weight'
-_DIGEST_KEY, _DIGEST_ROWS = 'model.transformer.wte.embedding', 64
+_DIGEST_KEY, _DIGEST_ROWS = 'model.transformer.wte.embedding', 1024
 # What peft can do to a linear layer beyond W + scale·B·A.
 _UNSUPPORTED = (
     'alpha_pattern',
@@ -115,13 +116,18 @@ def read_adapter(folder: Path, model: nn.Module, config: MolmoConfig, base: Path
 
 
 def base_digest(folder: Path) -> str:
-    """Tells checkpoints apart whatever type they are stored in, from a few of their embeddings."""
+    """Tells checkpoints apart whatever type they are stored in, from some of their embeddings.
+
+    From their signs, which no rounding changes: what was rounded to float16 and then to bfloat16
+    is not always what is rounded to bfloat16 at once. Raises UnsupportedCheckpoint.
+    """
     for file in weight_files(folder):
         with safe_open(file, 'pt', backend='pread') as stored:
             if _DIGEST_KEY in stored.keys():  # noqa: SIM118
-                rows = stored.get_slice(_DIGEST_KEY)[:_DIGEST_ROWS]
-                plain = rows.to(torch.bfloat16).contiguous().view(torch.uint8).numpy()
-                return hashlib.blake2b(plain.tobytes(), digest_size=8).hexdigest()
+                embedding = stored.get_slice(_DIGEST_KEY)
+                rows = embedding[: min(_DIGEST_ROWS, embedding.get_shape()[0])]
+                signs = np.packbits(torch.signbit(rows).numpy())
+                return hashlib.blake2b(signs.tobytes(), digest_size=8).hexdigest()
     raise UnsupportedCheckpoint(f'{folder} lacks {_DIGEST_KEY}; is it a Molmo checkpoint?')
 
 

@@ -3,6 +3,7 @@
 """Adapters beside a checkpoint: added exactly as peft adds them, or refused in a sentence."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from molmo_ros.model.options import LoadOptions
 from molmo_ros.model.preprocessing import preprocess
 
 FAMILIES = ('qwen2', 'olmo2', 'olmoe')
+BASE = 'model.safetensors'
 WEIGHTS, CONFIG = 'adapter_model.safetensors', 'adapter_config.json'
 
 
@@ -152,6 +154,38 @@ def test_an_adapter_of_another_checkpoint_is_refused_even_where_it_fits(checkpoi
         load_engine(checkpoint(seed=1), adapter=adapter())
     with pytest.raises(EngineError, match='made for other weights'):
         load_engine(checkpoint('olmo2'), adapter=adapter('olmoe'))
+
+
+@pytest.mark.parametrize(
+    'roundings',
+    [(torch.bfloat16,), (torch.float16,), (torch.float16, torch.bfloat16)],
+    ids=['bfloat16', 'float16', 'both'],
+)
+def test_an_adapter_fits_its_checkpoint_whatever_type_that_is_stored_in(
+    roundings, checkpoint, adapter, picture, tmp_path
+):
+    """A release's float32 is often kept in 16 bits, and sometimes turned into others."""
+    base = shutil.copytree(checkpoint(), tmp_path / 'rounded')
+    weights = load_file(base / BASE)
+    for dtype in roundings:
+        weights = {key: weight.to(dtype) for key, weight in weights.items()}
+    save_file(weights, base / BASE)
+    folder = adapter()
+    rounded, exact = (load_molmo(one, LoadOptions(adapter=folder)) for one in (base, checkpoint()))
+    difference = logits_of(rounded, picture) - logits_of(exact, picture)
+    assert 0 < difference.norm() < 0.1 * logits_of(exact, picture).norm()
+
+
+def test_a_checkpoint_that_learnt_on_is_another(checkpoint, adapter, tmp_path):
+    """Its weights are near those that the adapter was made for, and no rounding of them."""
+    base = shutil.copytree(checkpoint(), tmp_path / 'learnt on')
+    weights = load_file(base / BASE)
+    generator = torch.Generator().manual_seed(2)
+    for weight in weights.values():
+        weight += 0.01 * weight.std() * torch.randn(weight.shape, generator=generator)
+    save_file(weights, base / BASE)
+    with pytest.raises(EngineError, match='made for other weights'):
+        load_engine(base, adapter=adapter())
 
 
 def test_molmo2_is_refused(adapter, tmp_path):
