@@ -12,22 +12,31 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from molmo_ros.model.loading import load_molmo
+from molmo_ros.model.options import DTYPES
 from molmo_ros.model.saving import write_molmo
 from training.architecture import PREPROCESSOR, new_model
-from training.runs import load_modules
+from training.runs import checkpoint_weights, load_modules
+
+STORED_AS = 'float16'
+"""Half the bytes of float32; the demo checkpoint answers as before (see its card)."""
 
 
-def export(state: Path, tokenizer: Path, folder: Path, others: Sequence[Path] = ()) -> None:
-    """Write config, preprocessor config, tokenizer and float32 weights to `folder`.
+def export(
+    state: Path,
+    tokenizer: Path,
+    folder: Path,
+    others: Sequence[Path] = (),
+    dtype: str = STORED_AS,
+) -> None:
+    """Write config, preprocessor config, tokenizer and weights to `folder`.
 
-    state: stage 2's folder. others: those of more states, or checkpoints; what is written is the
-    mean of all.
+    state: stage 2's folder, or a checkpoint. others: more of either; what is written is the mean of
+    all, taken in float32 and rounded once. dtype: one of `DTYPES`, what the weights are stored in.
     """
     weights = [_weights(one) for one in (state, *others)]
     model = new_model()
     model.load_state_dict({k: torch.stack([w[k] for w in weights]).mean(0) for k in weights[0]})
-    write_molmo(model, PREPROCESSOR, folder)
+    write_molmo(model, PREPROCESSOR, folder, DTYPES[dtype])
     # By name: a whole checkpoint folder will do, and keeps its weights to itself.
     for file in tokenizer.glob('tokenizer*'):
         shutil.copy(file, folder / file.name)
@@ -35,7 +44,7 @@ def export(state: Path, tokenizer: Path, folder: Path, others: Sequence[Path] = 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
     if not (folder / 'state.pt').exists():
-        return load_molmo(folder).model.state_dict()
+        return checkpoint_weights(folder)
     model = new_model()
     load_modules(folder, model)
     return model.state_dict()
@@ -43,7 +52,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Write a checkpoint folder.')
-    parser.add_argument('state', type=Path, help="stage 2's folder")
+    parser.add_argument('state', type=Path, help="stage 2's folder, or a checkpoint")
     parser.add_argument('tokenizer', type=Path)
     parser.add_argument('folder', type=Path)
     parser.add_argument(
@@ -53,8 +62,21 @@ def main() -> None:
         default=(),
         help='more such folders, or checkpoints, to average with',
     )
+    parser.add_argument(
+        '--dtype',
+        choices=tuple(DTYPES),
+        default=STORED_AS,
+        help='what the weights are stored in (default: %(default)s); a CPU computes in float32 '
+        'whichever it is',
+    )
     arguments = parser.parse_args()
-    export(arguments.state, arguments.tokenizer, arguments.folder, arguments.mean_with)
+    export(
+        arguments.state,
+        arguments.tokenizer,
+        arguments.folder,
+        arguments.mean_with,
+        arguments.dtype,
+    )
 
 
 if __name__ == '__main__':

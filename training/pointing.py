@@ -27,7 +27,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
@@ -36,7 +35,15 @@ from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import Batch, draw_channels, make_batch, mirror_places, tiling_of
 from training.packed_images import NAME, Layout
 from training.questions import free_table, make_example, things_of
-from training.runs import Optimizer, Run, autocast, device, load_modules, parameter_groups
+from training.runs import (
+    Optimizer,
+    Run,
+    autocast,
+    checkpoint_weights,
+    device,
+    load_modules,
+    parameter_groups,
+)
 from training.scenes import MAX_PARTS, SceneSet, load_scenes
 from training.seeing import (
     Readouts,
@@ -347,7 +354,7 @@ def train(
     if start is not None and (start / 'state.pt').exists():
         load_modules(start, model, heads, dense)
     elif start is not None:
-        model.load_state_dict(load_molmo(start).model.state_dict())
+        model.load_state_dict(checkpoint_weights(start))
     if encoder is not None:
         load_modules(encoder, model.vision, dense)
     model.text.config._attn_implementation = NAME

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from molmo_ros.model.loading import load_model, read_config
+from molmo_ros.model.options import LoadOptions
 from training import workers
 
 
@@ -103,6 +105,13 @@ def load_modules(folder: Path, *modules: nn.Module) -> None:
         module.load_state_dict(
             {k.removeprefix(lead): v for k, v in state.items() if k.startswith(lead)}
         )
+
+
+def checkpoint_weights(folder: Path) -> dict[str, Tensor]:
+    """Those of a checkpoint folder in float32, on the CPU: a GPU would round them by default."""
+    model = load_model(folder, read_config(folder), LoadOptions('cpu', 'float32'))
+    weights: dict[str, Tensor] = model.state_dict()
+    return weights
 
 
 class Optimizer:

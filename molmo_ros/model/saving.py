@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from molmo_ros.model.checkpoint import stored_tensors
 from molmo_ros.model.config import MolmoConfig
@@ -16,13 +18,33 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
 
 
-def write_molmo(model: Molmo, preprocessor: PreprocessorConfig, folder: Path) -> None:
-    """Write config, preprocessor config and weights, in their dtype; the tokenizer is missing."""
+def write_molmo(
+    model: Molmo,
+    preprocessor: PreprocessorConfig,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write config, preprocessor config and weights; the tokenizer is missing.
+
+    dtype: what the weights are stored in, whatever they are then loaded as; None: in their own.
+    Raises ValueError where one is too large for it; nothing is written then.
+    """
+    stored = stored_tensors(model, model.config)
+    tensors = {key: _as_stored(key, weight, dtype) for key, weight in stored.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {key: t.contiguous() for key, t in stored_tensors(model, model.config).items()}
     save_file(tensors, folder / 'model.safetensors', {'format': 'pt'})
     _write(folder / 'config.json', config_fields(model.config))
     _write(folder / 'preprocessor_config.json', _preprocessor_fields(preprocessor))
+
+
+def _as_stored(key: str, weight: Tensor, dtype: torch.dtype | None) -> Tensor:
+    rounded = weight.to(dtype or weight.dtype).contiguous()
+    if (rounded.isinf() & weight.isfinite()).any():
+        raise ValueError(
+            f'{key} reaches {weight.abs().max():.3g}, which {dtype} cannot hold; store the '
+            'checkpoint as bfloat16 or float32'
+        )
+    return rounded
 
 
 def config_fields(config: MolmoConfig) -> dict[str, Any]:
