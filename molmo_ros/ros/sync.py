@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The newest few messages of each stream, and which of them belong together.
+"""The newest messages of each stream, and which of them belong together.
 
 Nothing here knows rclpy: a message is anything with `header.stamp`. Stamps are nanoseconds.
 """
@@ -23,6 +23,8 @@ IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
 
 # Messages that arrive this much older than the newest of their stream mean that time went back.
 _JUMP_NS = 1_000_000_000
+# Of a stream whose images may be of any age.
+_ANY_AGE_S = 1.0
 
 
 class NoFrame(Exception):
@@ -66,11 +68,27 @@ def stamp_ns(message: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-class FrameStore:
-    """Keeps the newest `keep` messages of each stream, undecoded. Safe to use from any thread."""
+def kept_seconds(max_age: float, wait: float, slop: float) -> float:
+    """Seconds of each stream that may still make a frame: depth comes late over a network."""
+    return (max_age or _ANY_AGE_S) + wait + slop
 
-    def __init__(self, keep: int = 10) -> None:
-        self._messages: dict[str, deque[Any]] = {name: deque(maxlen=keep) for name in STREAMS}
+
+def _size(message: Any) -> int:
+    """Bytes of an image; camera_infos are small."""
+    return len(getattr(message, 'data', ()))
+
+
+class FrameStore:
+    """Keeps the newest messages of each stream, undecoded. Safe to use from any thread.
+
+    keep: seconds by which a message may be older than the newest of its stream. memory: bytes that
+    a stream may take, oldest messages first; the newest message always stays.
+    """
+
+    def __init__(self, keep: float = 2.0, memory: int = 256 << 20) -> None:
+        self._keep_ns = int(keep * 1e9)
+        self._memory = memory
+        self._messages: dict[str, deque[Any]] = {name: deque() for name in STREAMS}
         self._arrivals: dict[str, deque[float]] = {name: deque(maxlen=30) for name in STREAMS}
         self._received = dict.fromkeys(STREAMS, 0)
         self._changed = threading.Condition()
@@ -82,9 +100,19 @@ class FrameStore:
             if kept and stamp_ns(message) < max(map(stamp_ns, kept)) - _JUMP_NS:
                 self._forget()
             kept.append(message)
+            self._expire(kept)
             self._arrivals[stream].append(time.monotonic())
             self._received[stream] += 1
             self._changed.notify_all()
+
+    def _expire(self, kept: deque[Any]) -> None:
+        """Drop what is too old or too much, and one that the last has the stamp of."""
+        if len(kept) > 1 and stamp_ns(kept[-2]) == stamp_ns(kept[-1]):
+            del kept[-2]
+        oldest_ns = max(map(stamp_ns, kept)) - self._keep_ns
+        size = sum(map(_size, kept))
+        while len(kept) > 1 and (size > self._memory or stamp_ns(kept[0]) < oldest_ns):
+            size -= _size(kept.popleft())
 
     def clear(self) -> None:
         """Forget every message, as when time jumps back."""
@@ -125,6 +153,7 @@ class FrameStore:
         deadline = time.monotonic() + wait
         slop_ns, max_age_ns = int(slop * 1e9), int(max_age * 1e9)
         with self._changed:
+            self._keep_ns = int(kept_seconds(max_age, wait, slop) * 1e9)
             while True:
                 match, problem = self._best(now_ns(), slop_ns, max_age_ns)
                 if match is not None and not set(expected) & set(match.missing):
@@ -145,8 +174,18 @@ class FrameStore:
         if max_age_ns and abs(age_ns) > max_age_ns:
             return None, _stale(age_ns * 1e-9, max_age_ns * 1e-9)
         fresh = [m for m in images if not max_age_ns or now_ns - stamp_ns(m) <= max_age_ns]
-        matches = [self._match(image, slop_ns) for image in fresh]
-        return min(matches, key=lambda match: len(match.missing)), ''
+        # An older one cannot have what no message has come of.
+        silent = sum(
+            not self._messages[stream] for stream in (DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO)
+        )
+        best = None
+        for image in fresh:
+            match = self._match(image, slop_ns)
+            if best is None or len(match.missing) < len(best.missing):
+                best = match
+            if len(best.missing) == silent:
+                break
+        return best, ''
 
     def _match(self, image: Any, slop_ns: int) -> Match:
         missing: dict[str, str] = {}
