@@ -19,15 +19,18 @@ from std_msgs.msg import Header
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint
+from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.grounding.picking import Pick
 from molmo_ros.msg import GroundedPoint as GroundedPointMessage
 from molmo_ros.msg import StageTime
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import conversions
+from molmo_ros.ros.alignment import same_view, unaligned
 from molmo_ros.ros.answering import Refused, Request, Result, Status
+from molmo_ros.ros.node_settings import FrameSettings
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
-from molmo_ros.spatial import CameraModel, LiftStatus, depth_warning
+from molmo_ros.spatial import CameraModel, DepthRemarks, LiftStatus, depth_remarks
 
 
 def read_request(message: Any, default_timeout: float) -> Request:
@@ -62,28 +65,33 @@ def brings_image(message: Any) -> bool:
     return False
 
 
-def read_capture(message: Any, rectified: bool) -> Capture:
+def read_capture(message: Any, settings: FrameSettings) -> Capture:
     """The frame that came with a request. Raises Refused where it cannot be read."""
     try:
-        color = conversions.color_array(message.image)
+        color = conversions.color_array(message.image, settings.image_bits)
     except conversions.ConversionError as error:
         raise Refused(Status.INVALID_REQUEST, f'image: {error}') from error
-    camera, why_no_camera = read_camera(message.camera_info, color, rectified)
+    camera, why_no_camera = read_camera(message.camera_info, color, settings.rectified)
     missing = {LiftStatus.NO_CAMERA_INFO: why_no_camera}
-    depth = None
+    depth, remarks = None, DepthRemarks()
     if conversions.is_empty(message.depth):
         missing[LiftStatus.NO_DEPTH] = 'the request came with an image but no depth'
     else:
         try:
-            depth = conversions.depth_array(message.depth)
+            depth = conversions.depth_array(message.depth, settings.depth_unit)
         except conversions.ConversionError as error:
             raise Refused(Status.INVALID_REQUEST, f'depth: {error}') from error
-        if not same_view(message.image, message.depth):
+        remarks = depth_remarks(
+            depth, conversions.depth_encoding(message.depth), settings.depth_unit
+        )
+        if not (settings.depth_aligned or same_view(message.image, message.depth)):
             raise Refused(Status.INVALID_REQUEST, f'depth: {unaligned(message)}')
     return Capture(
         Frame(color, depth, camera, stamp_ns(message.image), message.image.header.frame_id),
         missing=missing,
-        warning=(depth_warning(depth) or '') if depth is not None else '',
+        warning=remarks.warning,
+        assumed=remarks.assumed,
+        notes=picture_notes(color),
     )
 
 
@@ -98,20 +106,6 @@ def read_camera(
         return conversions.camera_model(message, (width, height), rectified=rectified), ''
     except ValueError as error:
         return None, str(error)
-
-
-def same_view(image: Any, depth: Any) -> bool:
-    """Whether depth is of the image's own optical frame, as far as their headers say."""
-    frames = {image.header.frame_id, depth.header.frame_id}
-    return len(frames) == 1 or '' in frames
-
-
-def unaligned(match: Any) -> str:
-    """What to do about depth of another optical frame than its image."""
-    return (
-        f"it is of frame '{match.depth.header.frame_id}' and the image of "
-        f"'{match.image.header.frame_id}': use depth that is aligned to the color image"
-    )
 
 
 def write_result(result: Result, message: Any, standoff: float) -> Any:

@@ -22,7 +22,8 @@ Value = bool | int | float | str
 class Parameter:
     """A ROS parameter. range: inclusive bounds of a number; choices: all that a text may be.
 
-    fixed: it takes effect when the node starts, and is read-only after that.
+    fixed: it takes effect when the node starts, and is read-only after that. loose: a text that
+    YAML and the command line may make a number or a truth value of; these are taken as well.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Parameter:
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     fixed: bool = False
+    loose: bool = False
 
 
 QOS_CHOICES = ('sensor_data', 'reliable', 'latched', 'system_default')
@@ -116,6 +118,30 @@ POINT_QUERY = (
         "'x y z qx qy qz qw', metres; empty: as /tf has it.",
     ),
     Parameter(
+        'depth_unit',
+        'auto',
+        "What a step of the depth image's numbers is: mm, 0.1mm, 0.25mm, 1/5000 or 1/256 (of a "
+        'metre), m, or a number of metres. auto: integers are millimetres and floats are metres '
+        '(REP 118).',
+        loose=True,
+    ),
+    Parameter(
+        'depth_aligned',
+        'auto',
+        "Whether depth is aligned to the image, pixel for pixel, under whatever frame's name "
+        '(true), or is what its own frame sees (false). auto: as the frames say; depth of another '
+        'frame but of the size of the image, whose camera_info nobody publishes, is aligned.',
+        choices=('auto', 'true', 'false'),
+        loose=True,
+    ),
+    Parameter(
+        'image_bits',
+        0,
+        'Bits that the numbers of a 16-bit image use (10 for many infrared cameras); 0: as many as '
+        'the largest one so far needs.',
+        range=(0, 16),
+    ),
+    Parameter(
         'sync_slop',
         0.02,
         'Seconds by which the stamps of an image, its depth and its camera_info may differ.',
@@ -132,6 +158,14 @@ POINT_QUERY = (
         1.0,
         'Seconds a question waits for a frame with all streams that are being published.',
         range=(0.0, 60.0),
+    ),
+    Parameter(
+        'stream_memory',
+        256,
+        'MiB of messages that are kept of each stream at most; fewer seconds are kept of large '
+        'images. Depth that comes later than these seconds finds no image.',
+        range=(1, 65536),
+        fixed=True,
     ),
     Parameter(
         'transform_timeout',
@@ -312,7 +346,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     def check(changed: list[Any]) -> SetParametersResult:
         for parameter in changed:
             allowed = choices.get(parameter.name)
-            if allowed and parameter.value not in allowed:
+            if allowed and as_text(parameter.value) not in allowed:
                 reason = f"{parameter.name} is '{parameter.value}', not one of {', '.join(allowed)}"
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
@@ -320,6 +354,11 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     node.add_on_set_parameters_callback(check)
     for parameter in parameters:
         node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+
+
+def as_text(value: Value) -> str:
+    """A loose parameter as it was written."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
@@ -336,6 +375,7 @@ def _descriptor(parameter: Parameter) -> Any:
         additional_constraints=f'one of {", ".join(parameter.choices)}'
         if parameter.choices
         else '',
+        dynamic_typing=parameter.loose,
     )
     if parameter.range is None:
         return descriptor

@@ -232,7 +232,7 @@ class PointQueryNode(Node):
 
         def capture() -> Capture:
             if own_image:
-                return read_capture(message, settings.frames.rectified)
+                return read_capture(message, settings.frames)
             return self._streams.capture(settings.frames)
 
         return self._answering.answer(

@@ -181,6 +181,8 @@ SPECIAL = {
     'picking': ['-p', 'waypoint_from:=object', '-p', 'waypoint_standoff:=0.1'],
     'upright': ['-p', 'waypoint_from:=object', '-p', 'grasp.up_frame:=gravity'],
     'trailing': [],
+    'fifths': ['-p', 'depth_unit:=0.0002', '-p', 'depth_aligned:=true'],
+    'beside': ['-r', 'depth:=imager/image'],
     'broken': [],
     'slow': [],
 }
