@@ -174,8 +174,7 @@ class Fuzzer:
         request = PointQuery.Request(
             image=camera['image'], depth=camera['depth'], camera_info=camera['camera_info']
         )
-        frames = settings.frames
-        return lambda watch: read_capture(request, frames.rectified, frames.optical_frame)
+        return lambda watch: read_capture(request, settings.frames)
 
     def _wrong_points(
         self, result: Result, settings: NodeSettings, tree: TransformTree

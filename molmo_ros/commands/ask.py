@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from molmo_ros.cameras.calibration_files import Calibration, read_calibration
-from molmo_ros.cameras.files import read_color, read_depth, write_color
+from molmo_ros.cameras.files import read_depth_with_remarks, read_image, write_color
 from molmo_ros.commands.console import plain_console
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.engine import Answer, Question
@@ -24,9 +24,10 @@ from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint, Grounding, ground
+from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import Mode, prompt_for
-from molmo_ros.spatial import SurfacePoint
+from molmo_ros.spatial import DepthRemarks, SurfacePoint, read_unit
 
 # Characters of a label that are never wrapped.
 _WHOLE_LABEL = 40
@@ -37,16 +38,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     question = _question(arguments)
     # Files first: a wrong one is told before the model is waited for.
-    image = read_color(arguments.image)
+    capture = _capture(arguments)
+    image = capture.frame.color
     size = image.shape[1], image.shape[0]
-    depth = read_depth(arguments.depth) if arguments.depth else None
-    calibration = _calibration(arguments, size)
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
-    camera = calibration.camera if calibration else None
-    assumed = calibration.assumed if calibration else ()
-    frame = Frame(image, depth, camera, 0, '')
-    found = ground(answer.points, Capture(frame, assumed=assumed))
+    found = ground(answer.points, capture)
     if arguments.out:
         write_color(arguments.out, annotated(image, answer.points))
     if arguments.json:
@@ -56,13 +53,48 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _capture(arguments: argparse.Namespace) -> Capture:
+    """The files of a question, and what they do not say. Raises UserError."""
+    stored = read_image(arguments.image)
+    # Depth and a calibration belong to the pixels as they are stored.
+    as_shown = arguments.depth is None and arguments.camera is None
+    image = stored.rgb(as_shown)
+    depth, remarks = None, DepthRemarks()
+    if arguments.depth:
+        depth, remarks = read_depth_with_remarks(
+            arguments.depth, arguments.depth_unit, '--depth-unit'
+        )
+    size = image.shape[1], image.shape[0]
+    calibration = _calibration(arguments, size)
+    camera = calibration.camera if calibration else None
+    assumed = calibration.assumed if calibration else ()
+    return Capture(
+        Frame(image, depth, camera, 0, ''),
+        warning=remarks.warning,
+        assumed=(*remarks.assumed, *assumed),
+        notes=picture_notes(image, stored.orientation, as_shown),
+    )
+
+
+def _depth_unit(text: str) -> float | None:
+    try:
+        return read_unit(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='molmo-ros ask',
         description='Ask about an image. With --depth and --camera the points come in metres, in '
         'the optical frame: x right, y down, z forward.',
     )
-    parser.add_argument('image', type=Path, metavar='IMAGE', help='PNG, JPEG, ...')
+    parser.add_argument(
+        'image',
+        type=Path,
+        metavar='IMAGE',
+        help='PNG, JPEG, ...; turned as its EXIF says, unless depth or a calibration is given',
+    )
     parser.add_argument('query', metavar='QUERY', help='what to point at: "the red mug"')
     parser.add_argument(
         '--mode',
@@ -76,6 +108,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar='FILE',
         help='registered to the image: 16-bit PNG in millimetres, or floats in metres (.npy or '
         '.tiff)',
+    )
+    parser.add_argument(
+        '--depth-unit',
+        type=_depth_unit,
+        default='auto',
+        metavar='UNIT',
+        help='what a step of the depth is: mm, 0.1mm, 0.25mm, 1/5000 or 1/256 (of a metre), m, or '
+        'metres as a number (default: integers are millimetres, floats are metres)',
     )
     parser.add_argument(
         '--camera',

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from molmo_ros import git_lfs
 from molmo_ros.evaluation.samples import Image, InvalidData, Mask
+from molmo_ros.grounding.image_file import UnreadableImage, decode_image
 
 
 # Questions about one picture follow each other.
@@ -35,17 +36,13 @@ def read_mask(path: Path) -> Mask:
 
 def decoded(data: bytes, name: str) -> Image:
     """(H, W, 3) uint8 RGB of a picture file's bytes. Raises InvalidData, which calls it `name`."""
-    pixels = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if len(pixels) else None
-    except cv2.error:
-        image = None
-    if image is None:
+        return decode_image(data).rgb(as_shown=True)
+    except UnreadableImage as error:
         raise InvalidData(
-            f'{name} is no picture that can be read; remove it and use --skip-missing to go on '
-            'without it'
-        )
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+            f'{name} is no picture that can be used: it {error}; remove it and use '
+            '--skip-missing to go on without it'
+        ) from error
 
 
 def masks_at(masks: Sequence[Mask], size: tuple[int, int]) -> tuple[Mask, ...]:

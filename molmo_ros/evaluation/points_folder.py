@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros import git_lfs
+from molmo_ros.grounding.image_file import UnreadableImage, decode_image
 
 POINTS = 'points.jsonl'
 IMAGES = 'images'
@@ -87,16 +87,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, turned as its EXIF says. Raises InvalidFolder."""
     _refuse_pointer(path)
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return decode_image(path.read_bytes()).rgb(as_shown=True)
     except OSError as error:
         raise InvalidFolder(f'{path} cannot be read ({error.strerror})') from error
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise InvalidFolder(f'{path} is not an image that can be read, or it is cut short')
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    except UnreadableImage as error:
+        raise InvalidFolder(f'{path} {error}') from error
 
 
 def _refuse_pointer(path: Path) -> None:

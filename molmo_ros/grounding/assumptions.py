@@ -160,6 +160,40 @@ REQUEST_FRAME = Assumption(
     "'{optical}'; name that in the request, or its own optical frame",
 )
 
+DEPTH_ALIGNED = Assumption(
+    'aligned depth of another frame',
+    'depth of another frame, but of the size of the image and without a calibration of its own, is '
+    'aligned to the image',
+    'not if a calibration of depth is published, or /tf has its frame over 0.25 m away',
+    ('depth_aligned',),
+    "depth: it is of frame '{frame}', but of the size of the image and without a calibration of "
+    'its own: it is taken as aligned to the image; set depth_aligned to true if it is, to false if '
+    'not',
+)
+DEPTH_REGISTERED = Assumption(
+    'depth with the calibration of the image',
+    "depth of another frame is what that frame sees, also where its camera_info is the image's",
+    'by comparing the two calibrations; two cameras never have the same',
+    ('depth_aligned',),
+    "depth: it is of frame '{frame}', but its camera_info is that of the image, as it is of "
+    'aligned depth: it was registered as its frame says; set depth_aligned to true if it is '
+    'aligned, to false if not',
+)
+
+DEPTH_UNIT = Assumption(
+    'unit of the depth',
+    'integers are millimetres, as REP 118 has it, and floats are metres',
+    'a median outside 3 cm to 25 m is warned of with the units that would be plausible; of files, '
+    'of `mono16`, and of unusually near or far `16UC1` the answer says that a step is 1 mm',
+    ('depth_unit', '--depth-unit'),
+)
+PICTURE_UPRIGHT = Assumption(
+    'turned pictures',
+    'with depth or a calibration a picture counts as it is stored, else as its EXIF turns it',
+    'where EXIF turns it the answer says which of the two it is',
+    ('--depth', '--camera'),
+)
+
 ASSUMPTIONS: tuple[Assumption, ...] = (
     SAME_MOMENT,
     FRESH,
@@ -178,5 +212,9 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
     NO_PROJECTION,
     OPTICAL_FRAME,
     REQUEST_FRAME,
+    DEPTH_UNIT,
+    PICTURE_UPRIGHT,
+    DEPTH_ALIGNED,
+    DEPTH_REGISTERED,
 )
 """All of them, in the order of the docs."""

@@ -25,6 +25,7 @@ class Capture:
         warning: what is implausible about the depth; '' for nothing.
         assumed: what nothing said and had to be taken for granted, in a sentence each that names
             the parameter which settles it.
+        notes: what a user should know of the picture, in a sentence each.
     """
 
     frame: Frame
@@ -32,6 +33,7 @@ class Capture:
     missing: Mapping[LiftStatus, str] = field(default_factory=dict)
     warning: str = ''
     assumed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

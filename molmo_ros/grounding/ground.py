@@ -168,6 +168,7 @@ def _picked(
 
 def _notes(points: Sequence[GroundedPoint], capture: Capture, target: TargetFrame) -> Iterator[str]:
     """What is implausible, missing or guessed."""
+    yield from capture.notes
     if capture.warning:
         yield f'depth: {capture.warning}'
     yield from target.notes

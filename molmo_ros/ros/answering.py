@@ -352,5 +352,5 @@ def _too_late(never_began: bool, timeout: float) -> tuple[Status, str]:
 def _outcome(request: Request, answer: Answer, notes: Sequence[str]) -> tuple[Status, str]:
     if not answer.points and (request.mode is not Mode.ASK or not answer.text.strip()):
         said = f": it wrote '{answer.text.strip()}'" if answer.text.strip() else ''
-        return Status.NO_POINTS, f'the model pointed at nothing{said}'
+        return Status.NO_POINTS, '; '.join([f'the model pointed at nothing{said}', *notes])
     return Status.SUCCESS, '; '.join(notes)

@@ -20,18 +20,21 @@ from molmo_ros.grounding.assumptions import REQUEST_FRAME
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint
+from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.grounding.picking import Pick
 from molmo_ros.msg import GroundedPoint as GroundedPointMessage
 from molmo_ros.msg import StageTime
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import conversions
+from molmo_ros.ros.alignment import same_view, unaligned
 from molmo_ros.ros.answering import Refused, Request, Result, Status
 from molmo_ros.ros.calibrations import Calibration, NoCalibration, best_calibration
 from molmo_ros.ros.frames import frame_name, frame_of
+from molmo_ros.ros.node_settings import FrameSettings
 from molmo_ros.ros.optical import is_called_optical
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
-from molmo_ros.spatial import LiftStatus, depth_warning
+from molmo_ros.spatial import DepthRemarks, LiftStatus, depth_remarks
 
 
 def read_request(message: Any, default_timeout: float) -> Request:
@@ -66,32 +69,31 @@ def brings_image(message: Any) -> bool:
     return False
 
 
-def read_capture(message: Any, rectified: bool, optical_frame: str = '') -> Capture:
-    """The frame that came with a request. Raises Refused where it cannot be read.
-
-    rectified: the image is. optical_frame: that of the camera, in place of a frame that is not
-    called optical.
-    """
+def read_capture(message: Any, settings: FrameSettings) -> Capture:
+    """The frame that came with a request. Raises Refused where it cannot be read."""
     try:
-        color = conversions.color_array(message.image)
+        color = conversions.color_array(message.image, settings.image_bits)
     except conversions.ConversionError as error:
         raise Refused(Status.INVALID_REQUEST, f'image: {error}') from error
-    frame_id, renamed = _optical(frame_of(message.image), optical_frame)
+    frame_id, renamed = _optical(frame_of(message.image), settings.optical_frame)
     missing: dict[LiftStatus, str] = {}
     calibration = None
     try:
-        calibration = read_calibration(message, color, rectified)
+        calibration = read_calibration(message, color, settings.rectified)
     except NoCalibration as error:
         missing[LiftStatus.NO_CAMERA_INFO] = str(error)
-    depth = None
+    depth, remarks = None, DepthRemarks()
     if conversions.is_empty(message.depth):
         missing[LiftStatus.NO_DEPTH] = 'the request came with an image but no depth'
     else:
         try:
-            depth = conversions.depth_array(message.depth)
+            depth = conversions.depth_array(message.depth, settings.depth_unit)
         except conversions.ConversionError as error:
             raise Refused(Status.INVALID_REQUEST, f'depth: {error}') from error
-        if not same_view(message.image, message.depth):
+        remarks = depth_remarks(
+            depth, conversions.depth_encoding(message.depth), settings.depth_unit
+        )
+        if not (settings.depth_aligned or same_view(message.image, message.depth)):
             raise Refused(Status.INVALID_REQUEST, f'depth: {unaligned(message)}')
     return Capture(
         Frame(
@@ -102,8 +104,13 @@ def read_capture(message: Any, rectified: bool, optical_frame: str = '') -> Capt
             frame_id,
         ),
         missing=missing,
-        warning=(depth_warning(depth) or '') if depth is not None else '',
-        assumed=(*renamed, *(calibration.assumed if calibration is not None else ())),
+        warning=remarks.warning,
+        assumed=(
+            *renamed,
+            *(calibration.assumed if calibration is not None else ()),
+            *remarks.assumed,
+        ),
+        notes=picture_notes(color),
     )
 
 
@@ -118,20 +125,6 @@ def read_calibration(message: Any, color: NDArray[np.uint8], rectified: bool) ->
     """The calibration that came with the image of a request. Raises NoCalibration."""
     candidates = [message.camera_info]
     return best_calibration(candidates, message.image, color, rectified, 'camera_info')
-
-
-def same_view(image: Any, depth: Any) -> bool:
-    """Whether depth is of the image's own optical frame, as far as their headers say."""
-    frames = {frame_of(image), frame_of(depth)}
-    return len(frames) == 1 or '' in frames
-
-
-def unaligned(match: Any) -> str:
-    """What to do about depth of another optical frame than its image."""
-    return (
-        f"it is of frame '{frame_of(match.depth)}' and the image of "
-        f"'{frame_of(match.image)}': use depth that is aligned to the color image"
-    )
 
 
 def write_result(result: Result, message: Any, standoff: float) -> Any:

@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 
 from molmo_ros.grounding.ground import GroundingSettings
 from molmo_ros.ros.frames import frame_name
+from molmo_ros.ros.parameters import as_text
+from molmo_ros.ros.sync import kept_seconds
 from molmo_ros.ros.transforms import rigid_matrix
-from molmo_ros.spatial import Approach, GraspSettings, LiftSettings, StereoNoise, TofNoise
+from molmo_ros.spatial import (
+    Approach,
+    GraspSettings,
+    LiftSettings,
+    StereoNoise,
+    TofNoise,
+    read_unit,
+)
 
 
 @dataclass(frozen=True)
@@ -31,13 +40,18 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How the camera's topics are subscribed to. qos: names of `qos.PROFILES`."""
+    """How the camera's topics are subscribed to. qos: names of `qos.PROFILES`.
+
+    keep: seconds of messages that are kept of each stream, as far as memory (bytes) allows.
+    """
 
     image_transport: str
     depth_transport: str
     image_qos: str
     depth_qos: str
     camera_info_qos: str
+    keep: float
+    memory: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +59,18 @@ class FrameSettings:
     """Which messages make a frame, and how they are read; times in seconds.
 
     rectified: the images are, so camera_info's P holds. optical_frame: of the images, whatever they
-    say; '': as they say. depth_pose: (4, 4) pose of the depth
-    camera in the color camera; None: /tf says.
+    say; '': as they say. depth_pose: (4, 4) pose of the depth camera in the color camera; None: /tf
+    says. depth_unit: metres a step; None: as the encoding says. depth_aligned: depth is the
+    image's, pixel for pixel, or is not; None: the frames say. image_bits: that a 16-bit image uses;
+    0: what the largest number so far needs.
     """
 
     rectified: bool
     optical_frame: str
     depth_pose: NDArray[np.float64] | None
+    depth_unit: float | None
+    depth_aligned: bool | None
+    image_bits: int
     sync_slop: float
     max_frame_age: float
     frame_wait: float
@@ -95,11 +114,16 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
             values['qos.image'],
             values['qos.depth'],
             values['qos.camera_info'],
+            kept_seconds(values['max_frame_age'], values['frame_wait'], values['sync_slop']),
+            values['stream_memory'] << 20,
         ),
         frames=FrameSettings(
             values['rectified'],
             frame_name(values['optical_frame']),
             read_pose(values['depth_pose']) if values['depth_pose'] else None,
+            read_unit(as_text(values['depth_unit'])),
+            {'true': True, 'false': False}.get(as_text(values['depth_aligned'])),
+            values['image_bits'],
             values['sync_slop'],
             values['max_frame_age'],
             values['frame_wait'],

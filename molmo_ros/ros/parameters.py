@@ -28,7 +28,8 @@ _ENDING_COUNTS = 0.75
 class Parameter:
     """A ROS parameter. range: inclusive bounds of a number; choices: all that a text may be.
 
-    fixed: it takes effect when the node starts, and is read-only after that.
+    fixed: it takes effect when the node starts, and is read-only after that. loose: a text that
+    YAML and the command line may make a number or a truth value of; these are taken as well.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Parameter:
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     fixed: bool = False
+    loose: bool = False
 
 
 QOS_CHOICES = ('sensor_data', 'reliable', 'latched', 'system_default')
@@ -128,6 +130,30 @@ POINT_QUERY = (
         "'x y z qx qy qz qw', metres; empty: as /tf has it.",
     ),
     Parameter(
+        'depth_unit',
+        'auto',
+        "What a step of the depth image's numbers is: mm, 0.1mm, 0.25mm, 1/5000 or 1/256 (of a "
+        'metre), m, or a number of metres. auto: integers are millimetres and floats are metres '
+        '(REP 118).',
+        loose=True,
+    ),
+    Parameter(
+        'depth_aligned',
+        'auto',
+        "Whether depth is aligned to the image, pixel for pixel, under whatever frame's name "
+        '(true), or is what its own frame sees (false). auto: as the frames say; depth of another '
+        'frame but of the size of the image, whose camera_info nobody publishes, is aligned.',
+        choices=('auto', 'true', 'false'),
+        loose=True,
+    ),
+    Parameter(
+        'image_bits',
+        0,
+        'Bits that the numbers of a 16-bit image use (10 for many infrared cameras); 0: as many as '
+        'the largest one so far needs.',
+        range=(0, 16),
+    ),
+    Parameter(
         'sync_slop',
         0.02,
         'Seconds by which the stamps of an image, its depth and its camera_info may differ.',
@@ -144,6 +170,14 @@ POINT_QUERY = (
         1.0,
         'Seconds a question waits for a frame with all streams that are being published.',
         range=(0.0, 60.0),
+    ),
+    Parameter(
+        'stream_memory',
+        256,
+        'MiB of messages that are kept of each stream at most; fewer seconds are kept of large '
+        'images. Depth that comes later than these seconds finds no image.',
+        range=(1, 65536),
+        fixed=True,
     ),
     Parameter(
         'transform_timeout',
@@ -355,13 +389,23 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     for specification in parameters:
         descriptor = _descriptor(specification)
         # Humble cannot change what is set: there whole numbers stay so, and are read as floats.
-        descriptor.dynamic_typing = not widens and isinstance(specification.default, float)
+        whole = not widens and isinstance(specification.default, float)
+        descriptor.dynamic_typing = specification.loose or whole
         node.declare_parameter(specification.name, specification.default, descriptor)
+
+
+def as_text(value: Value) -> str:
+    """A loose parameter as it was written."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
     """What they are now, by name."""
-    return {p.name: type(p.default)(node.get_parameter(p.name).value) for p in parameters}
+    return {p.name: _as_declared(p, node.get_parameter(p.name).value) for p in parameters}
+
+
+def _as_declared(parameter: Parameter, value: Any) -> Any:
+    return as_text(value) if parameter.loose else type(parameter.default)(value)
 
 
 def _is_whole(parameter: Parameter | None, value: object) -> bool:
@@ -371,6 +415,8 @@ def _is_whole(parameter: Parameter | None, value: object) -> bool:
 
 def _why_not(parameter: Parameter, value: object) -> str:
     """What is wrong with a value; '' if nothing is."""
+    if parameter.loose and isinstance(value, bool | int | float | str):
+        value = as_text(value)
     right_type = type(value) is type(parameter.default) or _is_whole(parameter, value)
     if right_type and parameter.choices:
         fits = value in parameter.choices

@@ -232,8 +232,7 @@ class PointQueryNode(Node):
 
         def capture(watch: Watch) -> Capture:
             if own_image:
-                frames = settings.frames
-                return read_capture(message, frames.rectified, frames.optical_frame)
+                return read_capture(message, settings.frames)
             return self._streams.capture(settings.frames, watch.remaining, should_stop)
 
         return self._answering.answer(

@@ -22,11 +22,19 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.ros import conversions, qos
+from molmo_ros.ros.alignment import (
+    registered_twice,
+    same_calibration,
+    same_view,
+    taken_as_aligned,
+    unaligned,
+)
 from molmo_ros.ros.answering import Refused, Status
+from molmo_ros.ros.bridge import distribution_bridge
 from molmo_ros.ros.calibrations import NoCalibration, best_calibration
 from molmo_ros.ros.frames import frame_of
-from molmo_ros.ros.messages import same_view, unaligned
 from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
 from molmo_ros.ros.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.ros.sync import (
@@ -43,7 +51,10 @@ from molmo_ros.ros.sync import (
     stamp_ns,
 )
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
-from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
+from molmo_ros.spatial import CameraModel, DepthRemarks, LiftStatus, Registration, depth_remarks
+
+# Metres; a depth camera farther from the color camera is no part of the same device.
+_ONE_DEVICE_M = 0.25
 
 _LookUp = Callable[[str, str, int], NDArray[np.float64]]
 
@@ -58,7 +69,10 @@ class CameraStreams:
     def __init__(self, node: Node, settings: StreamSettings, transforms: Transforms) -> None:
         self._node = node
         self._transforms = transforms
-        self._store = FrameStore(on_jump=transforms.clear)
+        self._store = FrameStore(settings.keep, settings.memory, on_jump=transforms.clear)
+        self._image_bits = 0
+        # Looked for now, so that no question has to wait for it.
+        distribution_bridge()
         kinds: dict[str, tuple[type, str]] = {
             IMAGE: _kind(node, IMAGE, settings.image_transport),
             DEPTH: _kind(node, DEPTH, settings.depth_transport),
@@ -189,21 +203,20 @@ class CameraStreams:
         return f'{reason}; {hint}' if hint else reason
 
     def _decoded(self, match: Match, settings: FrameSettings, look_up: _LookUp) -> Capture:
-        try:
-            color = conversions.color_array(match.image)
-        except conversions.ConversionError as error:
-            raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
+        color, notes = self._color(match, settings)
         missing = {}
         frame_id = settings.optical_frame or frame_of(match.image)
         said = _Said()
         depth = registration = camera = None
         try:
-            depth = self._depth(match)
-            said.warnings += filter(None, [depth_warning(depth)])
-            registration = self._registration(match, depth, settings, look_up, said)
+            depth, remarks = self._depth(match, settings)
+            said.warnings += filter(None, [remarks.warning])
+            said.assumed += remarks.assumed
+            registration = self._registration(match, color, depth, settings, look_up, said)
         except _Unusable as error:
             depth, missing[LiftStatus.NO_DEPTH] = None, str(error)
             said.warnings.clear()
+            said.assumed.clear()
         try:
             camera = self._camera(CAMERA_INFO, match, color, settings.rectified, said)
         except _Unusable as error:
@@ -214,15 +227,33 @@ class CameraStreams:
             missing,
             '; '.join(said.warnings),
             tuple(filter(None, said.assumed)),
+            notes,
         )
 
-    def _depth(self, match: Match) -> NDArray[np.float32]:
+    def _color(
+        self, match: Match, settings: FrameSettings
+    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """The image, and what a user should know of it. Raises Refused."""
+        try:
+            pixels = conversions.color_pixels(match.image)
+        except conversions.ConversionError as error:
+            raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
+        # One scale for all images of a camera: its darkest is not shown as bright as the others.
+        self._image_bits = max(self._image_bits, pixels.bits)
+        color = pixels.rgb(settings.image_bits or self._image_bits)
+        return color, picture_notes(color, pixels.orientation)
+
+    def _depth(
+        self, match: Match, settings: FrameSettings
+    ) -> tuple[NDArray[np.float32], DepthRemarks]:
         if match.depth is None:
             raise self._unusable(DEPTH, match.missing[DEPTH])
         try:
-            return conversions.depth_array(match.depth)
+            metres = conversions.depth_array(match.depth, settings.depth_unit)
         except conversions.ConversionError as error:
             raise self._unusable(DEPTH, str(error)) from error
+        encoding = conversions.depth_encoding(match.depth)
+        return metres, depth_remarks(metres, encoding, settings.depth_unit)
 
     def _camera(
         self,
@@ -247,22 +278,24 @@ class CameraStreams:
     def _registration(
         self,
         match: Match,
+        color: NDArray[np.uint8],
         depth: NDArray[np.float32],
         settings: FrameSettings,
         look_up: _LookUp,
         said: _Said,
     ) -> Registration | None:
         """Where the depth camera stands to the color camera, if it is another."""
-        if match.depth is None or same_view(match.image, match.depth):
-            return None
+        assert match.depth is not None
+        aligned = settings.depth_aligned
         optical, depth_frame = settings.optical_frame, frame_of(match.depth)
-        if depth_frame == optical:
+        same = same_view(match.image, match.depth) or depth_frame == optical
+        if aligned or (aligned is None and same):
             return None
         if not match.depth_camera_info:
-            topic = self.topic(DEPTH_CAMERA_INFO)
-            raise _Unusable(
-                f'{self.topic(DEPTH)}: {unaligned(match)}, or publish its camera_info on {topic}'
-            )
+            if aligned is None and settings.depth_pose is None and color.shape[:2] == depth.shape:
+                said.assumed.append(self._taken_as_aligned(match))
+                return None
+            raise self._unusable(DEPTH, self._unregistered(match))
         camera = self._camera(DEPTH_CAMERA_INFO, match, depth, settings.rectified, said)
         if settings.depth_pose is not None:
             return Registration(camera, settings.depth_pose)
@@ -272,7 +305,44 @@ class CameraStreams:
         except NoTransform as error:
             raise _Unusable(f'{self.topic(DEPTH)} cannot be registered: {error}') from error
         self._say_of_frames(match, optical, said)
+        if aligned is None and same_calibration(match):
+            said.assumed.append(registered_twice(match))
         return Registration(camera, T_color_depth)
+
+    def _taken_as_aligned(self, match: Match) -> str:
+        """That depth of another frame and of the image's size is taken as aligned to the image.
+
+        Raises _Unusable where something speaks against it.
+        """
+        coming = self._node.count_publishers(self.topic(DEPTH_CAMERA_INFO))
+        if coming or self._own_calibration() or self._far_apart(match):
+            raise self._unusable(DEPTH, self._unregistered(match))
+        return taken_as_aligned(match)
+
+    def _far_apart(self, match: Match) -> bool:
+        """Whether /tf has depth's frame elsewhere than on the device of the image's."""
+        assert match.depth is not None
+        try:
+            T_color_depth = self._transforms.look_up(
+                frame_of(match.image), frame_of(match.depth), 0
+            )
+        except NoTransform:
+            return False
+        return bool(np.linalg.norm(T_color_depth[:3, 3]) > _ONE_DEVICE_M)
+
+    def _own_calibration(self) -> str:
+        """A topic with the calibration of depth, by its usual name, that nobody listens to here."""
+        topic = self.topic(DEPTH).removesuffix('/compressedDepth')
+        beside = f'{topic.rpartition("/")[0]}/camera_info'
+        known = self.topic(CAMERA_INFO), self.topic(DEPTH_CAMERA_INFO)
+        return beside if beside not in known and self._node.count_publishers(beside) else ''
+
+    def _unregistered(self, match: Match) -> str:
+        """What to do about depth of another frame."""
+        beside = self._own_calibration()
+        remap = f' (remap it to {beside})' if beside else ''
+        topic = self.topic(DEPTH_CAMERA_INFO)
+        return f'{unaligned(match)}; or have its camera_info on {topic}{remap}'
 
     def _say_of_frames(self, match: Match, optical: str, said: _Said) -> None:
         """What registration by /tf takes for granted of the frames of depth and image."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The newest few messages of each stream, and which of them belong together.
+"""The newest messages of each stream, and which of them belong together.
 
 Nothing here knows rclpy: a message is anything with `header.stamp`. Stamps are nanoseconds.
 """
@@ -26,6 +26,9 @@ CALIBRATIONS = (CAMERA_INFO, DEPTH_CAMERA_INFO)
 # Messages that arrive this much older than the newest of their stream mean that time went back.
 _JUMP_NS = 1_000_000_000
 _POLL_S = 0.05
+_CALIBRATIONS_KEPT = 10
+# Of a stream whose images may be of any age.
+_ANY_AGE_S = 1.0
 
 
 class NoFrame(Exception):
@@ -71,15 +74,38 @@ def stamp_ns(message: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-class FrameStore:
-    """Keeps the newest `keep` messages of each stream, undecoded. Safe to use from any thread.
+def kept_seconds(max_age: float, wait: float, slop: float) -> float:
+    """Seconds of each stream that may still make a frame: depth comes late over a network."""
+    return (max_age or _ANY_AGE_S) + wait + slop
 
-    on_jump: called when messages show that time has gone back, for whoever keeps things by time.
+
+def _size(message: Any) -> int:
+    """Bytes of an image; camera_infos are small."""
+    return len(getattr(message, 'data', ()))
+
+
+class FrameStore:
+    """Keeps the newest messages of each stream, undecoded. Safe to use from any thread.
+
+    keep: seconds by which an image may be older than the newest of its stream; of calibrations the
+    last few are kept, whatever their age. memory: bytes that a stream may take, oldest messages
+    first; the newest message always stays. on_jump: called when messages show that time has gone
+    back, for whoever keeps things by time.
     """
 
-    def __init__(self, keep: int = 10, on_jump: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        keep: float = 2.0,
+        memory: int = 256 << 20,
+        on_jump: Callable[[], None] = lambda: None,
+    ) -> None:
         self._on_jump = on_jump
-        self._messages: dict[str, deque[Any]] = {name: deque(maxlen=keep) for name in STREAMS}
+        self._keep_ns = int(keep * 1e9)
+        self._memory = memory
+        self._messages: dict[str, deque[Any]] = {
+            name: deque(maxlen=_CALIBRATIONS_KEPT if name in CALIBRATIONS else None)
+            for name in STREAMS
+        }
         self._arrivals: dict[str, deque[float]] = {name: deque(maxlen=30) for name in STREAMS}
         self._received = dict.fromkeys(STREAMS, 0)
         self._changed = threading.Condition()
@@ -94,6 +120,8 @@ class FrameStore:
             if jumped:
                 self._forget()
             kept.append(message)
+            if stream not in CALIBRATIONS:
+                self._expire(kept)
             self._arrivals[stream].append(time.monotonic())
             self._received[stream] += 1
             self._changed.notify_all()
@@ -106,6 +134,15 @@ class FrameStore:
             known = stamp_ns(message) in map(stamp_ns, self._messages[stream])
         if not known:
             self.add(stream, message)
+
+    def _expire(self, kept: deque[Any]) -> None:
+        """Drop what is too old or too much, and one that the last has the stamp of."""
+        if len(kept) > 1 and stamp_ns(kept[-2]) == stamp_ns(kept[-1]):
+            del kept[-2]
+        oldest_ns = max(map(stamp_ns, kept)) - self._keep_ns
+        size = sum(map(_size, kept))
+        while len(kept) > 1 and (size > self._memory or stamp_ns(kept[0]) < oldest_ns):
+            size -= _size(kept.popleft())
 
     def clear(self) -> None:
         """Forget every message but the last calibrations, as when time jumps back."""
@@ -150,6 +187,7 @@ class FrameStore:
         deadline = time.monotonic() + wait
         slop_ns, max_age_ns = int(slop * 1e9), int(max_age * 1e9)
         with self._changed:
+            self._keep_ns = int(kept_seconds(max_age, wait, slop) * 1e9)
             while True:
                 match, problem = self._best(now_ns(), slop_ns, max_age_ns)
                 if match is not None and not set(expected) & set(match.missing):
@@ -171,8 +209,18 @@ class FrameStore:
         if max_age_ns and abs(age_ns) > max_age_ns:
             return None, _stale(age_ns * 1e-9, max_age_ns * 1e-9)
         fresh = [m for m in images if not max_age_ns or now_ns - stamp_ns(m) <= max_age_ns]
-        matches = [self._match(image, slop_ns) for image in fresh]
-        return min(matches, key=lambda match: len(match.missing)), ''
+        # An older one cannot have what no message has come of.
+        silent = sum(
+            not self._messages[stream] for stream in (DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO)
+        )
+        best = None
+        for image in fresh:
+            match = self._match(image, slop_ns)
+            if best is None or len(match.missing) < len(best.missing):
+                best = match
+            if len(best.missing) == silent:
+                break
+        return best, ''
 
     def _match(self, image: Any, slop_ns: int) -> Match:
         missing: dict[str, str] = {}

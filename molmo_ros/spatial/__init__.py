@@ -14,8 +14,8 @@ from .depth import (
     depth_from_bytes,
     depth_from_compressed,
     depth_to_metres,
-    depth_warning,
 )
+from .depth_unit import DepthRemarks, depth_remarks, depth_warning, read_unit
 from .extent import Extent, transform_extent, visible_extent
 from .grasp import Approach, ApproachPose, GraspSettings, approach_pose
 from .lift import lift, lift_points
@@ -32,6 +32,7 @@ __all__ = [
     'CameraModel',
     'CameraSizeMismatch',
     'DepthNoise',
+    'DepthRemarks',
     'Extent',
     'GraspSettings',
     'LiftSettings',
@@ -47,10 +48,12 @@ __all__ = [
     'approach_pose',
     'depth_from_bytes',
     'depth_from_compressed',
+    'depth_remarks',
     'depth_to_metres',
     'depth_warning',
     'lift',
     'lift_points',
+    'read_unit',
     'transform_extent',
     'transform_surface_point',
     'visible_extent',

@@ -69,9 +69,18 @@ def lift_points(
         raise TypeError('depth must be (H, W) metres in floating point: see depth_to_metres')
     try:
         registration = registration or _same_view(depth, camera)
-    except CameraSizeMismatch as error:
-        return _all(uv, LiftStatus.NO_CAMERA_INFO, str(error))
+    except CameraSizeMismatch:
+        return _all(uv, LiftStatus.NO_DEPTH, other_shape(depth.shape, camera))
     return _lifted(uv, depth, camera, settings, registration)
+
+
+def other_shape(shape: tuple[int, ...], camera: CameraModel) -> str:
+    """What is wrong with depth of (height, width) that no scaling makes the image of a camera."""
+    height, width = shape
+    return (
+        f'the depth image is {width}x{height} and the image {camera.width}x{camera.height}: not '
+        'the same view; use depth that is aligned to the color image'
+    )
 
 
 def _lifted(

@@ -115,6 +115,15 @@ def test_depth_has_the_unit_of_its_kind(tmp_path):
         assert read_depth(tmp_path / name) == pytest.approx(metres, abs=1e-6, nan_ok=True), name
 
 
+def test_depth_of_another_unit_is_read_as_is_said(tmp_path):
+    """As in TUM's pictures, and as a NumPy array of floats in millimetres."""
+    metres = np.array([[0.5, 1.0], [1.2, 2.0]], np.float32)
+    cv2.imwrite(str(tmp_path / 'fifths.png'), np.rint(metres * 5000).astype(np.uint16))
+    np.save(tmp_path / 'floats.npy', metres.astype(np.float64) * 1000)
+    assert read_depth(tmp_path / 'fifths.png', 1 / 5000) == pytest.approx(metres)
+    assert read_depth(tmp_path / 'floats.npy', 0.001) == pytest.approx(metres)
+
+
 @pytest.mark.parametrize(
     'array, complaint',
     [

@@ -4,8 +4,10 @@
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -78,6 +80,7 @@ def status_of(words):
         ('ask color.png mug --camera camera.yaml --rectified', 'should have P'),
         ('ask color.png mug --camera camera.yaml --camera-name left', "no camera 'left'"),
         ('ask color.png mug --camera-name left', '--camera'),
+        ('ask color.png mug --depth depth.png --depth-unit 5000', '1/5000'),
         ('ask color.png mug --checkpoint nowhere', 'nowhere'),
         ('ask color.png mug --device cuda:99', 'cuda'),
         ('ask color.png mug --max-crops 999', 'max_crops'),
@@ -128,6 +131,53 @@ def test_asking_a_file_gives_pixels_and_metres(view, files, tmp_path):
     assert out.stat().st_size > 1000
 
 
+def asked(capsys, *arguments):
+    assert main(['ask', *map(str, arguments), '--json']) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_photo_that_is_stored_turned_is_taken_as_stored_where_depth_belongs_to_it(
+    view, files, tmp_path, capsys
+):
+    """Half a turn: the sizes fit either way, and the positions would be those of other things."""
+    item, photo = view.scene.objects[0], tmp_path / 'photo.png'
+    query = f'the {item.colour} {item.kind}'
+    plain = (files / 'color.png').read_bytes()
+    exif = b'II*\0' + struct.pack('<IHHHIHHI', 8, 1, 0x0112, 3, 1, 3, 0, 0)
+    chunk = struct.pack('>I', len(exif)) + b'eXIf' + exif
+    photo.write_bytes(plain[:33] + chunk + struct.pack('>I', zlib.crc32(chunk[4:])) + plain[33:])
+    at_hand = '--depth', files / 'depth.png', '--camera', files / 'camera.yaml'
+    (upright,) = asked(capsys, files / 'color.png', query, *at_hand)['points']
+    report = asked(capsys, photo, query, *at_hand)
+    (turned,) = report['points']
+    assert turned['position'] == pytest.approx(upright['position'], abs=1e-9)
+    assert any('orientation 3' in note for note in report['notes'])
+    # Without either, it is seen as people see it.
+    report = asked(capsys, photo, 'the mug')
+    assert any('as it is shown' in note for note in report['notes'])
+
+
+def test_the_unit_of_depth_is_named_where_nothing_says_it_and_taken_where_it_is_given(
+    view, files, tmp_path, capsys
+):
+    """In steps of 1/4000 m, as some cameras have it, this table is four times as far."""
+    item = view.scene.objects[0]
+    query, camera = f'the {item.colour} {item.kind}', ('--camera', files / 'camera.yaml')
+    quarters = np.rint(np.nan_to_num(view.picture.depth) * 4000).astype(np.uint16)
+    np.save(tmp_path / 'quarters.npy', quarters)
+    depth = '--depth', tmp_path / 'quarters.npy'
+    report = asked(capsys, files / 'color.png', query, *camera, *depth)
+    assert any('--depth-unit' in sentence for sentence in report['assumed'])
+    report = asked(capsys, files / 'color.png', query, *camera, *depth, '--depth-unit', '0.25mm')
+    assert report['assumed'] == []
+    (point,) = report['points']
+    row, column = int(point['v']), int(point['u'])
+    assert point['position'][2] == pytest.approx(view.picture.depth[row, column], abs=0.01)
+    np.save(tmp_path / 'quarters.npy', view.picture.depth * 1000)
+    report = asked(capsys, files / 'color.png', query, *camera, *depth)
+    assert any('millimetres as 32FC1' in note for note in report['notes'])
+
+
 def test_without_depth_the_points_stay_in_the_image(files, view, capsys):
     item = view.scene.objects[0]
     assert main(['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}']) == 0
@@ -176,7 +226,8 @@ def test_a_calibration_that_was_chosen_for_the_user_is_said(files, view, tmp_pat
     fields = {'width': one.width, 'height': one.height, 'K': one.K.tolist()}
     (tmp_path / 'two.json').write_text(json.dumps({'left': fields, 'right': fields}))
     asked = ['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}', '--json']
-    asked += ['--depth', str(files / 'depth.png'), '--camera', str(tmp_path / 'two.json')]
+    asked += ['--depth', str(files / 'depth.png'), '--depth-unit', 'mm']
+    asked += ['--camera', str(tmp_path / 'two.json')]
     assert main(asked) == 0
     (assumed,) = json.loads(capsys.readouterr().out)['assumed']
     assert 'left' in assumed and '--camera-name' in assumed

@@ -25,7 +25,7 @@ NEWER = [
 # What of rclpy is used, all of which Humble has; see there before adding to it.
 IN_HUMBLE = {
     *('action', 'callback_groups', 'clock', 'context', 'duration', 'executors', 'logging', 'node'),
-    *('parameter', 'qos', 'signals', 'time'),
+    *('parameter', 'qos', 'signals', 'subscription', 'time', 'topic_endpoint_info'),
 }
 
 

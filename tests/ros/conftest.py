@@ -187,6 +187,8 @@ SPECIAL = {
     'otherwise': ['-r', 'point_query:=find'],
     'silent': ['-p', 'diagnostics_period:=60.0'],
     'mute': ['-p', 'diagnostics_period:=60.0'],
+    'fifths': ['-p', 'depth_unit:=0.0002', '-p', 'depth_aligned:=true'],
+    'beside': ['-r', 'depth:=imager/image'],
     'broken': [],
     'slow': [],
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node at its start, and where streams are late, missing, or not what they should be."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from molmo_ros.ros.answering import Status
@@ -78,14 +79,105 @@ def test_unreadable_images_and_unaligned_depth_are_told_apart(client_of, wall_ca
     client = client_of('lonely')
     with wall_camera('lonely') as camera:
         ask_until(client, 'at 80 60', lambda a: a.points and a.message == '')
-        camera.messages['depth'].header = Header(frame_id='depth_optical_frame')
-        answered = ask_until(client, 'at 80 60', lambda a: 'depth_optical_frame' in a.message)
+        half = depth_message(np.ones((60, 80), np.float32), '16UC1', Header(frame_id='imager'))
+        camera.messages['depth'] = half
+        answered = ask_until(client, 'at 80 60', lambda a: "'imager'" in a.message)
         assert answered.points[0].surface.status is LiftStatus.NO_DEPTH
+        assert 'depth_aligned' in answered.message
+        assert '/lonely/depth_camera_info' in answered.message
         camera.messages['image'].encoding = 'infrared'
         answered = ask_until(client, 'at 80 60', lambda a: a.status is not Status.SUCCESS)
         assert answered.status is Status.NO_FRAME and "'infrared'" in answered.message
         camera.messages['image'].encoding = 'rgb8'
         ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
+
+
+def test_depth_of_another_frame_and_the_same_size_is_taken_as_aligned_and_this_is_said(
+    client_of, wall_camera
+):
+    """As from drivers that align depth and leave its frame as it was."""
+    client = client_of('lonely')
+    with wall_camera('lonely') as camera:
+        camera.messages['depth'].header = Header(frame_id='stereo_optical_frame')
+        answered = ask_until(client, 'at 80 60', lambda a: a.assumed and a.message == '')
+        assert answered.points[0].surface.status is LiftStatus.OK
+        (assumed,) = answered.assumed
+        assert "'stereo_optical_frame'" in assumed and 'depth_aligned' in assumed
+        # Half a metre off it cannot be of the same device.
+        apart = (0.0, 0.5, 0.0), (0.0, 0.0, 0.0, 1.0)
+        camera.stand('wrist_optical_frame', *apart, 'stereo_optical_frame')
+        answered = ask_until(client, 'at 80 60', lambda a: 'stereo_optical' in a.message)
+        assert answered.points[0].surface.status is LiftStatus.NO_DEPTH
+        assert answered.assumed == ()
+
+
+def test_depth_that_has_a_calibration_of_its_own_is_not_taken_as_aligned(client_of, wall_camera):
+    """The camera_info beside it says so, though nobody remapped it."""
+    client = client_of('beside')
+    with wall_camera('beside', ['image', 'camera_info']) as camera:
+        camera.node.create_publisher(CameraInfo, 'imager/camera_info', 10)
+        images = camera.node.create_publisher(Image, 'imager/image', 10)
+        depth = camera.messages['depth']
+
+        def publish_and_see(answered):
+            stamp = stamp_message(max(camera.stamps))
+            depth.header = Header(stamp=stamp, frame_id='imager_optical_frame')
+            images.publish(depth)
+            return 'imager_optical_frame' in answered.message
+
+        answered = ask_until(client, 'at 80 60', publish_and_see)
+        assert answered.points[0].surface.status is LiftStatus.NO_DEPTH
+        assert 'remap it to /beside/imager/camera_info' in answered.message
+
+
+def test_the_unit_and_the_alignment_of_depth_are_as_parameters_say(client_of, wall_camera):
+    """A fifth of a millimetre a step, under the name of the depth camera's frame."""
+    client = client_of('fifths')
+    with wall_camera('fifths') as camera:
+        camera.messages['depth'].header = Header(frame_id='stereo_optical_frame')
+        answered = ask_until(client, 'at 80 60', lambda a: a.points and a.message == '')
+        assert answered.points[0].surface.position[2] == pytest.approx(0.25, abs=1e-4)
+        assert answered.assumed == ()
+
+
+def test_a_depth_far_from_what_cameras_see_is_told_with_a_likely_unit(client_of, wall_camera):
+    client = client_of('lonely')
+    with wall_camera('lonely') as camera:
+        depth = np.full((120, 160), 31.4, np.float32)
+        camera.messages['depth'].data = depth_message(depth, '16UC1', Header()).data
+        answered = ask_until(client, 'at 80 60', lambda a: 'median depth' in a.message)
+        assert 'depth_unit' in answered.message and '0.1mm' in answered.message
+
+
+def test_a_black_picture_is_told_even_if_nothing_was_found(client_of, wall_camera):
+    client = client_of('lonely')
+    with wall_camera('lonely', ['image']) as camera:
+        image = camera.messages['image']
+        image.data = array('B', bytes(len(image.data)))
+        answered = ask_until(client, 'absent', lambda a: 'black' in a.message)
+        assert answered.status is Status.NO_POINTS
+
+
+def test_one_scale_holds_for_all_images_of_a_camera(client_of, wall_camera):
+    """Once a camera has used 12 bits, its darker images are not shown brighter than they are."""
+    client = client_of('fifths')
+    with wall_camera('fifths', ['image']) as camera:
+
+        def show(largest):
+            pixels = np.full((120, 160), largest, '<u2')
+            camera.messages['image'] = Image(
+                height=120,
+                width=160,
+                step=320,
+                encoding='mono16',
+                data=array('B', pixels.tobytes()),
+            )
+
+        # 255 is white alone, with 8 bits, and one of the darkest greys with 12.
+        show(255)
+        ask_until(client, 'absent', lambda a: 'nothing' in a.message and 'black' not in a.message)
+        brightness = itertools.cycle([3000] * 5 + [255] * 5)
+        ask_until(client, 'absent', lambda a: show(next(brightness)) or 'black' in a.message)
 
 
 @pytest.mark.parametrize('namespace', ['lonely', 'apart'])
@@ -106,6 +198,9 @@ def test_depth_of_another_camera_is_registered(client_of, wall_camera, namespace
         x, _, z = answered.points[0].surface.position
         assert z == pytest.approx(1.25 + 0.2 * (x - 0.05), abs=2e-3)
         assert x == pytest.approx(0.0, abs=2e-3)
+        # It has the calibration of the image, as aligned depth has; depth_pose says that it is not.
+        told = [sentence for sentence in answered.assumed if 'depth_aligned' in sentence]
+        assert len(told) == (1 if namespace == 'lonely' else 0)
 
 
 class Listener:
@@ -358,6 +453,7 @@ def test_whoever_waits_at_shutdown_is_answered_however_often_it_is_told(node, wa
         (['-p', 'timeout:=-1.0'], 'timeout is -1.0, not a number from 0.1 to 3600'),
         (['-p', 'image_transport:=pigeon'], 'image_transport'),
         (['-p', 'depth_pose:=sideways'], 'depth_pose'),
+        (['-p', 'depth_unit:=furlong'], 'depth_unit'),
         (['--params-file', '/no/such.yaml'], '/no/such.yaml'),
         (['-p', 'timeout'], '-p timeout'),
         (['image:=/left/image'], 'image:=/left/image'),

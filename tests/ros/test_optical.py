@@ -11,7 +11,9 @@ from std_msgs.msg import Header
 from molmo_ros.ros.conversions import color_message
 from molmo_ros.ros.frames import frame_name
 from molmo_ros.ros.messages import read_capture
+from molmo_ros.ros.node_settings import read_settings
 from molmo_ros.ros.optical import taken_as_optical, why_body
+from molmo_ros.ros.parameters import POINT_QUERY
 from molmo_ros.ros.transforms import TransformTree
 
 LEVEL = (0.0, 0.0, 0.0, 1.0)
@@ -92,7 +94,9 @@ def test_what_only_a_name_could_tell_is_taken_for_granted_and_said():
 def test_an_image_in_a_request_keeps_its_own_optical_frame(named, taken, said):
     """Whoever sends back a simulator's image means its camera; another camera's is another's."""
     image = color_message(np.zeros((6, 8, 3), np.uint8), Header(frame_id=named))
-    capture = read_capture(PointQuery.Request(image=image), False, 'spy_lens')
+    defaults = {parameter.name: parameter.default for parameter in POINT_QUERY}
+    settings = read_settings(defaults | {'optical_frame': 'spy_lens'}).frames
+    capture = read_capture(PointQuery.Request(image=image), settings)
     assert capture.frame.frame_id == taken
     assert any('optical_frame' in sentence for sentence in capture.assumed) == said
 

@@ -105,7 +105,8 @@ def test_wrong_values_are_refused_with_a_reason_while_running(node):
 
     assert set_to('timeout', 5.0).successful
     assert parameters.values(node, parameters.POINT_QUERY)['timeout'] == 5.0
-    for name, value in [('timeout', -1.0), ('lift.radius', 1e6), ('noise.kind', 'sonar')]:
+    wrong = [('timeout', -1.0), ('lift.radius', 1e6), ('noise.kind', 'sonar')]
+    for name, value in [*wrong, ('depth_aligned', 'perhaps')]:
         refused = set_to(name, value)
         assert not refused.successful and name in refused.reason
     assert not set_to('checkpoint', '/somewhere').successful
@@ -203,3 +204,22 @@ def test_only_names_that_do_not_exist_are_warned_of(capfd):
         declared(node)
     (warning,) = [line for line in capfd.readouterr().err.splitlines() if 'no parameter' in line]
     assert 'wheel_separation' in warning and 'did you mean' not in warning
+
+
+def test_what_yaml_makes_of_a_text_is_taken_for_the_text(node):
+    """`depth_aligned: true` is no text in YAML, and neither is `depth_unit: 0.0002`."""
+    parameters.declare(node, parameters.POINT_QUERY)
+    for aligned, unit in ((True, 0.0002), ('false', '1/5000'), ('auto', '0.2 mm')):
+        values = [Parameter('depth_aligned', value=aligned), Parameter('depth_unit', value=unit)]
+        assert all(result.successful for result in node.set_parameters(values))
+        frames = read_settings(parameters.values(node, parameters.POINT_QUERY)).frames
+        assert frames.depth_aligned == {'auto': None, 'false': False}.get(aligned, True)
+        assert frames.depth_unit == pytest.approx(0.0002)
+
+
+def test_streams_keep_as_much_as_a_question_may_be_about():
+    settings = defaults('molmo_point_query')
+    assert read_settings(settings).streams.keep >= 2.0
+    patient = settings | {'max_frame_age': 4.0, 'frame_wait': 3.0, 'stream_memory': 2}
+    assert read_settings(patient).streams.keep >= 7.0
+    assert read_settings(patient).streams.memory == 2 * 1024**2

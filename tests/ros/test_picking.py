@@ -50,7 +50,7 @@ def seen():
     inside &= np.abs(cos * y - sin * x) * metres <= BREADTH / 2
     depth[inside] = TABLE - TALL
     K = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1]])
-    color = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    color = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     return Frame(color, depth, CameraModel(WIDTH, HEIGHT, K), 0, OPTICAL)
 
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the camera's topics make of wild and of looping recordings; no DDS in between."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import Quaternion, Transform, Vector3
@@ -39,8 +41,9 @@ def test_a_recording_that_loops_without_sim_time_forgets_moving_transforms_too(s
             'depth': depth_message(np.ones((6, 8), np.float32), '16UC1', header),
         }
         node.feed(stream, messages[stream])
-    messages[stream].header.stamp = stamp_message(60 * SECOND)
-    node.feed(stream, messages[stream])
+    again = deepcopy(messages[stream])
+    again.header.stamp = stamp_message(60 * SECOND)
+    node.feed(stream, again)
     with pytest.raises(NoTransform, match='jumped'):
         tree.look_up('map', 'mast', 140 * SECOND)
     tree.add('map', 'base', 61 * SECOND, pose, static=False)

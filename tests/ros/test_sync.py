@@ -15,7 +15,8 @@ T0 = 1_700_000_000_000_000_000
 
 
 class Message:
-    def __init__(self, seconds):
+    def __init__(self, seconds, size=0):
+        self.data = bytes(size)
         self.header = Header(stamp=stamp_message(T0 + round(seconds * 1e9)))
 
 
@@ -88,13 +89,58 @@ def test_a_late_message_forgets_nothing():
     assert not {DEPTH, CAMERA_INFO} & set(newest(store).missing)
 
 
-def test_only_the_newest_few_are_kept():
-    store = FrameStore(keep=2)
+def test_depth_that_comes_late_finds_its_image_however_many_came_since():
+    """As over a network: 90 images a second, depth two thirds of a second behind them."""
+    store = FrameStore(keep=1.5)
+    for number in range(100):
+        store.add(IMAGE, Message(number / 90))
+        if number >= 60:
+            store.add(DEPTH, Message((number - 60) / 90))
+    match = newest(store, now=1.1)
+    assert seconds(match.depth) == pytest.approx(39 / 90)
+    assert seconds(match.image) == pytest.approx(seconds(match.depth), abs=0.02)
+
+
+def test_what_is_too_old_to_be_asked_about_is_dropped():
+    store = FrameStore(keep=0.25)
     for number in range(5):
         store.add(IMAGE, Message(number * 0.1))
-    store.add(DEPTH, Message(0.2))
+    store.add(DEPTH, Message(0.1))
     assert newest(store).depth is None
     assert store.state(IMAGE).received == 5
+
+
+def test_large_images_do_not_fill_the_memory():
+    """The newest stays, even if it alone is more than there is room for."""
+    store = FrameStore(keep=60, memory=3500)
+    for number in range(6):
+        store.add(IMAGE, Message(number * 0.1, size=1000))
+    for stamp, found in ((0.3, True), (0.2, False)):
+        store.add(DEPTH, Message(stamp))
+        assert (newest(store, max_age=60).depth is not None) is found
+        store.clear()
+        for number in range(6):
+            store.add(IMAGE, Message(number * 0.1, size=1000))
+    store.add(IMAGE, Message(0.6, size=10_000))
+    assert seconds(newest(store).image) == pytest.approx(0.6)
+
+
+def test_of_images_without_stamps_the_last_is_kept():
+    store = FrameStore(memory=1000)
+    for size in (10, 20, 30):
+        store.add(IMAGE, Message(0.0, size))
+    assert len(newest(store).image.data) == 30
+
+
+def test_a_longer_max_frame_age_keeps_more_from_then_on():
+    store = FrameStore(keep=0.1)
+    store.add(IMAGE, Message(0.0))
+    newest(store, max_age=3.0)
+    for number in range(1, 5):
+        store.add(IMAGE, Message(number * 0.5))
+    store.add(DEPTH, Message(0.5))
+    match = newest(store, now=2.1, max_age=3.0)
+    assert seconds(match.image) == pytest.approx(0.5)
 
 
 def test_whoever_asks_too_early_waits_for_a_whole_frame():

@@ -19,7 +19,7 @@ def topics(*remappings, image='compressed', depth='compressedDepth'):
     arguments = ['--ros-args', '-r', '__ns:=/arm']
     arguments += [word for remapping in remappings for word in ('-r', remapping)]
     node = Node('listening', context=context, cli_args=arguments, use_global_arguments=False)
-    settings = StreamSettings(image, depth, 'sensor_data', 'sensor_data', 'sensor_data')
+    settings = StreamSettings(image, depth, *['sensor_data'] * 3, keep=2.0, memory=1 << 20)
     try:
         streams = CameraStreams(node, settings, make_transforms(node, 1.0))
         return streams.topic('image'), streams.topic('depth')

@@ -14,12 +14,19 @@ from molmo_ros.spatial import (
     UnsupportedDepth,
     depth_from_bytes,
     depth_from_compressed,
+    depth_remarks,
     depth_to_metres,
     depth_warning,
+    read_unit,
 )
 
 MILLIMETRES = np.array([[0, 1, 999], [1000, 40000, 65535]], np.uint16)
 METRES = np.array([[np.nan, 0.001, 0.999], [1.0, 40.0, 65.535]], np.float32)
+
+
+def png(image: np.ndarray) -> bytes:
+    """The image as PNG."""
+    return cv2.imencode('.png', image)[1].tobytes()
 
 
 def test_millimetres_become_metres_and_zero_is_no_reading() -> None:
@@ -115,11 +122,6 @@ def rvl(image: np.ndarray) -> bytes:
     )
 
 
-def png(image: np.ndarray) -> bytes:
-    """The image as PNG."""
-    return cv2.imencode('.png', image)[1].tobytes()
-
-
 @pytest.mark.parametrize(
     ('kind', 'encode'), [('', png), (' png', png), (' rvl', rvl)], ids=['old', 'png', 'rvl']
 )
@@ -146,6 +148,46 @@ def test_compressed_metres_are_within_their_quantum(kind: str, encode) -> None:
     assert np.nanmax(np.abs(metres - depth) / depth**2) <= 1.01 / a
 
 
+@pytest.mark.parametrize(
+    'format',
+    ['16UC1; compressedDepth png', '16UC1; png compressed ', 'mono16; png', '16UC1', 'png', ''],
+)
+def test_a_bare_png_of_16_bits_is_depth_whatever_it_is_called(format: str) -> None:
+    """Not every publisher writes the transport's header of 12 bytes."""
+    image = scene_in_millimetres()
+    metres = depth_from_compressed(png(image), format, 0.00025)
+    np.testing.assert_array_equal(metres, depth_to_metres(image, '16UC1', 0.00025))
+
+
+@pytest.mark.parametrize(
+    ('data', 'says'),
+    [
+        (b'', 'empty'),
+        (cv2.imencode('.jpg', np.zeros((8, 8), np.uint8))[1].tobytes(), 'JPEG'),
+        (png(np.zeros((8, 8), np.uint8)), '1 x 8 bits'),
+        (png(np.zeros((8, 8, 3), np.uint16)), '3 x 16 bits'),
+        (png(np.zeros((8, 8), np.uint16))[:30], 'breaks off'),
+    ],
+    ids=['nothing', 'jpeg', 'grey', 'color', 'half'],
+)
+@pytest.mark.parametrize('head', [b'', bytes(12)], ids=['bare', 'header'])
+def test_what_is_compressed_but_no_depth_is_called_what_it_is(
+    data: bytes, says: str, head: bytes
+) -> None:
+    """A picture of depth for people has no metres in it."""
+    if head and not data:
+        says = 'breaks off'
+    with pytest.raises(UnsupportedDepth, match=says):
+        depth_from_compressed(head + data, '16UC1; compressedDepth png')
+
+
+@pytest.mark.parametrize('head', [b'', struct.pack('<iff', 0, 0.0, 0.0)], ids=['bare', 'zeros'])
+def test_compressed_metres_without_their_quantum_are_refused(head: bytes) -> None:
+    """They would all be one value."""
+    with pytest.raises(UnsupportedDepth, match='quantisation'):
+        depth_from_compressed(head + png(scene_in_millimetres()), '32FC1; compressedDepth png')
+
+
 @pytest.mark.parametrize('cut', [0, 12, 20, 60])
 @pytest.mark.parametrize('kind', ['png', 'rvl'])
 def test_compressed_depth_that_breaks_off_is_refused(kind: str, cut: int) -> None:
@@ -167,6 +209,97 @@ def test_a_stream_that_claims_a_giant_image_is_refused() -> None:
     data = struct.pack('<iff', 0, 0, 0) + struct.pack('<II', 1 << 20, 1 << 20) + bytes(64)
     with pytest.raises(UnsupportedDepth):
         depth_from_compressed(data, '16UC1; compressedDepth rvl')
+
+
+@pytest.mark.parametrize(
+    ('unit', 'step'),
+    [
+        ('mm', 0.001),
+        ('m', 1.0),
+        ('0.1mm', 1e-4),
+        ('.25 mm', 2.5e-4),
+        ('1/5000', 2e-4),
+        ('1/256', 1 / 256),
+        ('1/4000 m', 2.5e-4),
+        ('100um', 1e-4),
+        ('cm', 0.01),
+        ('1e-4', 1e-4),
+        (0.002, 0.002),
+        (1, 1.0),
+    ],
+)
+def test_units_are_read_as_people_write_them(unit: str | float, step: float) -> None:
+    """By name, as a share of a metre, or as metres."""
+    assert read_unit(unit) == pytest.approx(step)
+    image = np.array([[0, 500]], np.uint16)
+    expected = np.array([[np.nan, 500 * step]])
+    np.testing.assert_allclose(
+        depth_to_metres(image, '16UC1', read_unit(unit)), expected, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    'unit', ['furlong', '/5000', '1/0', '0', '-1', 'nan', '5000', 'mm/2', '1e']
+)
+def test_what_is_no_unit_is_refused(unit: str) -> None:
+    """A factor the wrong way round among them."""
+    with pytest.raises(ValueError, match=r'0\.1mm'):
+        read_unit(unit)
+
+
+def test_a_unit_holds_for_floats_too() -> None:
+    """Simulators publish millimetres as 32FC1."""
+    values = np.array([[np.nan, np.inf, -3.0, 700.0]], np.float32)
+    expected = np.array([[np.nan, np.inf, np.nan, 0.7]], np.float32)
+    np.testing.assert_allclose(depth_to_metres(values, '32FC1', 0.001), expected)
+
+
+def wall(metres: float) -> np.ndarray:
+    """A depth image of one distance."""
+    return np.full((40, 60), metres, np.float32)
+
+
+@pytest.mark.parametrize(
+    ('metres', 'encoding', 'unit', 'likely'),
+    [
+        (44.0, '16UC1', None, '0.1mm'),
+        (29.0, 'mono16', None, '1/5000'),
+        (650.0, '32FC1', None, 'mm'),
+        (0.0021, '16UC1', None, 'm '),
+        (400.0, '16UC1', 1.0, 'mm'),
+    ],
+)
+def test_an_implausible_depth_is_told_with_a_unit_that_would_do(
+    metres: float, encoding: str, unit: float | None, likely: str
+) -> None:
+    """Of a unit that was given, too."""
+    remarks = depth_remarks(wall(metres), encoding, unit, '--unit')
+    assert f'set --unit to what it is; plausible: {likely}' in remarks.warning or (
+        f', {likely}' in remarks.warning
+    )
+    assert remarks.assumed == ()
+
+
+@pytest.mark.parametrize(
+    ('metres', 'encoding', 'unit', 'assumed'),
+    [
+        (1.1, '16UC1', None, False),
+        (4.4, '16UC1', None, True),
+        (0.2, '16UC1', None, True),
+        (4.4, '16UC1', 0.001, False),
+        (4.4, '32FC1', None, False),
+        (1.1, 'mono16', None, True),
+        (1.1, '', None, True),
+        (1.1, '', 0.0002, False),
+    ],
+)
+def test_a_unit_that_nothing_said_is_named_where_it_may_matter(
+    metres: float, encoding: str, unit: float | None, assumed: bool
+) -> None:
+    """REP 118 says 16UC1: questioned only where another unit is as likely."""
+    remarks = depth_remarks(wall(metres), encoding, unit)
+    assert remarks.warning == '' and bool(remarks.assumed) is assumed
+    assert all('depth_unit' in sentence for sentence in remarks.assumed)
 
 
 def test_warnings_name_what_is_wrong_with_the_unit() -> None:

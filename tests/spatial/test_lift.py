@@ -180,11 +180,11 @@ class TestStatuses:
         """Depth without intrinsics says nothing of x and y."""
         assert lift(1, 1, self.DEPTH, None).status == LiftStatus.NO_CAMERA_INFO
 
-    def test_camera_info_of_another_view(self, camera) -> None:
-        """A wide depth image with a narrow camera_info."""
+    def test_depth_of_another_view(self, camera) -> None:
+        """The camera fits its picture: what does not fit is a wide depth image."""
         point = lift(1, 1, np.full((360, 640), 0.8, np.float32), camera)
-        assert point.status == LiftStatus.NO_CAMERA_INFO
-        assert 'remap' in point.reason
+        assert point.status == LiftStatus.NO_DEPTH
+        assert '640x360' in point.reason and 'aligned' in point.reason
 
     @pytest.mark.parametrize('pixel', [(-0.6, 5), (639.6, 5), (5, 479.6), (5, -3), (np.nan, 5)])
     def test_outside_of_the_image(self, camera, pixel) -> None:
