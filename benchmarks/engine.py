@@ -36,7 +36,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from benchmarks.random_molmo import IMAGE_TOKENS, ONE_POINT, random_molmo, tilt, tiny_tokenizer
-from molmo_ros.engine import Answer, Question, answer_many
+from molmo_ros.engine import Answer, Question
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.requests import STAGES, Stopwatch
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
@@ -139,12 +139,12 @@ class Bench:
         image, thing = self.table(*size)
         questions = self.questions(thing, case.questions)
         if case.again:
-            answer_many(self.engine, image, questions)
+            self.engine.answer_many(image, questions)
             image[0, 0, 0] ^= 1
         if not case.cold:
             self.engine.answer(image, self.questions(thing, 1)[0])
         begin = self._clock()
-        answers = answer_many(self.engine, image, questions)
+        answers = self.engine.answer_many(image, questions)
         return answers, self._clock() - begin
 
     @torch.inference_mode()

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Engines: one interface, `Engine.answer(image, question) -> Answer`, and what implements it.
+"""Engines: one interface, `Engine.answer_each(image, questions)`, and what implements it.
 
 Importing this does not import torch; `load_engine` does.
 """
@@ -16,11 +16,12 @@ from molmo_ros.engine.answers import (
     EngineError,
     InvalidImage,
     InvalidQuestion,
+    OneByOne,
+    Pointer,
     Question,
     QueuedQuestion,
     Stopped,
-    answer_each,
-    answer_many,
+    as_engine,
     never,
 )
 
@@ -30,11 +31,12 @@ __all__ = [
     'EngineError',
     'InvalidImage',
     'InvalidQuestion',
+    'OneByOne',
+    'Pointer',
     'Question',
     'QueuedQuestion',
     'Stopped',
-    'answer_each',
-    'answer_many',
+    'as_engine',
     'fetch_checkpoint',
     'load_engine',
     'never',

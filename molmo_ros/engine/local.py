@@ -20,12 +20,11 @@ from torch import Tensor
 
 from molmo_ros.engine.answers import (
     Answer,
+    Engine,
     EngineError,
     InvalidQuestion,
     Question,
     QueuedQuestion,
-    answer_many,
-    never,
 )
 from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder, Line
@@ -49,7 +48,7 @@ MAX_QUESTIONS = 64  # at a time
 MAX_REMEMBERED = 64  # answers, to draft from
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Runs a loaded checkpoint; one image at a time, others wait.
 
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
@@ -67,22 +66,14 @@ class LocalEngine:
         frames = FrameCache(max_frames, max_bytes)
         self._state: _State | None = _State(network_of(loaded), frames, row_step)
 
-    def answer(
-        self,
-        image: NDArray[np.uint8],
-        question: Question,
-        should_stop: Callable[[], bool] = never,
-    ) -> Answer:
-        return answer_many(self, image, [question], should_stop)[0]
-
-    def answer_each(self, image: NDArray[np.uint8], asked: Sequence[QueuedQuestion]) -> None:
-        """Answer questions about one image in common passes; see `answers.answer_each`."""
-        run = _Run(asked)
+    def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
+        """See `Engine.answer_each`; the questions share their passes through the model."""
+        run = _Run(questions)
         try:
             check_image(image)
-            if len(asked) > MAX_QUESTIONS:
+            if len(questions) > MAX_QUESTIONS:
                 raise InvalidQuestion(
-                    f'{len(asked)} questions were asked at once; ask at most {MAX_QUESTIONS}'
+                    f'{len(questions)} questions were asked at once; ask at most {MAX_QUESTIONS}'
                 )
             with turn(self._lock, run.all_stopped), torch.inference_mode():
                 if self._state is None:

@@ -21,7 +21,6 @@ from molmo_ros.engine import (
     InvalidQuestion,
     Question,
     Stopped,
-    answer_many,
     load_engine,
 )
 from molmo_ros.model.molmo2 import load_molmo2
@@ -192,7 +191,7 @@ def test_the_last_answer_is_the_draft_on_the_next_frame(checkpoint):
 def test_questions_on_a_frame_share_their_passes(checkpoint):
     engine = load_engine(checkpoint(POINTS), device='cpu')
     queries = ['mug', 'cup', 'a very large bowl']
-    answers = answer_many(engine, IMAGE, [Question(query) for query in queries])
+    answers = engine.answer_many(IMAGE, [Question(query) for query in queries])
     alone = engine.answer(IMAGE[::-1], Question('spoon'))
     assert {len(answer.points) for answer in answers} == {2}
     assert max(answer.passes for answer in answers) <= alone.passes
@@ -274,7 +273,7 @@ def test_tokens_are_those_that_transformers_generates(checkpoint, text, pieces, 
     image = np.random.default_rng(rng.randrange(1 << 30)).integers(0, 256, (60, 90, 3), np.uint8)
     expected = [generated(loaded, image, question) for question in questions]
     cold = engine.answer(image, questions[0])
-    together = answer_many(engine, image, questions)
+    together = engine.answer_many(image, questions)
     assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
 
 
