@@ -80,7 +80,7 @@ class LocalEngine(Engine):
                     raise EngineError('the engine is closed')
                 run.go(self._state, image)
         except Exception as error:
-            run.fail(as_engine_error(error))
+            run.fail(_told(error))
 
     @property
     def held_bytes(self) -> int:
@@ -93,6 +93,18 @@ class LocalEngine(Engine):
             self._state = None
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def _told(error: Exception) -> EngineError:
+    """What to tell whoever asked."""
+    if not isinstance(error, torch.OutOfMemoryError):
+        return as_engine_error(error)
+    told = EngineError(
+        'the GPU ran out of memory; use a smaller checkpoint, fewer crops (max_crops), a smaller '
+        'dtype or quantize'
+    )
+    told.__cause__ = error
+    return told
 
 
 class _State:
@@ -109,6 +121,11 @@ class _State:
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
+
+    def synchronize(self) -> None:
+        """Wait for what a GPU has still to do."""
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize()
 
     def knows(self, key: FrameKey) -> bool:
         """Whether the decoder holds a frame, by now."""
@@ -163,7 +180,7 @@ class _Run:
             self._tell(reply, error)
 
     def go(self, state: _State, image: NDArray[np.uint8]) -> None:
-        self._state, self._stage = state, Stopwatch(state.device)
+        self._state, self._stage = state, Stopwatch(state.synchronize)
         self._each(self._encode)
         self._each(_Reply.go_on)
         if not self._open:
@@ -189,7 +206,7 @@ class _Run:
             try:
                 step(reply)
             except Exception as error:
-                self._tell(reply, as_engine_error(error))
+                self._tell(reply, _told(error))
 
     def _tell(self, reply: _Reply, outcome: Answer | EngineError) -> None:
         self._open.remove(reply)
