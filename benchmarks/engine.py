@@ -45,7 +45,7 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.options import LoadOptions, choose_device, choose_dtype
 from molmo_ros.model.preprocessing import ImageTokens, PreprocessorConfig, preprocess
 from molmo_ros.model.quantization import quantize_weight
-from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer
 from molmo_ros.pointing import Mode, prompt_for
 from molmo_ros.tabletop.world import make_scene, render, truth_of
 
@@ -338,7 +338,7 @@ def load(name: str, device: str, dtype: str, quantize: str) -> LoadedMolmo:
         for name in [name for name, _ in model.text.layers.named_parameters()]:
             quantize_weight(model.text.layers, name, quantize)
     ids = backend.convert_tokens_to_ids(list(IMAGE_TOKENS[:4]))
-    tokenizer = Tokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
+    tokenizer = MolmoTokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
     return LoadedMolmo(model, tokenizer, PreprocessorConfig())
 
 

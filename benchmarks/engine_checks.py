@@ -45,7 +45,7 @@ from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.greedy import greedy_tokens
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
-from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer
 from molmo_ros.pointing import Mode, finished, prompt_for
 from molmo_ros.tabletop.world import EASY, Truth, make_scene, render, truth_of
 
@@ -128,7 +128,7 @@ def memory(questions: int) -> None:
     model = random_molmo(tiny_config('qwen2'), 0)
     tilt(model, backend, [ONE_POINT])
     ids = backend.convert_tokens_to_ids(['<im_start>', '<im_end>', '<im_patch>', '<im_col>'])
-    tokenizer = Tokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
+    tokenizer = MolmoTokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
     engine = LocalEngine(LoadedMolmo(model, tokenizer, TINY_PREPROCESSOR))
     pixels = np.random.default_rng(0)
     print('questions  held by the engine [bytes]  most resident [MB]')

@@ -30,7 +30,7 @@ from torch.nn import functional
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
-from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer, load_tokenizer
 from training import workers
 from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import Batch, draw_channels, make_batch, mirror_places, tiling_of
@@ -62,7 +62,7 @@ class Teacher:
     """The fixed parts of a lesson: scenes of one camera, tokenizer, and where the image stands in a
     sequence."""
 
-    def __init__(self, scenes: SceneSet, tokenizer: Tokenizer) -> None:
+    def __init__(self, scenes: SceneSet, tokenizer: MolmoTokenizer) -> None:
         self.scenes, self.tokenizer = scenes, tokenizer
         self.crops = tiling_of(scenes).crops
         inputs = preprocess(np.zeros_like(scenes.fine[0]), PREPROCESSOR, tokenizer.image)

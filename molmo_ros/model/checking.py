@@ -22,7 +22,7 @@ from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
 from molmo_ros.model.options import LoadOptions
 from molmo_ros.model.preprocessing import ImageInputs, ImageTokens, PreprocessorConfig, preprocess
-from molmo_ros.model.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer, has_tokenizer, load_tokenizer
 
 _EXPECTED = (
     'image',
@@ -298,7 +298,7 @@ def _dtypes(model: nn.Module) -> Finding:
     return Finding('dtypes', True, detail, bytes_of)
 
 
-def _special_tokens(tokenizer: Tokenizer | None, expected: Expected | None) -> Finding:
+def _special_tokens(tokenizer: MolmoTokenizer | None, expected: Expected | None) -> Finding:
     if tokenizer is None:
         return Finding('special tokens', True, 'the folder has no tokenizer', {})
     found = _token_ids({**vars(tokenizer.image), 'end_of_text': tokenizer.eos})
@@ -316,7 +316,9 @@ def _token_ids(ids: dict[str, int]) -> Finding:
 
 
 @torch.inference_mode()
-def _runs(model: Molmo, preprocessor: PreprocessorConfig, tokenizer: Tokenizer | None) -> Finding:
+def _runs(
+    model: Molmo, preprocessor: PreprocessorConfig, tokenizer: MolmoTokenizer | None
+) -> Finding:
     """Without anything to compare with: an image goes through and numbers come out."""
     tokens = tokenizer.image if tokenizer else ImageTokens(0, 0, 0, 0)
     inputs = preprocess(_test_image(), preprocessor, tokens, model.device)

@@ -17,7 +17,7 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.options import DEFAULTS, LoadOptions, choose_device, choose_dtype, limit_crops
 from molmo_ros.model.preprocessing import PreprocessorConfig
 from molmo_ros.model.quantization import check_available, quantize_weight
-from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer, load_tokenizer
 from molmo_ros.model.weights import load_weights, weight_files
 
 
@@ -26,7 +26,7 @@ class LoadedMolmo:
     """All that a folder holds; the model is in evaluation mode on its device."""
 
     model: Molmo
-    tokenizer: Tokenizer
+    tokenizer: MolmoTokenizer
     preprocessor: PreprocessorConfig
 
 
@@ -116,7 +116,7 @@ def read_preprocessor(folder: Path, config: MolmoConfig) -> PreprocessorConfig:
     return preprocessor
 
 
-def _check_image_tokens(folder: Path, tokenizer: Tokenizer, config: MolmoConfig) -> None:
+def _check_image_tokens(folder: Path, tokenizer: MolmoTokenizer, config: MolmoConfig) -> None:
     size = config.text.embedding_size + config.text.additional_vocab_size
     last = max(vars(tokenizer.image).values())
     if last >= size:

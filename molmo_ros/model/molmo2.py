@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
 from molmo_ros.model.options import DEFAULTS, LoadOptions, choose_device, choose_dtype, limit_crops
 from molmo_ros.model.quantization import check_available, quantize_weight
+from molmo_ros.model.tokens import Tokenizer
 from molmo_ros.model.weights import weight_files
 
 _IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<low_res_im_start>')
@@ -24,18 +25,19 @@ _TURN_TOKENS = ('<|im_start|>', '<|im_end|>')
 
 
 @dataclass(frozen=True)
-class Molmo2Tokenizer:
-    """Text to ids and back. `stops` are the ids that end an answer."""
+class Molmo2Tokenizer(Tokenizer):
+    """See `Tokenizer`; `bos` opens a conversation, and turns have a beginning and an end."""
 
-    backend: PreTrainedTokenizerFast
     image: Molmo2ImageTokens
     bos: int
     turn_start: int
     turn_end: int
-    stops: frozenset[int]
+
+    @property
+    def stops(self) -> frozenset[int]:
+        return frozenset({self.bos, self.turn_end, self.backend.eos_token_id} - {None})
 
     def encode_question(self, prompt: str) -> list[int]:
-        """Ids of the user's turn and the head of the answer's; special names in it stay text."""
         return [
             self.turn_start,
             *self.encode(f'user\n{prompt}'),
@@ -44,16 +46,6 @@ class Molmo2Tokenizer:
             self.turn_start,
             *self.encode('assistant\n'),
         ]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        text = self.backend.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of `text` alone; special names in it stay text."""
-        return self.backend.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
 @dataclass(frozen=True)
@@ -143,5 +135,4 @@ def _tokenizer(folder: Path) -> Molmo2Tokenizer:
         )
     start, end = (vocabulary[name] for name in _TURN_TOKENS)
     image = Molmo2ImageTokens(*(vocabulary[name] for name in _IMAGE_TOKENS))
-    stops = frozenset({bos, end, backend.eos_token_id} - {None})
-    return Molmo2Tokenizer(backend, image, bos, start, end, stops)
+    return Molmo2Tokenizer(backend, image, bos, start, end)

@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from molmo_ros.cli import main
@@ -53,7 +54,7 @@ def tiny_tokenizer():
     """A token a piece, and one for every other character."""
     pieces = [*PIECES, '\n', *map(chr, range(32, 127))]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
     pattern = '|'.join(map(re.escape, PIECES)) + r'|[\s\S]'
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
     backend.decoder = decoders.Fuse()
