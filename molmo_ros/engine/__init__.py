@@ -62,7 +62,7 @@ def load_engine(
     """
     if on_progress is not None:
         on_progress('importing torch', 0.0)
-    from molmo_ros.engine.loading import load
+    from molmo_ros.engine.opening import open_local
     from molmo_ros.model.hub import checkpoint_folder
     from molmo_ros.model.options import LoadOptions
 
@@ -73,7 +73,7 @@ def load_engine(
     options = LoadOptions(
         device, dtype, max_crops, quantize, None if adapter is None else Path(adapter).expanduser()
     )
-    return load(folder, options, on_progress)
+    return open_local(folder, options, on_progress)
 
 
 def fetch_checkpoint(checkpoint: str) -> Path:
