@@ -5,7 +5,10 @@
 import json
 import random
 import re
+import subprocess
+import sys
 from itertools import pairwise
+from textwrap import dedent
 from types import MappingProxyType
 
 import numpy as np
@@ -333,3 +336,31 @@ def test_it_can_be_checked(checkpoint, capsys):
     report = json.loads(capsys.readouterr().out)
     names = [finding['name'] for finding in report['findings']]
     assert names == ['keys', 'dtypes', 'special tokens', 'inference']
+
+
+def test_a_transformers_without_molmo2_says_so_and_runs_molmo(tmp_path):
+    """Older versions of transformers are enough for the first generation."""
+    (tmp_path / 'config.json').write_text('{"model_type": "molmo2"}')
+    code = f"""
+        import sys
+
+        sys.modules['transformers.models.molmo2'] = None  # as before transformers 5.20
+
+        import numpy as np
+        import molmo_ros.model.checking
+        from molmo_ros.engine import EngineError, Question, load_engine
+        from molmo_ros.engine.shipped import default_checkpoint
+
+        picture = np.full((96, 128, 3), 90, np.uint8)
+        with_text = load_engine(default_checkpoint()).answer(picture, Question('the mug'))
+        print(with_text.passes)
+        try:
+            load_engine({str(tmp_path)!r})
+        except EngineError as error:
+            print(error)
+    """
+    result = subprocess.run([sys.executable, '-c', dedent(code)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    passes, refusal = result.stdout.splitlines()
+    assert int(passes) > 0
+    assert 'Molmo2' in refusal and '5.20' in refusal
