@@ -66,8 +66,7 @@ class Teacher:
         self.scenes, self.tokenizer = scenes, tokenizer
         self.crops = tiling_of(scenes).crops
         inputs = preprocess(np.zeros_like(scenes.fine[0]), PREPROCESSOR, tokenizer.image)
-        self.image_ids = torch.cat([torch.tensor([tokenizer.eos]), inputs.token_ids])
-        self.input_idx = torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
+        self.image_ids, self.input_idx = inputs.after(tokenizer.eos)
         self.masks = inputs.masks
         self.digits = torch.tensor([tokenizer.backend.convert_tokens_to_ids(d) for d in DIGITS])
 

@@ -71,6 +71,11 @@ class Answer:
     tokens: tuple[int, ...] = ()
     work: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def how_many(self) -> int:
+        """The number that the text states, else how many points it gives."""
+        return len(self.points) if self.count is None else self.count
+
 
 def never() -> bool:
     return False
