@@ -36,7 +36,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from benchmarks.random_molmo import IMAGE_TOKENS, ONE_POINT, random_molmo, tilt, tiny_tokenizer
-from molmo_ros.engine import Answer, Question, answer_many
+from molmo_ros.engine import Answer, Question
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.requests import STAGES, Stopwatch
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
@@ -45,7 +45,7 @@ from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.options import LoadOptions, choose_device, choose_dtype
 from molmo_ros.model.preprocessing import ImageTokens, PreprocessorConfig, preprocess
 from molmo_ros.model.quantization import quantize_weight
-from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer
 from molmo_ros.pointing import Mode, prompt_for
 from molmo_ros.tabletop.world import make_scene, render, truth_of
 
@@ -139,12 +139,12 @@ class Bench:
         image, thing = self.table(*size)
         questions = self.questions(thing, case.questions)
         if case.again:
-            answer_many(self.engine, image, questions)
+            self.engine.answer_many(image, questions)
             image[0, 0, 0] ^= 1
         if not case.cold:
             self.engine.answer(image, self.questions(thing, 1)[0])
         begin = self._clock()
-        answers = answer_many(self.engine, image, questions)
+        answers = self.engine.answer_many(image, questions)
         return answers, self._clock() - begin
 
     @torch.inference_mode()
@@ -338,7 +338,7 @@ def load(name: str, device: str, dtype: str, quantize: str) -> LoadedMolmo:
         for name in [name for name, _ in model.text.layers.named_parameters()]:
             quantize_weight(model.text.layers, name, quantize)
     ids = backend.convert_tokens_to_ids(list(IMAGE_TOKENS[:4]))
-    tokenizer = Tokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
+    tokenizer = MolmoTokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
     return LoadedMolmo(model, tokenizer, PreprocessorConfig())
 
 

@@ -39,13 +39,13 @@ from benchmarks.random_molmo import (
     tiny_config,
     tiny_tokenizer,
 )
-from molmo_ros.engine import Question, answer_many
+from molmo_ros.engine import Question
 from molmo_ros.engine.confidence import NEAR
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.greedy import greedy_tokens
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
-from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer
 from molmo_ros.pointing import Mode, finished, prompt_for
 from molmo_ros.tabletop.world import EASY, Truth, make_scene, render, truth_of
 
@@ -66,7 +66,7 @@ def identity(checkpoint: Path, questions: int) -> None:
         together = rng.randrange(len(batch) + 1)
         answers = [engine.answer(image, question) for question in batch[together:]]
         if together:
-            answers = [*answer_many(engine, image, batch[:together]), *answers]
+            answers = [*engine.answer_many(image, batch[:together]), *answers]
         for question, answer, tokens in zip(batch, answers, expected, strict=True):
             asked += 1
             passes += answer.passes
@@ -128,7 +128,7 @@ def memory(questions: int) -> None:
     model = random_molmo(tiny_config('qwen2'), 0)
     tilt(model, backend, [ONE_POINT])
     ids = backend.convert_tokens_to_ids(['<im_start>', '<im_end>', '<im_patch>', '<im_col>'])
-    tokenizer = Tokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
+    tokenizer = MolmoTokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
     engine = LocalEngine(LoadedMolmo(model, tokenizer, TINY_PREPROCESSOR))
     pixels = np.random.default_rng(0)
     print('questions  held by the engine [bytes]  most resident [MB]')
@@ -152,7 +152,7 @@ def calibration(checkpoint: Path, count: int, svg: Path | None) -> None:
         asked = [(truth.colour, truth.kind) for truth in alone]
         asked += rng.sample(missing, min(len(alone), len(missing)))
         questions = [Question(f'{colour} {kind}', max_points=1) for colour, kind in asked]
-        answers = answer_many(engine, image, questions) if questions else ()
+        answers = engine.answer_many(image, questions) if questions else ()
         in_vain += len(answers) - len(alone)
         absent += [p.confidence for answer in answers[len(alone) :] for p in answer.points]
         for truth, answer in zip(alone, answers, strict=False):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-from molmo_ros.engine import Answer, Engine, Question, answer_many, load_engine
+from molmo_ros.engine import Answer, Engine, Question, load_engine
 from molmo_ros.evaluation.metrics import lies_in
 from molmo_ros.pointing import Mode
 from molmo_ros.tabletop.samples.table_views import view_of
@@ -66,7 +66,7 @@ def ask(engine: Engine, seed: int) -> Iterator[PairQuestion]:
         Question(FORMS[way].format(kind=thing.kind, colour=thing.colour), Mode.POINT)
         for thing, way in asked
     ]
-    answers = answer_many(engine, view.picture.color, questions) if questions else ()
+    answers = engine.answer_many(view.picture.color, questions) if questions else ()
     for (thing, way), answer in zip(asked, answers, strict=True):
         yield PairQuestion(thing, way, answer)
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import tokenizers
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from molmo_ros.model.config import MolmoConfig, TextConfig, TextFamily, VisionConfig
@@ -138,7 +139,7 @@ def tilt(
 
 def tiny_tokenizer(digits_together: int = 1) -> PreTrainedTokenizerFast:
     """Byte-level BPE; numbers split into runs of up to `digits_together` (Qwen: 1, dolma2: 3)."""
-    tokenizer = Tokenizer(models.BPE())
+    tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(
@@ -173,7 +174,7 @@ def word_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
     """
     known = sorted({*pieces, ' Assistant:'}, key=len, reverse=True)
     vocabulary = {token: i for i, token in enumerate([*known, *map(chr, range(32, 127)), '\n'])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
     pattern = '|'.join(map(re.escape, known)) + r'|[\s\S]'
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
     backend.decoder = decoders.Fuse()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from molmo_ros.model.preprocessing import select_tiling
+from molmo_ros.model.preprocessing import select_tiling, to_patches
 from molmo_ros.tabletop.world import COLOURS, HELD_OUT
 from training.architecture import PREPROCESSOR
 from training.scenes import COLOUR_NAMES, KIND_NAMES, MAX_OBJECTS, MAX_PARTS, SceneSet
@@ -131,7 +131,7 @@ def make_batch(
     code = torch.where(seen % 16 > 0, 1 + (seen % 16 - 1) * (1 + MAX_PARTS) + seen // 16, 0)
     share = _counts(code, 1 + MAX_OBJECTS * (1 + MAX_PARTS))[..., 1:] / PATCH**2
     return Batch(
-        _to_patches(pixels),
+        to_patches(pixels.permute(0, 3, 1, 2), PATCH),
         share.unflatten(-1, (MAX_OBJECTS, 1 + MAX_PARTS)),
         _cells(code) - 1,
         crop,
@@ -201,26 +201,17 @@ def _jitter(pixels: Tensor, index: Tensor) -> Tensor:
     return (((pixels - 0.5) * contrast[of] + 0.5) * colour + noise).clamp(0, 1)
 
 
-def _to_patches(pixels: Tensor) -> Tensor:
-    split = pixels.reshape(-1, GRID, PATCH, GRID, PATCH, 3)
-    return split.transpose(2, 3).reshape(len(pixels), GRID * GRID, -1)
-
-
 def _cells(code: Tensor) -> Tensor:
     """(B, P, CELLS**2): (B, SIZE, SIZE) codes in the middle of each patch's cells."""
     step = PATCH // CELLS
-    middles = code[:, step // 2 :: step, step // 2 :: step]
-    split = middles.reshape(-1, GRID, CELLS, GRID, CELLS)
-    return split.transpose(2, 3).reshape(len(code), GRID * GRID, -1)
+    return to_patches(code[:, None, step // 2 :: step, step // 2 :: step], CELLS)
 
 
 def _counts(values: Tensor, number: int) -> Tensor:
     """(B, P, number): how many pixels of each patch have each value of (B, SIZE, SIZE)."""
-    patch = torch.arange(SIZE) // PATCH
-    place = torch.arange(len(values))[:, None, None] * GRID**2 + patch[:, None] * GRID + patch
-    counted = torch.bincount(
-        (place * number + values).flatten(), minlength=len(values) * GRID**2 * number
-    )
+    patches = to_patches(values[:, None], PATCH).flatten(0, 1)
+    first = torch.arange(len(patches))[:, None] * number
+    counted = torch.bincount((first + patches).flatten(), minlength=len(patches) * number)
     return counted.reshape(len(values), GRID * GRID, number).float()
 
 

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import preprocess
-from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer, load_tokenizer
 from training import workers
 from training.architecture import CONFIG, PREPROCESSOR, new_model
 from training.crops import Batch, draw_channels, make_batch, mirror_places, tiling_of
@@ -69,12 +69,11 @@ class Teacher:
     """The fixed parts of a lesson: scenes of one camera, tokenizer, and where the image stands in a
     sequence."""
 
-    def __init__(self, scenes: SceneSet, tokenizer: Tokenizer) -> None:
+    def __init__(self, scenes: SceneSet, tokenizer: MolmoTokenizer) -> None:
         self.scenes, self.tokenizer = scenes, tokenizer
         self.crops = tiling_of(scenes).crops
         inputs = preprocess(np.zeros_like(scenes.fine[0]), PREPROCESSOR, tokenizer.image)
-        self.image_ids = torch.cat([torch.tensor([tokenizer.eos]), inputs.token_ids])
-        self.input_idx = torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
+        self.image_ids, self.input_idx = inputs.after(tokenizer.eos)
         self.masks = inputs.masks
         self.digits = torch.tensor([tokenizer.backend.convert_tokens_to_ids(d) for d in DIGITS])
 

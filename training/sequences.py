@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer
 from molmo_ros.tabletop.questions import Topic
 from training.questions import Example
 from training.scenes import MAX_PARTS
@@ -57,7 +57,7 @@ class Questions:
 
 
 def pack(
-    examples: Sequence[Sequence[Example]], tokenizer: Tokenizer, rng: random.Random
+    examples: Sequence[Sequence[Example]], tokenizer: MolmoTokenizer, rng: random.Random
 ) -> Questions:
     """The examples of each image."""
     asked = [
@@ -83,7 +83,7 @@ def digits_near(questions: Questions) -> Tensor:
     return mass / mass.sum(-1, keepdim=True)
 
 
-def _columns(example: Example, tokenizer: Tokenizer, rng: random.Random) -> list[tuple]:
+def _columns(example: Example, tokenizer: MolmoTokenizer, rng: random.Random) -> list[tuple]:
     prompt, mentioned = _prompt(example, tokenizer)
     encoded = tokenizer.backend(
         example.answer, add_special_tokens=False, return_offsets_mapping=True
@@ -139,7 +139,7 @@ def _digits(answer: str) -> dict[int, tuple[float, float, float]]:
     return found
 
 
-def _prompt(example: Example, tokenizer: Tokenizer) -> tuple[list[int], dict[int, int]]:
+def _prompt(example: Example, tokenizer: MolmoTokenizer) -> tuple[list[int], dict[int, int]]:
     """The prompt's ids, and by place what has just been named there, as in `Questions.seen`."""
     before, after = ' User: ', ' Assistant:'
     encoded = tokenizer.backend(

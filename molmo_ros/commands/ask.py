@@ -172,7 +172,7 @@ def _report(
         'mode': question.mode.name,
         'image': {'width': size[0], 'height': size[1]},
         'answer': answer.text,
-        'count': _count(answer),
+        'count': answer.how_many,
         'absent': answer.absent,
         'points': [_point_fields(point) for point in found.points],
         'notes': found.notes,
@@ -195,10 +195,6 @@ def _point_fields(point: GroundedPoint) -> dict[str, Any]:
     }
 
 
-def _count(answer: Answer) -> int:
-    return len(answer.points) if answer.count is None else answer.count
-
-
 def _show(answer: Answer, found: Grounding, out: Path | None) -> None:
     console = plain_console()
     if found.points:
@@ -208,7 +204,7 @@ def _show(answer: Answer, found: Grounding, out: Path | None) -> None:
     console.print(answer.text.strip(), style='dim')
     stages = ', '.join(f'{stage} {seconds(spent)}' for stage, spent in answer.timings.items())
     console.print(
-        f'count {_count(answer)}; {answer.passes} passes, '
+        f'count {answer.how_many}; {answer.passes} passes, '
         f'{seconds(sum(answer.timings.values()))} ({stages})'
     )
     for sentence in (*found.assumed, *found.notes):

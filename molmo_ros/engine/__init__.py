@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Engines: one interface, `Engine.answer(image, question) -> Answer`, and what implements it.
+"""Engines: one interface, `Engine.answer_each(image, questions)`, and what implements it.
 
 Importing this does not import torch; `load_engine` does.
 """
@@ -16,11 +16,12 @@ from molmo_ros.engine.answers import (
     EngineError,
     InvalidImage,
     InvalidQuestion,
+    OneByOne,
+    Pointer,
     Question,
     QueuedQuestion,
     Stopped,
-    answer_each,
-    answer_many,
+    as_engine,
     never,
 )
 
@@ -30,11 +31,12 @@ __all__ = [
     'EngineError',
     'InvalidImage',
     'InvalidQuestion',
+    'OneByOne',
+    'Pointer',
     'Question',
     'QueuedQuestion',
     'Stopped',
-    'answer_each',
-    'answer_many',
+    'as_engine',
     'fetch_checkpoint',
     'load_engine',
     'never',
@@ -60,7 +62,7 @@ def load_engine(
     """
     if on_progress is not None:
         on_progress('importing torch', 0.0)
-    from molmo_ros.engine.loading import load
+    from molmo_ros.engine.opening import open_local
     from molmo_ros.model.hub import checkpoint_folder
     from molmo_ros.model.options import LoadOptions
 
@@ -71,7 +73,7 @@ def load_engine(
     options = LoadOptions(
         device, dtype, max_crops, quantize, None if adapter is None else Path(adapter).expanduser()
     )
-    return load(folder, options, on_progress)
+    return open_local(folder, options, on_progress)
 
 
 def fetch_checkpoint(checkpoint: str) -> Path:

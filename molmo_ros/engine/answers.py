@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.pointing import ImagePoint, Mode
+
+NOT_TOLD = 'the engine returned without an answer: ask again'
 
 
 class EngineError(RuntimeError):
@@ -68,6 +71,11 @@ class Answer:
     tokens: tuple[int, ...] = ()
     work: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def how_many(self) -> int:
+        """The number that the text states, else how many points it gives."""
+        return len(self.points) if self.count is None else self.count
+
 
 def never() -> bool:
     return False
@@ -86,8 +94,20 @@ class QueuedQuestion:
     should_stop: Callable[[], bool] = never
 
 
-class Engine(Protocol):
-    """Answers questions about images, one at a time."""
+class Engine(ABC):
+    """Answers questions about images."""
+
+    @abstractmethod
+    def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
+        """Answer several questions about one RGB image of shape (H, W, 3).
+
+        Returns when every one of them has been told its answer or its error; what becomes of one
+        does not touch the others. Errors are EngineError, and are told, not raised.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the engine holds; it answers no more."""
 
     def answer(
         self,
@@ -99,61 +119,75 @@ class Engine(Protocol):
 
         `should_stop` is asked before every pass. Raises EngineError and nothing else.
         """
-        ...
+        return self.answer_many(image, [question], should_stop)[0]
+
+    def answer_many(
+        self,
+        image: NDArray[np.uint8],
+        questions: Sequence[Question],
+        should_stop: Callable[[], bool] = never,
+    ) -> tuple[Answer, ...]:
+        """Answer several questions about one image, in their order; all or none, as `answer`."""
+        if not questions:
+            raise InvalidQuestion('no question was asked; ask at least one')
+        told: dict[int, Answer] = {}
+        errors: list[Exception] = []
+
+        def tell(index: int, outcome: Answer | Exception) -> None:
+            if isinstance(outcome, Exception):
+                errors.append(outcome)
+            else:
+                told[index] = outcome
+
+        def stop() -> bool:
+            return bool(errors) or should_stop()
+
+        self.answer_each(
+            image,
+            [
+                QueuedQuestion(question, partial(tell, index), stop)
+                for index, question in enumerate(questions)
+            ],
+        )
+        if errors:
+            raise errors[0]
+        if len(told) < len(questions):
+            raise EngineError(NOT_TOLD)
+        return tuple(told[index] for index in range(len(questions)))
+
+
+class Pointer(Protocol):
+    """The least that can answer: one question about one image, as `Engine.answer`, and an end."""
+
+    def answer(
+        self, image: NDArray[np.uint8], question: Question, should_stop: Callable[[], bool], /
+    ) -> Answer: ...
+    def close(self) -> None: ...
+
+
+class OneByOne(Engine):
+    """A whole engine around a pointer, which is asked one question after the other."""
+
+    def __init__(self, pointer: Pointer) -> None:
+        self._pointer = pointer
+
+    def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
+        for one in questions:
+            outcome: Answer | Exception
+            try:
+                outcome = self._pointer.answer(image, one.question, one.should_stop)
+            except Exception as error:
+                outcome = error
+            one.tell(outcome)
 
     def close(self) -> None:
-        """Free what the engine holds; it answers no more."""
-        ...
+        self._pointer.close()
 
 
-def answer_each(engine: Engine, image: NDArray[np.uint8], asked: Sequence[QueuedQuestion]) -> None:
-    """Answer several questions about one image; what becomes of one does not touch the others.
+def as_engine(given: Pointer) -> Engine:
+    """A whole engine, of whatever can answer.
 
-    An engine with a method `answer_each` puts them through its model together.
+    Called where one arrives from outside (the node's worker, `evaluate`), because there people give
+    what has only `answer` and `close`; behind, nobody has to ask what an engine can do.
     """
-    together = getattr(engine, 'answer_each', None)
-    if together is not None:
-        together(image, asked)
-        return
-    for one in asked:
-        try:
-            one.tell(engine.answer(image, one.question, one.should_stop))
-        except Exception as error:
-            one.tell(error)
-
-
-def answer_many(
-    engine: Engine,
-    image: NDArray[np.uint8],
-    questions: Sequence[Question],
-    should_stop: Callable[[], bool] = never,
-) -> tuple[Answer, ...]:
-    """Answer several questions about one image, in their order; all or none, as `Engine.answer`.
-
-    An engine with a method `answer_each` puts them through its model together.
-    """
-    if not questions:
-        raise InvalidQuestion('no question was asked; ask at least one')
-    told: dict[int, Answer] = {}
-    errors: list[Exception] = []
-
-    def tell(index: int, outcome: Answer | Exception) -> None:
-        if isinstance(outcome, Exception):
-            errors.append(outcome)
-        else:
-            told[index] = outcome
-
-    def stop() -> bool:
-        return bool(errors) or should_stop()
-
-    answer_each(
-        engine,
-        image,
-        [
-            QueuedQuestion(question, partial(tell, index), stop)
-            for index, question in enumerate(questions)
-        ],
-    )
-    if errors:
-        raise errors[0]
-    return tuple(told[index] for index in range(len(questions)))
+    return given if isinstance(given, Engine) else OneByOne(given)

@@ -42,6 +42,27 @@ class Line:
     draft_slots: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What lines have to read in a pass, (rows,) each; wanted: after which to predict."""
+
+    tokens: Ints
+    owners: Ints
+    positions: Ints
+    slots: Ints
+    wanted: Ints
+
+    def filled(self, rows: int, wanted: int) -> _Rows:
+        """With so many more, that mean nothing."""
+        return _Rows(
+            np.pad(self.tokens, (0, rows)),
+            np.pad(self.owners, (0, rows), constant_values=PADDING),
+            np.pad(self.positions, (0, rows)),
+            np.pad(self.slots, (0, rows)),
+            np.pad(self.wanted, (0, wanted)),
+        )
+
+
 class Decoder:
     """Holds one image's keys and values and those of the questions being answered.
 
@@ -60,7 +81,7 @@ class Decoder:
         self._row_step = row_step
         self._step = Replay(self._read_tokens, enabled=self._device.type == 'cuda')
         self.image_tokens = 0  # of the image it holds
-        self.rows = 0  # put through the decoder so far, the image's included
+        self.text_rows = 0  # put through the decoder so far, those of images not counted
         self.choices = 0  # of them put through the head
 
     @property
@@ -85,32 +106,16 @@ class Decoder:
             for index, ids in enumerate(questions)
         ]
 
-    def read(self, lines: Sequence[Line], image: Tensor | None = None) -> list[list[Prediction]]:
+    def read(self, lines: Sequence[Line]) -> list[list[Prediction]]:
         """Put what lines have pending and drafted through the model, in one pass.
 
-        image: (tokens, hidden), read before them in the same pass; else it has been read already.
         Returns for each line the choices after its last pending and after each drafted token.
         """
-        tokens, owners, positions = _rows(lines)
-        slots = self._slots.take(owners, positions)
-        ends = np.cumsum([len(line.pending) + len(line.drafted) for line in lines])
-        for line, end in zip(lines, ends, strict=True):
-            line.draft_slots = slots[end - len(line.drafted) : end]
-        wanted = np.concatenate(
-            [
-                np.arange(end - len(line.drafted) - 1, end)
-                for line, end in zip(lines, ends, strict=True)
-            ]
-        )
-        self.rows += len(tokens) + (0 if image is None else len(image))
-        self.choices += len(wanted)
-        if image is not None:
-            output = self._read_image(image, tokens, owners, positions, slots, wanted, len(lines))
-        else:
-            output = self._read_step(tokens, owners, positions, slots, wanted)
-        predictions = told(output)
-        counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
-        return [predictions[begin:end] for begin, end in pairwise(counts)]
+        return _by_line(lines, self._read_step(self._take(lines)))
+
+    def read_image(self, image: Tensor, lines: Sequence[Line]) -> list[list[Prediction]]:
+        """As `read`, with an image (tokens, hidden) before the lines in the same pass."""
+        return _by_line(lines, self._read_all(image, self._take(lines), len(lines)))
 
     def settle(self, line: Line, stood: int, next_token: int) -> None:
         """Keep the first `stood` drafted tokens of a line; `next_token` comes after them."""
@@ -122,50 +127,53 @@ class Decoder:
         """Free what a line holds; it is read no more."""
         self._slots.release_all(line.owner)
 
-    def _read_image(
-        self,
-        image: Tensor,
-        tokens: Ints,
-        owners: Ints,
-        positions: Ints,
-        slots: Ints,
-        wanted: Ints,
-        questions: int,
-    ) -> NDArray[np.float32]:
+    def _take(self, lines: Sequence[Line]) -> _Rows:
+        """Give slots to what lines have to read."""
+        tokens, owners, positions = _rows(lines)
+        slots = self._slots.take(owners, positions)
+        ends = np.cumsum([len(line.pending) + len(line.drafted) for line in lines])
+        for line, end in zip(lines, ends, strict=True):
+            line.draft_slots = slots[end - len(line.drafted) : end]
+        wanted = np.concatenate(
+            [
+                np.arange(end - len(line.drafted) - 1, end)
+                for line, end in zip(lines, ends, strict=True)
+            ]
+        )
+        self.text_rows += len(tokens)
+        self.choices += len(wanted)
+        return _Rows(tokens, owners, positions, slots, wanted)
+
+    def _read_all(self, image: Tensor, rows: _Rows, questions: int) -> NDArray[np.float32]:
         count = len(image)
-        positions = np.concatenate([np.arange(count), positions])
-        slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), slots])
+        positions = np.concatenate([np.arange(count), rows.positions])
+        slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), rows.slots])
         mask = None
         if questions > 1 or self._both_ways:
-            owners = np.concatenate([np.full(count, IMAGE), owners])
+            owners = np.concatenate([np.full(count, IMAGE), rows.owners])
             last_seen = positions.copy()
             if self._both_ways:
                 last_seen[1:count] = count - 1  # the beginning of text is not of the image
             mask = self._mask(owners, last_seen)
         self._reserve()
-        embeds = torch.cat([image, self._embed(self._tensor(tokens))])
+        embeds = torch.cat([image, self._embed(self._tensor(rows.tokens))])
         hidden = self._text.forward(
             embeds,
             self._tensor(positions),
             self._tensor(slots),
             None if mask is None else self._tensor(mask),
         )
-        return self._predict(hidden[self._tensor(count + wanted)]).cpu().numpy()
+        return self._predict(hidden[self._tensor(count + rows.wanted)]).cpu().numpy()
 
-    def _read_step(
-        self, tokens: Ints, owners: Ints, positions: Ints, slots: Ints, wanted: Ints
-    ) -> NDArray[np.float32]:
-        count, asked = len(tokens), len(wanted)
+    def _read_step(self, rows: _Rows) -> NDArray[np.float32]:
+        count, asked = len(rows.tokens), len(rows.wanted)
         fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
-        if fill:
-            tokens, positions, slots = (np.pad(x, (0, fill)) for x in (tokens, positions, slots))
-            owners = np.pad(owners, (0, fill), constant_values=PADDING)
-        wanted = np.pad(wanted, (0, -asked % self._row_step))
-        mask = self._mask(owners, positions)
+        filled = rows.filled(fill, -asked % self._row_step) if self._row_step > 1 else rows
+        mask = self._mask(filled.owners, filled.positions)
         self._reserve()
         read = self._step if count <= MAX_REPLAYED_ROWS else self._read_tokens
-        inputs = (self._tensor(x) for x in (tokens, positions, slots, mask, wanted))
-        output: Tensor = read(*inputs)
+        inputs = (filled.tokens, filled.positions, filled.slots, mask, filled.wanted)
+        output: Tensor = read(*(self._tensor(x) for x in inputs))
         return output[:asked].cpu().numpy()
 
     def _read_tokens(
@@ -201,6 +209,11 @@ class Decoder:
 
     def _tensor(self, array: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+def _by_line(lines: Sequence[Line], output: NDArray[np.float32]) -> list[list[Prediction]]:
+    counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
+    return [told(output[begin:end]) for begin, end in pairwise(counts)]
 
 
 def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:

@@ -10,22 +10,22 @@ asked before is first tried with its last answer. Both generations go this way (
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from molmo_ros.engine.answers import (
     Answer,
+    Engine,
     EngineError,
     InvalidQuestion,
     Question,
     QueuedQuestion,
-    answer_many,
-    never,
 )
 from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder, Line
@@ -39,7 +39,7 @@ from molmo_ros.engine.requests import (
     prompt_of,
     turn,
 )
-from molmo_ros.engine.writer import Writer
+from molmo_ros.engine.writer import Prediction, Writer
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.molmo2 import LoadedMolmo2
 from molmo_ros.pointing import read_points
@@ -49,7 +49,7 @@ MAX_QUESTIONS = 64  # at a time
 MAX_REMEMBERED = 64  # answers, to draft from
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Runs a loaded checkpoint; one image at a time, others wait.
 
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
@@ -67,29 +67,21 @@ class LocalEngine:
         frames = FrameCache(max_frames, max_bytes)
         self._state: _State | None = _State(network_of(loaded), frames, row_step)
 
-    def answer(
-        self,
-        image: NDArray[np.uint8],
-        question: Question,
-        should_stop: Callable[[], bool] = never,
-    ) -> Answer:
-        return answer_many(self, image, [question], should_stop)[0]
-
-    def answer_each(self, image: NDArray[np.uint8], asked: Sequence[QueuedQuestion]) -> None:
-        """Answer questions about one image in common passes; see `answers.answer_each`."""
-        run = _Run(asked)
+    def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
+        """See `Engine.answer_each`; the questions share their passes through the model."""
+        untold = _Untold(questions)
         try:
             check_image(image)
-            if len(asked) > MAX_QUESTIONS:
+            if len(questions) > MAX_QUESTIONS:
                 raise InvalidQuestion(
-                    f'{len(asked)} questions were asked at once; ask at most {MAX_QUESTIONS}'
+                    f'{len(questions)} questions were asked at once; ask at most {MAX_QUESTIONS}'
                 )
-            with turn(self._lock, run.all_stopped), torch.inference_mode():
+            with turn(self._lock, untold.all_stopped), torch.inference_mode():
                 if self._state is None:
                     raise EngineError('the engine is closed')
-                run.go(self._state, image)
+                _Run(self._state, image, untold).go()
         except Exception as error:
-            run.fail(as_engine_error(error))
+            untold.fail(_told(error))
 
     @property
     def held_bytes(self) -> int:
@@ -102,6 +94,18 @@ class LocalEngine:
             self._state = None
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def _told(error: Exception) -> EngineError:
+    """What to tell whoever asked."""
+    if not isinstance(error, torch.OutOfMemoryError):
+        return as_engine_error(error)
+    told = EngineError(
+        'the GPU ran out of memory; use a smaller checkpoint, fewer crops (max_crops), a smaller '
+        'dtype or quantize'
+    )
+    told.__cause__ = error
+    return told
 
 
 class _State:
@@ -119,6 +123,11 @@ class _State:
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
 
+    def synchronize(self) -> None:
+        """Wait for what a GPU has still to do."""
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize()
+
     def knows(self, key: FrameKey) -> bool:
         """Whether the decoder holds a frame, by now."""
         if key != self.frame and (kept := self.frames.get(key)) is not None:
@@ -127,6 +136,11 @@ class _State:
             self.frame = key
         return key == self.frame
 
+    def keep(self, key: FrameKey) -> None:
+        """Keep the frame that the decoder has just read, and know that it holds it."""
+        self.frames.put(key, self.decoder.image())
+        self.frame = key
+
     def remember(self, question: Question, ids: Sequence[int]) -> None:
         self.remembered[question] = tuple(ids)
         self.remembered.move_to_end(question)
@@ -134,20 +148,53 @@ class _State:
             self.remembered.popitem(last=False)
 
 
-class _Reply:
-    """One question on its way."""
+class _Untold:
+    """Questions that have not been told anything yet; each leaves as it is told."""
 
-    ids: list[int]  # of the question
+    def __init__(self, questions: Sequence[QueuedQuestion]) -> None:
+        self._left = list(questions)
+
+    def __iter__(self) -> Iterator[QueuedQuestion]:
+        return iter(list(self._left))
+
+    def all_stopped(self) -> bool:
+        return all(asked.should_stop() for asked in self._left)
+
+    def tell(self, asked: QueuedQuestion, outcome: Answer | EngineError) -> None:
+        self._left.remove(asked)
+        asked.tell(outcome)
+
+    def fail(self, error: EngineError) -> None:
+        """Tell everybody left."""
+        for asked in self:
+            self.tell(asked, error)
+
+
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """A question that nothing has been told about."""
+
+    asked: QueuedQuestion
+
+
+@dataclass(frozen=True, eq=False)
+class _Worded(_Open):
+    """Its ids, too."""
+
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Reply(_Open):
+    """Its answer as it is written, and its line in the decoder, too."""
+
     writer: Writer
-    line: Line | None = None
-    passes = 0
+    line: Line
 
-    def __init__(self, asked: QueuedQuestion) -> None:
-        self.asked = asked
 
-    def go_on(self) -> None:
-        """Raise Stopped if nobody wants to know any more."""
-        continue_or_stop(self.asked.should_stop)
+_Item = TypeVar('_Item', bound=_Open)
+_Done = TypeVar('_Done')
+_Read = Callable[[Sequence[Line]], list[list[Prediction]]]
 
 
 class _Run:
@@ -156,138 +203,161 @@ class _Run:
     Each leaves it as soon as its answer is known, it is stopped, or it turns out to be no question.
     """
 
-    _state: _State
-    _stage: Stopwatch
-
-    def __init__(self, asked: Sequence[QueuedQuestion]) -> None:
-        self._open = [_Reply(one) for one in asked]  # who has not been told anything yet
+    def __init__(self, state: _State, image: NDArray[np.uint8], untold: _Untold) -> None:
+        self._state, self._image, self._untold = state, image, untold
+        self._stage = Stopwatch(state.synchronize)
         self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens', 'choices'), 0)
+        self._passes = 0
 
-    def all_stopped(self) -> bool:
-        return all(reply.asked.should_stop() for reply in self._open)
-
-    def fail(self, error: EngineError) -> None:
-        """Tell everybody left."""
-        for reply in list(self._open):
-            self._tell(reply, error)
-
-    def go(self, state: _State, image: NDArray[np.uint8]) -> None:
-        self._state, self._stage = state, Stopwatch(state.device)
-        self._each(self._encode)
-        self._each(_Reply.go_on)
-        if not self._open:
+    def go(self) -> None:
+        worded = self._wanted(self._each(self._word, [_Open(one) for one in self._untold]))
+        if not worded:
             return
         with self._stage('preprocess'):
-            key = frame_key(image)
-            seen = None if state.knows(key) else state.network.see(image)
-        tokens = state.decoder.image_tokens if seen is None else seen.tokens
-        self._each(lambda reply: self._begin(reply, tokens))
-        if seen is None:
-            self._decode(None, tokens, key, image)
-            return
-        self._each(_Reply.go_on)
-        if self._open:
-            with self._stage('vision'):
-                embeds = seen.embed()
-            self._work |= {'crops': seen.crops, 'image_tokens': tokens}
-            self._decode(embeds, tokens, key, image)
+            key = frame_key(self._image)
+            known = self._state.knows(key)
+        if known:
+            self._ask_known(worded)
+        else:
+            self._ask_new(worded, key)
 
-    def _each(self, step: Callable[[_Reply], None]) -> None:
-        """Take a step with every question; one that fails leaves, and the others go on."""
-        for reply in list(self._open):
-            try:
-                step(reply)
-            except Exception as error:
-                self._tell(reply, as_engine_error(error))
-
-    def _tell(self, reply: _Reply, outcome: Answer | EngineError) -> None:
-        self._open.remove(reply)
-        if reply.line is not None:
-            self._state.decoder.end(reply.line)
-        reply.asked.tell(outcome)
-
-    def _encode(self, reply: _Reply) -> None:
-        prompt = prompt_of(reply.asked.question)
-        reply.ids = self._state.network.tokenizer.encode_question(prompt)
-
-    def _begin(self, reply: _Reply, image_tokens: int) -> None:
-        state, question = self._state, reply.asked.question
-        length = image_tokens + len(reply.ids)
-        if length >= state.max_positions:
-            raise InvalidQuestion(
-                f'the question is too long: with the image it takes {length} tokens of '
-                f'{state.max_positions}; ask a shorter one'
-            )
-        tokenizer = state.network.tokenizer
-        reply.writer = Writer(
-            tokenizer,
-            question,
-            min(state.max_positions - length, MAX_NEW_TOKENS),
-            tokenizer.stops,
-            state.remembered.get(question, ()),
-            state.network.style,
-        )
-
-    def _decode(
-        self, embeds: Tensor | None, tokens: int, key: FrameKey, image: NDArray[np.uint8]
-    ) -> None:
-        """Write all answers. embeds: what the decoder has yet to read of the image."""
-        if embeds is not None:
-            self._state.frame = None
-        lines = self._state.decoder.begin([reply.ids for reply in self._open], tokens)
-        for reply, line in zip(self._open, lines, strict=True):
-            reply.line = line
-        stage = 'prefill'
-        while True:
-            self._each(_Reply.go_on)
-            if not self._open:
-                return
-            with self._stage(stage):
-                self._pass([(reply, reply.line) for reply in self._open if reply.line], embeds)
-                if embeds is not None:
-                    self._state.frames.put(key, self._state.decoder.image())
-                    self._state.frame, embeds = key, None
-            self._each(lambda reply: self._finish(reply, image))
-            stage = 'decode'
-
-    def _pass(self, replies: Sequence[tuple[_Reply, Line]], embeds: Tensor | None) -> None:
+    def _ask_known(self, worded: Sequence[_Worded]) -> None:
+        """Of an image that the decoder holds."""
         decoder = self._state.decoder
-        for reply, line in replies:
-            line.drafted = reply.writer.draft()
-        rows, choices = decoder.rows, decoder.choices
-        predictions = decoder.read([line for _, line in replies], embeds)
-        self._work['text_tokens'] += decoder.rows - rows - (0 if embeds is None else len(embeds))
-        self._work['choices'] += decoder.choices - choices
-        for (reply, line), predicted in zip(replies, predictions, strict=True):
-            stood = reply.writer.accept(line.drafted, predicted)
-            decoder.settle(line, stood, predicted[stood].token)
-            reply.passes += 1
+        worded = self._fitting(worded, decoder.image_tokens)
+        self._write(self._begin(worded, decoder.image_tokens), decoder.read)
 
-    def _finish(self, reply: _Reply, image: NDArray[np.uint8]) -> None:
-        """Tell the answer, if it is written."""
-        writer, question = reply.writer, reply.asked.question
-        if not writer.done:
+    def _ask_new(self, worded: Sequence[_Worded], key: FrameKey) -> None:
+        """Of an image that has to go through the encoder, and through the decoder's first pass."""
+        state = self._state
+        with self._stage('preprocess'):
+            seen = state.network.see(self._image)
+        worded = self._wanted(self._fitting(worded, seen.tokens))
+        if not worded:
             return
-        self._state.remember(question, writer.ids)
-        height, width = image.shape[:2]
+        with self._stage('vision'):
+            embeds = seen.embed()
+        self._work |= {'crops': seen.crops, 'image_tokens': seen.tokens}
+
+        def read(lines: Sequence[Line]) -> list[list[Prediction]]:
+            predictions = state.decoder.read_image(embeds, lines)
+            state.keep(key)
+            return predictions
+
+        state.frame = None
+        self._write(self._begin(worded, seen.tokens), read)
+
+    def _each(self, step: Callable[[_Item], _Done], items: Iterable[_Item]) -> list[_Done]:
+        """Take a step with every question; one that fails is told, and the others go on."""
+        done = []
+        for item in items:
+            try:
+                done.append(step(item))
+            except Exception as error:
+                self._untold.tell(item.asked, _told(error))
+        return done
+
+    def _wanted(self, items: Sequence[_Item]) -> list[_Item]:
+        """Those that somebody still wants to know."""
+
+        def wanted(item: _Item) -> _Item:
+            continue_or_stop(item.asked.should_stop)
+            return item
+
+        return self._each(wanted, items)
+
+    def _word(self, item: _Open) -> _Worded:
+        prompt = prompt_of(item.asked.question)
+        return _Worded(item.asked, self._state.network.tokenizer.encode_question(prompt))
+
+    def _fitting(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Worded]:
+        """Those that the decoder has room for."""
+        limit = self._state.max_positions
+
+        def fitting(one: _Worded) -> _Worded:
+            length = image_tokens + len(one.ids)
+            if length >= limit:
+                raise InvalidQuestion(
+                    f'the question is too long: with the image it takes {length} tokens of '
+                    f'{limit}; ask a shorter one'
+                )
+            return one
+
+        return self._each(fitting, worded)
+
+    def _begin(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Reply]:
+        state, tokenizer = self._state, self._state.network.tokenizer
+        lines = state.decoder.begin([one.ids for one in worded], image_tokens)
+        return [
+            _Reply(
+                one.asked,
+                Writer(
+                    tokenizer,
+                    one.asked.question,
+                    min(state.max_positions - image_tokens - len(one.ids), MAX_NEW_TOKENS),
+                    tokenizer.stops,
+                    state.remembered.get(one.asked.question, ()),
+                    state.network.style,
+                ),
+                line,
+            )
+            for one, line in zip(worded, lines, strict=True)
+        ]
+
+    def _write(self, replies: Sequence[_Reply], first: _Read) -> None:
+        """Write all answers, pass by pass; `first` is the first one."""
+        decoder, read, stage = self._state.decoder, first, 'prefill'
+        writing = self._wanted(replies)
+        while writing:
+            with self._stage(stage):
+                self._pass(writing, read)
+            going_on = self._wanted(self._unfinished(writing))
+            for reply in writing:
+                if reply not in going_on:
+                    decoder.end(reply.line)
+            writing, read, stage = going_on, decoder.read, 'decode'
+
+    def _pass(self, replies: Sequence[_Reply], read: _Read) -> None:
+        decoder = self._state.decoder
+        for reply in replies:
+            reply.line.drafted = reply.writer.draft()
+        text_rows, choices = decoder.text_rows, decoder.choices
+        predictions = read([reply.line for reply in replies])
+        self._work['text_tokens'] += decoder.text_rows - text_rows
+        self._work['choices'] += decoder.choices - choices
+        self._passes += 1
+        for reply, predicted in zip(replies, predictions, strict=True):
+            stood = reply.writer.accept(reply.line.drafted, predicted)
+            decoder.settle(reply.line, stood, predicted[stood].token)
+
+    def _unfinished(self, replies: Sequence[_Reply]) -> list[_Reply]:
+        """Those that are still being written; the others are told their answer."""
+        written = [reply for reply in replies if reply.writer.done]
+        for asked, answer in self._each(lambda reply: (reply.asked, self._answer(reply)), written):
+            self._untold.tell(asked, answer)
+        return [reply for reply in replies if not reply.writer.done]
+
+    def _answer(self, reply: _Reply) -> Answer:
+        state, writer, question = self._state, reply.writer, reply.asked.question
+        state.remember(question, writer.ids)
+        height, width = self._image.shape[:2]
         with self._stage('parse'):
             reading = read_points(writer.answer, width, height)
             points = with_confidence(
                 reading.points[: question.max_points or None],
                 writer,
-                self._state.numbers,
+                state.numbers,
                 width,
                 height,
-                self._state.network.style,
+                state.network.style,
             )
-        answer = Answer(
+        return Answer(
             writer.answer,
             points,
             reading.count,
             reading.absent,
-            reply.passes,
+            self._passes,
             dict(self._stage.seconds),
             tuple(writer.ids),
             dict(self._work),
         )
-        self._tell(reply, answer)

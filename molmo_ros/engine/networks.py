@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from molmo_ros.engine.answers import EngineError
 from molmo_ros.model.fast_vision import FastVision
@@ -20,19 +20,8 @@ from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.molmo2 import LoadedMolmo2
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageInputs, preprocess_molmo2
 from molmo_ros.model.preprocessing import preprocess
+from molmo_ros.model.tokens import Tokenizer
 from molmo_ros.pointing import Style
-
-
-class Tokenizer(Protocol):
-    """Text to ids and back; see `model.tokenizer` and `model.molmo2`."""
-
-    @property
-    def backend(self) -> PreTrainedTokenizerBase: ...
-    @property
-    def stops(self) -> frozenset[int]: ...
-    def encode(self, text: str) -> list[int]: ...
-    def encode_question(self, prompt: str) -> list[int]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from molmo_ros.engine.answers import EngineError, InvalidImage, InvalidQuestion, Question, Stopped
@@ -23,12 +22,15 @@ STAGES = ('preprocess', 'vision', 'prefill', 'decode', 'parse')
 
 
 class Stopwatch:
-    """Seconds spent in each stage of an answer; `with watch('vision'): ...`."""
+    """Seconds spent in each stage of an answer; `with watch('vision'): ...`.
+
+    synchronize: waits for what a stage has only started, on a device that works on its own.
+    """
 
     clock = staticmethod(time.perf_counter)
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, synchronize: Callable[[], None] = lambda: None) -> None:
+        self._synchronize = synchronize
         self.seconds = dict.fromkeys(STAGES, 0.0)
 
     @contextmanager
@@ -37,8 +39,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            if self._device.type == 'cuda':
-                torch.cuda.synchronize()
+            self._synchronize()
             self.seconds[stage] += self.clock() - begin
 
 
@@ -72,13 +73,7 @@ def as_engine_error(error: Exception) -> EngineError:
     """What to tell whoever asked."""
     if isinstance(error, EngineError):
         return error
-    if isinstance(error, torch.OutOfMemoryError):
-        told = EngineError(
-            'the GPU ran out of memory; use a smaller checkpoint, fewer crops (max_crops), a '
-            'smaller dtype or quantize'
-        )
-    else:
-        told = EngineError(f'inference failed: {error}')
+    told = EngineError(f'inference failed: {error}')
     told.__cause__ = error
     return told
 

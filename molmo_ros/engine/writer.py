@@ -11,22 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.engine.answers import Question
+from molmo_ros.model.tokens import Tokenizer
 from molmo_ros.pointing import Mode, Style, complete, draft, finished, label_for
 
 MAX_DRAFT = 128
-
-
-class Codec(Protocol):
-    """Text to ids and back."""
-
-    def encode(self, text: str) -> list[int]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -47,14 +40,14 @@ class Writer:
 
     def __init__(
         self,
-        codec: Codec,
+        tokenizer: Tokenizer,
         question: Question,
         limit: int,
         stops: Collection[int],
         remembered: Sequence[int] = (),
         style: Style = Style.MOLMO,
     ) -> None:
-        self._codec, self._style, self._limit = codec, style, limit
+        self._tokenizer, self._style, self._limit = tokenizer, style, limit
         self._stops = frozenset(stops)
         self._remembered = list(remembered)
         self._max_points = question.max_points
@@ -93,8 +86,8 @@ class Writer:
         if not more:
             return []
         # As the tokenizer would write the whole, if that is how the model began.
-        whole = self._codec.encode(self.text + more)
-        return whole[done:] if whole[:done] == self.ids else self._codec.encode(more)
+        whole = self._tokenizer.encode(self.text + more)
+        return whole[done:] if whole[:done] == self.ids else self._tokenizer.encode(more)
 
     def _write(self, prediction: Prediction) -> None:
         if prediction.token in self._stops:
@@ -103,6 +96,6 @@ class Writer:
         self.starts.append(len(self.text))
         self.ids.append(prediction.token)
         self.predictions.append(prediction)
-        self.text = self._codec.decode(self.ids)
+        self.text = self._tokenizer.decode(self.ids)
         self._cut_short = self._may_finish and finished(self.text, self._max_points, self._style)
         self.done = self._cut_short or len(self.ids) >= self._limit

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from molmo_ros.engine import Answer, Engine, Question, answer_many
+from molmo_ros.engine import Answer, Engine, Pointer, Question, as_engine
 from molmo_ros.evaluation.judging import Judgement, Verdict, judge
 from molmo_ros.evaluation.samples import Image, PositionError, Sample
 
@@ -35,19 +35,20 @@ class Evaluated:
 
 
 def evaluate(
-    engine: Engine, samples: Iterable[Sample], *, one_by_one: bool = False
+    engine: Pointer, samples: Iterable[Sample], *, one_by_one: bool = False
 ) -> Iterator[Evaluated]:
     """Ask every sample, in order; the questions about one picture together.
 
     one_by_one: each by itself, as a robot would ask, to time answers. Raises EngineError, and
     InvalidData where a picture cannot be read.
     """
+    whole = as_engine(engine)
     for _, group in groupby(samples, key=lambda sample: sample.image_id):
         about_one = tuple(group)
         image = about_one[0].image()
         step = 1 if one_by_one else TOGETHER
         for begin in range(0, len(about_one), step):
-            yield from _asked(engine, image, about_one[begin : begin + step], begin == 0)
+            yield from _asked(whole, image, about_one[begin : begin + step], begin == 0)
 
 
 def _asked(
@@ -55,7 +56,7 @@ def _asked(
 ) -> Iterator[Evaluated]:
     begun = time.perf_counter()
     questions = [Question(sample.query, sample.mode) for sample in samples]
-    answers = answer_many(engine, image, questions)
+    answers = engine.answer_many(image, questions)
     seconds = (time.perf_counter() - begun) / len(samples)
     height, width = image.shape[:2]
     for sample, answer in zip(samples, answers, strict=True):

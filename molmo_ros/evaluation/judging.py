@@ -59,15 +59,10 @@ class Judgement:
     pointing: PointingScore | None = None
 
 
-def stated_count(answer: Answer) -> int:
-    """The number that the answer states, else how many points it gives."""
-    return len(answer.points) if answer.count is None else answer.count
-
-
 def judge(sample: Sample, answer: Answer, width: int, height: int) -> Judgement:
     """Judge an answer to a sample whose picture has that size."""
     if sample.rule is Rule.COUNT:
-        right = stated_count(answer) == sample.count
+        right = answer.how_many == sample.count
         return Judgement(Verdict.COUNTED if right else Verdict.MISCOUNTED, float(right))
     if sample.absent:
         return _absent(sample, answer)
@@ -80,7 +75,9 @@ def judge(sample: Sample, answer: Answer, width: int, height: int) -> Judgement:
 
 
 def _absent(sample: Sample, answer: Answer) -> Judgement:
-    none = stated_count(answer) == 0 and not answer.points
+    # Wider than `answer.absent`: what points at nothing and counts nothing has made nothing up,
+    # whether or not it says so in words.
+    none = answer.how_many == 0 and not answer.points
     score = pointing_score(answer.points, (), ())
     return Judgement(
         Verdict.RIGHTLY_ABSENT if none else Verdict.INVENTED,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from molmo_ros.evaluation.evaluate import Evaluated
-from molmo_ros.evaluation.judging import Verdict, stated_count
+from molmo_ros.evaluation.judging import Verdict
 from molmo_ros.evaluation.metrics import Calibration, Rate, calibration, median, percentile
 from molmo_ros.evaluation.samples import Rule
 from molmo_ros.spatial import LiftStatus
@@ -102,7 +102,7 @@ def _pointing(results: Sequence[Evaluated]) -> dict[str, Any]:
 
 def _counts(results: Sequence[Evaluated]) -> dict[str, Any]:
     small = [result for result in results if (result.sample.count or 0) <= SMALL_COUNT]
-    off = [abs(stated_count(r.answer) - (r.sample.count or 0)) for r in results]
+    off = [abs(r.answer.how_many - (r.sample.count or 0)) for r in results]
     within_one = Rate(sum(error <= 1 for error in off), len(off))
     return {
         **_rate(results),

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from molmo_ros.evaluation.points_folder import Label
 from molmo_ros.finetuning.views import Window
 from molmo_ros.pointing import (
-    ABSENT,
     COUNT_PROMPTS,
-    NOT_IN_IMAGE,
     POINT_PROMPTS,
     Mode,
+    format_absence,
     format_count,
     format_points,
     label_for,
@@ -49,8 +48,7 @@ def exchange_about(label: Label, rng: random.Random) -> Exchange:
         prompt = rng.choice(POINT_PROMPTS).replace('{label}', name)
     if points:
         return Exchange(prompt, format_points(points, label_for(name)))
-    asked_for_words = NOT_IN_IMAGE in prompt
-    return Exchange(prompt, f' {NOT_IN_IMAGE if asked_for_words else ABSENT}')
+    return Exchange(prompt, format_absence(prompt))
 
 
 def mirrored(label: Label) -> Label:

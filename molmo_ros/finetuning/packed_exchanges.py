@@ -18,7 +18,7 @@ from torch.nn import functional
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import ImageInputs
-from molmo_ros.model.tokenizer import Tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer
 
 IGNORED = -100
 
@@ -48,7 +48,7 @@ class Packed:
         return int(self.place.max()) + 1
 
 
-def pack(exchanges: Sequence[Exchange], tokenizer: Tokenizer) -> Packed:
+def pack(exchanges: Sequence[Exchange], tokenizer: MolmoTokenizer) -> Packed:
     columns: list[tuple[int, int, int, int]] = []
     for number, exchange in enumerate(exchanges):
         prompt = tokenizer.encode_question(exchange.prompt)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from molmo_ros.engine import Engine, Question, answer_many, never
+from molmo_ros.engine import Engine, Question, never
 from molmo_ros.evaluation.points_folder import LabelledImage, read_image
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.finetuning.views import PictureView, seen
@@ -62,7 +62,7 @@ def _answers(
     should_stop: Callable[[], bool],
 ) -> list[Exchange]:
     """No more that are not there than are: of most things there are none in a picture."""
-    answers = answer_many(engine, seen(read_image(view.path), view), questions, should_stop)
+    answers = engine.answer_many(seen(read_image(view.path), view), questions, should_stop)
     there: list[Exchange] = []
     absent: list[Exchange] = []
     for question, answer in zip(questions, answers, strict=True):

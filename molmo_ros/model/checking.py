@@ -22,7 +22,7 @@ from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
 from molmo_ros.model.options import LoadOptions
 from molmo_ros.model.preprocessing import ImageInputs, ImageTokens, PreprocessorConfig, preprocess
-from molmo_ros.model.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer, has_tokenizer, load_tokenizer
 
 _EXPECTED = (
     'image',
@@ -219,7 +219,8 @@ def compare(
     if not findings[0].passed:
         return findings
     features = model.image_features(inputs.crops, inputs.masks)
-    embeds = model.embed(expected.input_ids.to(model.device), features, _after_bos(inputs))
+    _, places = inputs.after(int(expected.input_ids[0]))
+    embeds = model.embed(expected.input_ids.to(model.device), features, places)
     last = model.decode(embeds)[0, -len(expected.logits) :]
     logits = model.lm_head(last).float().cpu()
     agree = (logits.argmax(-1) == expected.logits.argmax(-1)).float().mean().item()
@@ -259,20 +260,16 @@ def _near(name: str, ours: Tensor, theirs: Tensor, tolerance: Tolerance) -> Find
 
 
 def _same_preprocessing(inputs: ImageInputs, expected: Expected) -> Finding:
-    ids = expected.input_ids[1 : 1 + len(inputs.token_ids)]
+    ids, places = inputs.after(int(expected.input_ids[0]))
     parts = {
-        'image tokens': torch.equal(inputs.token_ids.cpu(), ids),
-        'places': torch.equal(_after_bos(inputs).cpu(), expected.image_input_idx),
+        'image tokens': torch.equal(ids.cpu(), expected.input_ids[: len(ids)]),
+        'places': torch.equal(places.cpu(), expected.image_input_idx),
         'masks': inputs.masks.shape == expected.image_masks.shape
         and torch.allclose(inputs.masks.cpu(), expected.image_masks, atol=1e-5, rtol=0),
     }
     wrong = [name for name, same in parts.items() if not same]
     detail = f'differs: {", ".join(wrong)}' if wrong else f'{", ".join(parts)} as expected'
     return Finding('preprocessing', not wrong, detail, {'crops': float(len(inputs.crops))})
-
-
-def _after_bos(inputs: ImageInputs) -> Tensor:
-    return torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
 
 
 def _tokens_in(expected: Expected, preprocessor: PreprocessorConfig) -> ImageTokens:
@@ -298,7 +295,7 @@ def _dtypes(model: nn.Module) -> Finding:
     return Finding('dtypes', True, detail, bytes_of)
 
 
-def _special_tokens(tokenizer: Tokenizer | None, expected: Expected | None) -> Finding:
+def _special_tokens(tokenizer: MolmoTokenizer | None, expected: Expected | None) -> Finding:
     if tokenizer is None:
         return Finding('special tokens', True, 'the folder has no tokenizer', {})
     found = _token_ids({**vars(tokenizer.image), 'end_of_text': tokenizer.eos})
@@ -316,7 +313,9 @@ def _token_ids(ids: dict[str, int]) -> Finding:
 
 
 @torch.inference_mode()
-def _runs(model: Molmo, preprocessor: PreprocessorConfig, tokenizer: Tokenizer | None) -> Finding:
+def _runs(
+    model: Molmo, preprocessor: PreprocessorConfig, tokenizer: MolmoTokenizer | None
+) -> Finding:
     """Without anything to compare with: an image goes through and numbers come out."""
     tokens = tokenizer.image if tokenizer else ImageTokens(0, 0, 0, 0)
     inputs = preprocess(_test_image(), preprocessor, tokens, model.device)

@@ -27,8 +27,7 @@ class FastVision:
     def embed_image(self, inputs: ImageInputs, bos: int) -> Tensor:
         """The decoder's input for a BOS and the image, (1 + tokens, hidden)."""
         features = self._model.connector(self._encode(inputs.crops), inputs.masks)
-        ids = torch.cat([inputs.token_ids.new_tensor([bos]), inputs.token_ids])
-        places = torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
+        ids, places = inputs.after(bos)
         return self._model.embed(ids, features, places)[0]
 
     def _encode(self, crops: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,10 +14,16 @@ from molmo_ros.model.adapter import Adapter, read_adapter
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo import Molmo
-from molmo_ros.model.options import DEFAULTS, LoadOptions, choose_device, choose_dtype, limit_crops
+from molmo_ros.model.options import (
+    DEFAULTS,
+    LoadOptions,
+    choose_device,
+    choose_dtype,
+    choose_max_crops,
+)
 from molmo_ros.model.preprocessing import PreprocessorConfig
 from molmo_ros.model.quantization import check_available, quantize_weight
-from molmo_ros.model.tokenizer import Tokenizer, load_tokenizer
+from molmo_ros.model.tokenizer import MolmoTokenizer, load_tokenizer
 from molmo_ros.model.weights import load_weights, weight_files
 
 
@@ -26,7 +32,7 @@ class LoadedMolmo:
     """All that a folder holds; the model is in evaluation mode on its device."""
 
     model: Molmo
-    tokenizer: Tokenizer
+    tokenizer: MolmoTokenizer
     preprocessor: PreprocessorConfig
 
 
@@ -46,11 +52,12 @@ def load_molmo(
         ValueError: a device, dtype or quantisation that this machine does not have.
     """
     config = read_config(folder)
-    preprocessor = limit_crops(read_preprocessor(folder, config), options.max_crops)
+    preprocessor = read_preprocessor(folder, config)
+    max_crops = choose_max_crops(options.max_crops, preprocessor.max_crops)
     tokenizer = load_tokenizer(folder)
     _check_image_tokens(folder, tokenizer, config)
     model = load_model(folder, config, options, on_progress)
-    return LoadedMolmo(model, tokenizer, preprocessor)
+    return LoadedMolmo(model, tokenizer, replace(preprocessor, max_crops=max_crops))
 
 
 def read_config(folder: Path) -> MolmoConfig:
@@ -116,7 +123,7 @@ def read_preprocessor(folder: Path, config: MolmoConfig) -> PreprocessorConfig:
     return preprocessor
 
 
-def _check_image_tokens(folder: Path, tokenizer: Tokenizer, config: MolmoConfig) -> None:
+def _check_image_tokens(folder: Path, tokenizer: MolmoTokenizer, config: MolmoConfig) -> None:
     size = config.text.embedding_size + config.text.additional_vocab_size
     last = max(vars(tokenizer.image).values())
     if last >= size:

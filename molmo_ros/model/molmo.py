@@ -62,9 +62,8 @@ class Molmo(nn.Module):
 
     def embed_image(self, inputs: ImageInputs, bos: int) -> Tensor:
         """Run the encoder: the decoder's input for a BOS and the image, (1, 1 + tokens, hidden)."""
-        ids = torch.cat([inputs.token_ids.new_tensor([bos]), inputs.token_ids])
-        input_idx = torch.where(inputs.input_idx < 0, inputs.input_idx, inputs.input_idx + 1)
-        return self.embed(ids, self.image_features(inputs.crops, inputs.masks), input_idx)
+        ids, places = inputs.after(bos)
+        return self.embed(ids, self.image_features(inputs.crops, inputs.masks), places)
 
     def decode(self, embeds: Tensor, **kwargs: Any) -> Tensor:
         """Hidden states (B, T, hidden) after the decoder's last norm; kwargs go to its forward."""

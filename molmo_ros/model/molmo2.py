@@ -4,38 +4,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
+import transformers
+from transformers import PreTrainedTokenizerFast
 
 from molmo_ros.model.adapter import UnsupportedAdapter
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
-from molmo_ros.model.options import DEFAULTS, LoadOptions, choose_device, choose_dtype, limit_crops
+from molmo_ros.model.options import (
+    DEFAULTS,
+    LoadOptions,
+    choose_device,
+    choose_dtype,
+    choose_max_crops,
+)
 from molmo_ros.model.quantization import check_available, quantize_weight
+from molmo_ros.model.tokens import Tokenizer
 from molmo_ros.model.weights import weight_files
+
+if TYPE_CHECKING:
+    from transformers import Molmo2ForConditionalGeneration
 
 _IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<low_res_im_start>')
 _TURN_TOKENS = ('<|im_start|>', '<|im_end|>')
 
 
 @dataclass(frozen=True)
-class Molmo2Tokenizer:
-    """Text to ids and back. `stops` are the ids that end an answer."""
+class Molmo2Tokenizer(Tokenizer):
+    """See `Tokenizer`; `bos` opens a conversation, and turns have a beginning and an end."""
 
-    backend: PreTrainedTokenizerFast
     image: Molmo2ImageTokens
     bos: int
     turn_start: int
     turn_end: int
-    stops: frozenset[int]
+
+    @property
+    def stops(self) -> frozenset[int]:
+        return frozenset({self.bos, self.turn_end, self.backend.eos_token_id} - {None})
 
     def encode_question(self, prompt: str) -> list[int]:
-        """Ids of the user's turn and the head of the answer's; special names in it stay text."""
         return [
             self.turn_start,
             *self.encode(f'user\n{prompt}'),
@@ -44,16 +57,6 @@ class Molmo2Tokenizer:
             self.turn_start,
             *self.encode('assistant\n'),
         ]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        text = self.backend.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of `text` alone; special names in it stay text."""
-        return self.backend.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
 @dataclass(frozen=True)
@@ -80,21 +83,23 @@ def load_molmo2(
             f'{folder} is a Molmo2, and adapters are added to Molmo of the first generation only; '
             'load it without'
         )
+    config_class, model_class = _classes(folder)
     quantize = options.quantize
     check_available(quantize)
     target = choose_device(options.device)
     chosen = choose_dtype(options.dtype, target)
-    preprocessor = limit_crops(Molmo2PreprocessorConfig.from_folder(folder), options.max_crops)
+    preprocessor = Molmo2PreprocessorConfig.from_folder(folder)
+    max_crops = choose_max_crops(options.max_crops, preprocessor.max_crops)
     tokenizer = _tokenizer(folder)
     weight_files(folder)
-    config = Molmo2Config.from_pretrained(folder, local_files_only=True)
+    config = config_class.from_pretrained(folder, local_files_only=True)
     with torch.device('meta'):
-        empty = Molmo2ForConditionalGeneration(config)
+        empty = model_class(config)
     check_fits(empty, target, chosen, quantize)
     check_fits(empty, torch.device('cpu'), chosen, 'none')
     if on_progress is not None:
         on_progress(0.0)
-    model, found = Molmo2ForConditionalGeneration.from_pretrained(
+    model, found = model_class.from_pretrained(
         folder,
         config=config,
         dtype=chosen,
@@ -113,7 +118,22 @@ def load_molmo2(
     model.to(target).eval().requires_grad_(False)
     if on_progress is not None:
         on_progress(1.0)
-    return LoadedMolmo2(model, tokenizer, preprocessor)
+    return LoadedMolmo2(model, tokenizer, replace(preprocessor, max_crops=max_crops))
+
+
+def _classes(folder: Path) -> tuple[Any, Any]:
+    """transformers' classes of configuration and network.
+
+    Imported here alone, because older versions have none, and load Molmo all the same.
+    """
+    try:
+        from transformers import Molmo2Config, Molmo2ForConditionalGeneration
+    except ImportError as error:
+        raise UnsupportedCheckpoint(
+            f'{folder} is a Molmo2, which transformers knows from version 5.20 on; this is '
+            f"{transformers.__version__}: pip install 'transformers>=5.20'"
+        ) from error
+    return Molmo2Config, Molmo2ForConditionalGeneration
 
 
 def _check_keys(folder: Path, found: dict[str, object]) -> None:
@@ -143,5 +163,4 @@ def _tokenizer(folder: Path) -> Molmo2Tokenizer:
         )
     start, end = (vocabulary[name] for name in _TURN_TOKENS)
     image = Molmo2ImageTokens(*(vocabulary[name] for name in _IMAGE_TOKENS))
-    stops = frozenset({bos, end, backend.eos_token_id} - {None})
-    return Molmo2Tokenizer(backend, image, bos, start, end, stops)
+    return Molmo2Tokenizer(backend, image, bos, start, end)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from molmo_ros.model.preprocessing import select_tiling
+from molmo_ros.model.preprocessing import kept, select_tiling, to_patches
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def preprocess_molmo2(
     of_whole = _pooled(torch.arange(config.grid**2).view(config.grid, -1), config)
     of_crops = _pooled(_stitched(tiling, config), config)
     return Molmo2ImageInputs(
-        _patches(crops, config.patch_size),
+        to_patches(crops, config.patch_size),
         torch.cat([of_whole.flatten(0, 1), of_crops.flatten(0, 1)]).to(device),
         torch.tensor([[*of_whole.shape[:2], *of_crops.shape[:2]]], device=device),
         _token_ids(of_whole.shape, of_crops.shape, config, tokens).to(device),
@@ -139,28 +139,24 @@ def _stretch(pixels: Tensor, size: tuple[int, ...], config: Molmo2PreprocessorCo
     return (resized.round().clamp(0, 255) - mean) / std
 
 
-def _patches(crops: Tensor, patch: int) -> Tensor:
-    """(n, c, h, w) -> (n, patches, patch * patch * c)."""
-    cells = crops.unfold(2, patch, patch).unfold(3, patch, patch)
-    return cells.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
-
-
 def _stitched(tiling: tuple[int, int], config: Molmo2PreprocessorConfig) -> Tensor:
     """The raster of the crops' patches, each from the crop that has it nearest its middle.
 
     (rows, columns) of numbers that count patches through all crops, the whole image's first.
     """
-    (before, after), grid = config.margins, config.grid
+    grid, margins = config.grid, config.margins
     numbers = torch.arange(tiling[0] * tiling[1] * grid**2).view(*tiling, grid, grid) + grid**2
-
-    def kept(index: int, count: int) -> slice:
-        return slice(before if index else 0, grid if index == count - 1 else grid - after)
 
     return torch.cat(
         [
             torch.cat(
                 [
-                    numbers[row, column, kept(row, tiling[0]), kept(column, tiling[1])]
+                    numbers[
+                        row,
+                        column,
+                        kept(row, tiling[0], grid, margins),
+                        kept(column, tiling[1], grid, margins),
+                    ]
                     for column in range(tiling[1])
                 ],
                 dim=1,

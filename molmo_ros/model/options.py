@@ -4,18 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
-from molmo_ros.model.molmo2_preprocessing import Molmo2PreprocessorConfig
-from molmo_ros.model.preprocessing import PreprocessorConfig
-
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
-
-Preprocessor = TypeVar('Preprocessor', PreprocessorConfig, Molmo2PreprocessorConfig)
 
 
 @dataclass(frozen=True)
@@ -63,13 +57,13 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def limit_crops(preprocessor: Preprocessor, max_crops: int | None) -> Preprocessor:
-    """As `LoadOptions.max_crops` says. Raises ValueError."""
-    if max_crops is None:
-        return preprocessor
-    if not 1 <= max_crops <= preprocessor.max_crops:
+def choose_max_crops(asked: int | None, trained: int) -> int:
+    """As `LoadOptions.max_crops` says of a checkpoint trained with that many. Raises ValueError."""
+    if asked is None:
+        return trained
+    if not 1 <= asked <= trained:
         raise ValueError(
-            f'max_crops must be 1 to {preprocessor.max_crops}, the number the checkpoint was '
-            f'trained with; {max_crops} was asked for'
+            f'max_crops must be 1 to {trained}, the number the checkpoint was '
+            f'trained with; {asked} was asked for'
         )
-    return replace(preprocessor, max_crops=max_crops)
+    return asked

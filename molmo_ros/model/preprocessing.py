@@ -96,6 +96,14 @@ class ImageInputs:
     input_idx: Tensor
     token_ids: Tensor
 
+    def after(self, bos: int) -> tuple[Tensor, Tensor]:
+        """What the decoder reads: the ids after a BOS, and `input_idx` counted from there.
+
+        The patch-index rule: a place moves on by the BOS, and what has none keeps its NOWHERE.
+        """
+        ids = torch.cat([self.token_ids.new_tensor([bos]), self.token_ids])
+        return ids, torch.where(self.input_idx < 0, self.input_idx, self.input_idx + 1)
+
 
 def select_tiling(height: int, width: int, window: int, max_crops: int) -> tuple[int, int]:
     """Choose (rows, columns) of crops: the fewest that need no shrinking, else the sharpest."""
@@ -146,14 +154,9 @@ def preprocess(
     mean = torch.tensor(config.mean, device=device).view(3, 1, 1)
     std = torch.tensor(config.std, device=device).view(3, 1, 1)
     windows = [(whole - mean) / std, *_windows((canvas - mean) / std, tiling, config)]
-    crops = torch.stack([_patches(window, config.patch_size) for window in windows])
-    masks = torch.stack(
-        [
-            _patches(window, config.patch_size).mean(dim=1)
-            for window in _windows(canvas_mask, tiling, config)
-        ]
-    )
-    masks = functional.pad(masks, (0, 0, 0, 1), value=-1)
+    crops = to_patches(torch.stack(windows), config.patch_size)
+    shown = to_patches(torch.stack(_windows(canvas_mask, tiling, config)), config.patch_size)
+    masks = functional.pad(shown.mean(dim=2), (0, 0, 0, 1), value=-1)
     grids = _token_grids(tiling, config)
     return ImageInputs(
         crops,
@@ -187,11 +190,24 @@ def _windows(canvas: Tensor, tiling: tuple[int, int], config: PreprocessorConfig
     ]
 
 
-def _patches(crop: Tensor, patch: int) -> Tensor:
-    """(c, h, w) -> (patches, patch * patch * c)."""
-    channels, height, width = crop.shape
-    split = crop.reshape(channels, height // patch, patch, width // patch, patch)
-    return split.permute(1, 3, 2, 4, 0).reshape(-1, patch * patch * channels)
+def to_patches(crops: Tensor, patch: int) -> Tensor:
+    """(n, c, h, w) -> (n, patches, patch * patch * c).
+
+    The order of patches: row by row, and in each its pixels row by row, channels last.
+    """
+    count, channels, height, width = crops.shape
+    split = crops.reshape(count, channels, height // patch, patch, width // patch, patch)
+    return split.permute(0, 2, 4, 3, 5, 1).reshape(count, -1, patch * patch * channels)
+
+
+def kept(index: int, count: int, side: int, margins: tuple[int, int]) -> slice:
+    """Which rows (or columns) of crop `index` of `count` in line stand for the image.
+
+    The rule of overlaps: each crop gives up its margins to its neighbours, and at the image's edge
+    there is none. side, margins: in the same unit, patches or pooled ones.
+    """
+    before, after = margins
+    return slice(before if index else 0, side if index == count - 1 else side - after)
 
 
 def _token_grids(
@@ -217,21 +233,21 @@ def _input_idx(tiling: tuple[int, int], config: PreprocessorConfig) -> Tensor:
     """Where each pooled patch of each crop stands among the image tokens."""
     (side, _), (_, columns) = _token_grids(tiling, config)
     before, after = (margin // config.pool for margin in config.margins)
-    window = side - before - after
+    margins, window = (before, after), side - before - after
     cell = torch.arange(side)
     whole = 1 + cell[:, None] * (side + 1) + cell
     raster_start = 1 + side * (side + 1) + 1 + 1
-
-    def kept(index: int, count: int) -> Tensor:
-        first = 0 if index == 0 else before
-        last = side if index == count - 1 else side - after
-        return (cell >= first) & (cell < last)
 
     crops = [whole]
     for row in range(tiling[0]):
         for column in range(tiling[1]):
             y, x = row * window + cell, column * window + cell
             place = raster_start + y[:, None] * (columns + 1) + x
-            keep = kept(row, tiling[0])[:, None] & kept(column, tiling[1])
-            crops.append(torch.where(keep, place, torch.tensor(NOWHERE)))
+            rows, across = (
+                kept(row, tiling[0], side, margins),
+                kept(column, tiling[1], side, margins),
+            )
+            shown = torch.full_like(place, NOWHERE)
+            shown[rows, across] = place[rows, across]
+            crops.append(shown)
     return torch.stack(crops).reshape(len(crops), -1)

@@ -1,44 +1,31 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint's tokenizer, and the ids that stand for an image, read from it."""
+"""A Molmo checkpoint's tokenizer, and the ids that stand for an image, read from it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Tokenizer
+from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.preprocessing import ImageTokens
+from molmo_ros.model.tokens import Tokenizer
 
 
 @dataclass(frozen=True)
-class Tokenizer:
-    """Text to ids and back; `eos` both opens and closes a conversation, as in the releases."""
+class MolmoTokenizer(Tokenizer):
+    """See `Tokenizer`; `eos` both opens and closes a conversation, as in the releases."""
 
-    backend: PreTrainedTokenizerBase
     image: ImageTokens
     eos: int
 
     @property
     def stops(self) -> frozenset[int]:
-        """The ids that end an answer."""
         return frozenset({self.eos})
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of `text` alone. A special token's name in it stays plain text."""
-        return self.backend.encode(text, add_special_tokens=False, split_special_tokens=True)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        text = self.backend.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text)
-
     def encode_question(self, prompt: str) -> list[int]:
-        """Ids of one turn, up to where the answer begins."""
         return self.encode(f' User: {prompt} Assistant:')
 
 
@@ -47,7 +34,7 @@ def has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ('tokenizer.json', 'vocab.json'))
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path) -> MolmoTokenizer:
     """Read tokenizer.json, or vocab.json with merges.txt; no code of the checkpoint is run."""
     if (folder / 'tokenizer.json').is_file():
         backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
@@ -65,6 +52,6 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             f"{folder}'s tokenizer lacks {', '.join(missing) or 'an end-of-text token'}; "
             'is this a Molmo checkpoint?'
         )
-    return Tokenizer(
+    return MolmoTokenizer(
         backend, ImageTokens(*(vocabulary[name] for name in names)), backend.eos_token_id
     )

@@ -6,6 +6,7 @@ from molmo_ros.pointing.formatter import (
     ABSENT,
     NOT_IN_IMAGE,
     Style,
+    format_absence,
     format_count,
     format_points,
 )
@@ -33,6 +34,7 @@ __all__ = [
     'complete',
     'draft',
     'finished',
+    'format_absence',
     'format_count',
     'format_points',
     'from_centred',

@@ -47,6 +47,14 @@ def format_count(
     return f'{style.lead}{counting_head()}{_tag(points, label, style)}{counting_tail(len(points))}'
 
 
+def format_absence(prompt: str, style: Style = Style.MOLMO) -> str:
+    """Return the answer to a prompt that asks to point at what is not there.
+
+    A prompt that says how to answer then is answered so, others with the absence sentence.
+    """
+    return style.lead + (NOT_IN_IMAGE if NOT_IN_IMAGE in prompt else ABSENT)
+
+
 def counting_head() -> str:
     """Return what a counting answer writes before its points."""
     return 'Counting the '

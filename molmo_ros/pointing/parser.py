@@ -97,7 +97,7 @@ def read_points(text: str, width: int, height: int) -> Reading:
     )
     words = ' '.join(prose).strip()
     count = _stated_count(words)
-    absent = not points and (count == 0 or (count is None and _says_none(words)))
+    absent = not points and _says_none(words, count)
     return Reading(points, 0 if absent else count, absent)
 
 
@@ -209,7 +209,12 @@ def _stated_count(words: str) -> int | None:
     return None
 
 
-def _says_none(words: str) -> bool:
-    """Whether the first sentence says so; a later one may speak of something else."""
+def _says_none(words: str, count: int | None) -> bool:
+    """The absence rule: the number stated is 0; or none is, and the first sentence says so.
+
+    A later sentence may speak of something else.
+    """
+    if count is not None:
+        return count == 0
     sentence = _SENTENCE_END.split(words[: 2 * MAX_LABEL], maxsplit=1)[0]
     return _NONE.search(sentence.translate(_APOSTROPHES)) is not None

@@ -13,10 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.engine import Answer, Engine, Question, QueuedQuestion, answer_each
+from molmo_ros.engine import (
+    Answer,
+    Engine,
+    EngineError,
+    Pointer,
+    Question,
+    QueuedQuestion,
+    as_engine,
+)
+from molmo_ros.engine.answers import NOT_TOLD
 
 Progress = Callable[[str, float], None]
-EngineLoader = Callable[[Progress], Engine]
+EngineLoader = Callable[[Progress], Pointer]
 
 # What a refusal begins with when there will never be an engine.
 LOAD_FAILED = 'the model could not be loaded'
@@ -123,12 +132,13 @@ class EngineWorker:
 
     def _run(self) -> None:
         try:
-            engine = self._load(self._on_progress)
+            loaded = self._load(self._on_progress)
         except BaseException as error:
             if not self._closing.is_set():
                 detail = str(error) or type(error).__name__
                 self._state = EngineState(EnginePhase.FAILED, detail)
             return
+        engine = as_engine(loaded)
         self._state = EngineState(EnginePhase.READY, progress=1.0)
         try:
             while jobs := self._next():
@@ -168,12 +178,14 @@ def _answer(engine: Engine, jobs: Sequence[_Job]) -> None:
     if not jobs:
         return
     asked = [QueuedQuestion(job.question, job.tell, job.should_stop) for job in jobs]
+    why: BaseException = EngineError(NOT_TOLD)
     try:
-        answer_each(engine, jobs[0].image, asked)
+        engine.answer_each(jobs[0].image, asked)
     except BaseException as error:
-        for job in jobs:
-            if not job.future.done():
-                job.future.set_exception(error)
+        why = error
+    for job in jobs:
+        if not job.future.done():
+            job.future.set_exception(why)
 
 
 def _why_not_ready(state: EngineState) -> str:

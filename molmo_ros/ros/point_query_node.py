@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
-from molmo_ros.engine import Engine, load_engine
+from molmo_ros.engine import Engine, Pointer, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
@@ -155,7 +155,7 @@ class PointQueryNode(Node):
         )
 
     def _announced(self, load: EngineLoader) -> EngineLoader:
-        def announced(on_progress: Progress) -> Engine:
+        def announced(on_progress: Progress) -> Pointer:
             begun = time.monotonic()
             try:
                 engine = load(on_progress)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.engine_checks import plain_tokens, random_question, scenes
 from benchmarks.random_molmo import LIST, ONE_POINT, POINTS
-from molmo_ros.engine import Question, answer_many, load_engine
+from molmo_ros.engine import Question, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.pointing import Mode
@@ -50,7 +50,7 @@ def test_tokens_are_those_of_plain_greedy_decoding(checkpoint, family, texts, no
     image, questions = random_image(rng), [any_question(rng) for _ in range(2)]
     expected = plain_tokens(oracle, image, questions)
     cold = engine.answer(image, questions[0])
-    together = answer_many(engine, image, questions)  # one of them a second time
+    together = engine.answer_many(image, questions)  # one of them a second time
     assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
 
 
@@ -61,7 +61,7 @@ def test_the_demo_checkpoint_writes_what_it_would_plainly():
         questions = [random_question(rng, truths) for _ in range(4)]
         expected = plain_tokens(oracle, image, questions)
         answers = [
-            *answer_many(engine, image, questions[:3]),
+            *engine.answer_many(image, questions[:3]),
             engine.answer(image, questions[3]),
         ]
         assert [answer.tokens for answer in answers] == expected

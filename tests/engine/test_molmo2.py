@@ -5,13 +5,17 @@
 import json
 import random
 import re
+import subprocess
+import sys
 from itertools import pairwise
+from textwrap import dedent
 from types import MappingProxyType
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from molmo_ros.cli import main
@@ -21,7 +25,6 @@ from molmo_ros.engine import (
     InvalidQuestion,
     Question,
     Stopped,
-    answer_many,
     load_engine,
 )
 from molmo_ros.model.molmo2 import load_molmo2
@@ -54,7 +57,7 @@ def tiny_tokenizer():
     """A token a piece, and one for every other character."""
     pieces = [*PIECES, '\n', *map(chr, range(32, 127))]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
     pattern = '|'.join(map(re.escape, PIECES)) + r'|[\s\S]'
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
     backend.decoder = decoders.Fuse()
@@ -192,7 +195,7 @@ def test_the_last_answer_is_the_draft_on_the_next_frame(checkpoint):
 def test_questions_on_a_frame_share_their_passes(checkpoint):
     engine = load_engine(checkpoint(POINTS), device='cpu')
     queries = ['mug', 'cup', 'a very large bowl']
-    answers = answer_many(engine, IMAGE, [Question(query) for query in queries])
+    answers = engine.answer_many(IMAGE, [Question(query) for query in queries])
     alone = engine.answer(IMAGE[::-1], Question('spoon'))
     assert {len(answer.points) for answer in answers} == {2}
     assert max(answer.passes for answer in answers) <= alone.passes
@@ -274,7 +277,7 @@ def test_tokens_are_those_that_transformers_generates(checkpoint, text, pieces, 
     image = np.random.default_rng(rng.randrange(1 << 30)).integers(0, 256, (60, 90, 3), np.uint8)
     expected = [generated(loaded, image, question) for question in questions]
     cold = engine.answer(image, questions[0])
-    together = answer_many(engine, image, questions)
+    together = engine.answer_many(image, questions)
     assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
 
 
@@ -333,3 +336,31 @@ def test_it_can_be_checked(checkpoint, capsys):
     report = json.loads(capsys.readouterr().out)
     names = [finding['name'] for finding in report['findings']]
     assert names == ['keys', 'dtypes', 'special tokens', 'inference']
+
+
+def test_a_transformers_without_molmo2_says_so_and_runs_molmo(tmp_path):
+    """Older versions of transformers are enough for the first generation."""
+    (tmp_path / 'config.json').write_text('{"model_type": "molmo2"}')
+    code = f"""
+        import sys
+
+        sys.modules['transformers.models.molmo2'] = None  # as before transformers 5.20
+
+        import numpy as np
+        import molmo_ros.model.checking
+        from molmo_ros.engine import EngineError, Question, load_engine
+        from molmo_ros.engine.shipped import default_checkpoint
+
+        picture = np.full((96, 128, 3), 90, np.uint8)
+        with_text = load_engine(default_checkpoint()).answer(picture, Question('the mug'))
+        print(with_text.passes)
+        try:
+            load_engine({str(tmp_path)!r})
+        except EngineError as error:
+            print(error)
+    """
+    result = subprocess.run([sys.executable, '-c', dedent(code)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    passes, refusal = result.stdout.splitlines()
+    assert int(passes) > 0
+    assert 'Molmo2' in refusal and '5.20' in refusal

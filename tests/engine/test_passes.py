@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from benchmarks.random_molmo import LIST
-from molmo_ros.engine import Question, answer_many, load_engine
+from molmo_ros.engine import Question, load_engine
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.pointing import Mode
@@ -88,7 +88,7 @@ def test_concurrent_questions_share_the_frame(engine, images):
 def test_eight_questions_on_a_frame_share_their_passes(engine, images):
     questions = [Question('mug' + count * 's') for count in range(8)]
     alone = engine.answer(images(1), MUG)
-    together = answer_many(engine, images(0), questions)
+    together = engine.answer_many(images(0), questions)
     assert [answer.points[0].label for answer in together] == [q.query for q in questions]
     assert max(answer.passes for answer in together) <= alone.passes
     assert together[0].work['crops'] == alone.work['crops']

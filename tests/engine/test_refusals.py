@@ -15,7 +15,6 @@ from molmo_ros.engine import (
     InvalidQuestion,
     Question,
     Stopped,
-    answer_many,
     load_engine,
 )
 
@@ -49,14 +48,14 @@ def test_a_question_that_will_not_do_is_refused(engine, images, query):
     with pytest.raises(InvalidQuestion):
         engine.answer(images(0), Question(query))
     with pytest.raises(InvalidQuestion):
-        answer_many(engine, images(0), [MUG, Question(query)])
+        engine.answer_many(images(0), [MUG, Question(query)])
     assert engine.answer(images(0), MUG).points
 
 
 def test_no_question_and_too_many_are_refused(engine, images):
     for questions in ([], [MUG] * 1000):
         with pytest.raises(InvalidQuestion):
-            answer_many(engine, images(0), questions)
+            engine.answer_many(images(0), questions)
 
 
 def test_a_stopped_question_makes_no_further_pass_and_leaves_nothing_behind(checkpoint, images):

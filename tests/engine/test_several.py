@@ -7,12 +7,14 @@ import pytest
 from benchmarks.random_molmo import LIST
 from molmo_ros.engine import (
     Answer,
+    Engine,
+    EngineError,
     InvalidImage,
     InvalidQuestion,
+    OneByOne,
     Question,
     QueuedQuestion,
     Stopped,
-    answer_each,
     load_engine,
 )
 
@@ -48,7 +50,7 @@ def test_one_that_is_stopped_or_wrong_does_not_touch_the_others(listing, images)
     alone = [listing.answer(images(0), Question(q, max_points=2)).tokens for q in ('mug', 'cup')]
     mug, cup = Wanted('mug', 2), Wanted('cup', 2)
     empty, long, stopped = Wanted(' '), Wanted('x' * 900), Wanted('bowl', 2, passes=3)
-    answer_each(listing, images(1), [one.asked for one in (empty, mug, stopped, long, cup)])
+    listing.answer_each(images(1), [one.asked for one in (empty, mug, stopped, long, cup)])
     assert isinstance(empty.outcome, InvalidQuestion) and isinstance(long.outcome, InvalidQuestion)
     assert isinstance(stopped.outcome, Stopped)
     assert [mug.outcome.tokens, cup.outcome.tokens] == alone
@@ -56,7 +58,7 @@ def test_one_that_is_stopped_or_wrong_does_not_touch_the_others(listing, images)
 
 def test_if_all_are_stopped_no_further_pass_is_made(listing, images):
     one, other = Wanted('mug', 3, passes=2), Wanted('cup', 3, passes=1)
-    answer_each(listing, images(0), [one.asked, other.asked])
+    listing.answer_each(images(0), [one.asked, other.asked])
     assert isinstance(one.outcome, Stopped) and isinstance(other.outcome, Stopped)
     assert one.left == other.left == -1
 
@@ -67,7 +69,7 @@ def test_a_short_answer_is_told_while_a_long_one_is_still_written(listing, image
         QueuedQuestion(Question('mugs', max_points=3), lambda answer: order.append(answer)),
         QueuedQuestion(Question('a cup', max_points=1), lambda answer: order.append(answer)),
     ]
-    answer_each(listing, images(0), asked)
+    listing.answer_each(images(0), asked)
     short, long = order
     assert (len(short.points), len(long.points)) == (1, 3)
     assert short.passes < long.passes and short.work['choices'] < long.work['choices']
@@ -75,12 +77,12 @@ def test_a_short_answer_is_told_while_a_long_one_is_still_written(listing, image
 
 def test_a_bad_image_is_told_to_all(listing, images):
     wanted = [Wanted('mug'), Wanted('cup')]
-    answer_each(listing, images(0)[:3], [one.asked for one in wanted])
+    listing.answer_each(images(0)[:3], [one.asked for one in wanted])
     assert all(isinstance(one.outcome, InvalidImage) for one in wanted)
 
 
 class OneAtATime:
-    """An engine as others may write one."""
+    """The least that can answer, as others may write it."""
 
     def answer(self, image, question, should_stop):
         if question.query == 'fail':
@@ -91,8 +93,32 @@ class OneAtATime:
         pass
 
 
-def test_an_engine_that_knows_one_at_a_time_is_asked_in_turn(images):
+def test_what_knows_one_question_at_a_time_is_asked_in_turn(images):
     wanted = [Wanted('mug'), Wanted('fail'), Wanted('cup')]
-    answer_each(OneAtATime(), images(0), [one.asked for one in wanted])
+    OneByOne(OneAtATime()).answer_each(images(0), [one.asked for one in wanted])
     assert [wanted[0].outcome.text, wanted[2].outcome.text] == ['mug', 'cup']
     assert isinstance(wanted[1].outcome, RuntimeError)
+
+
+def test_what_knows_one_question_at_a_time_is_a_whole_engine(images):
+    engine = OneByOne(OneAtATime())
+    assert engine.answer(images(0), Question('bowl')).text == 'bowl'
+    both = engine.answer_many(images(0), [Question('mug'), Question('cup')])
+    assert [answer.text for answer in both] == ['mug', 'cup']
+    with pytest.raises(RuntimeError, match='out of order'):
+        engine.answer_many(images(0), [Question('mug'), Question('fail')])
+
+
+class Forgetful(Engine):
+    """Tells nobody anything."""
+
+    def answer_each(self, image, questions):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_an_engine_that_tells_nothing_is_an_error_and_no_answer(images):
+    with pytest.raises(EngineError, match='without an answer'):
+        Forgetful().answer_many(images(0), [Question('mug')])

@@ -5,7 +5,8 @@
 import json
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
 
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.loading import load_molmo
@@ -59,7 +60,7 @@ def test_the_layout_of_7b_d(files):
 
 def test_the_layout_of_molmoe(tmp_path):
     """tokenizer.json says it all; ids of a sibling's added_tokens.json do not count."""
-    backend = Tokenizer(models.BPE({b: i for i, b in enumerate(BYTES)}, []))
+    backend = tokenizers.Tokenizer(models.BPE({b: i for i, b in enumerate(BYTES)}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([END, *IMAGE])

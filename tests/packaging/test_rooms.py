@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -62,6 +63,13 @@ def test_a_room_knows_only_its_neighbours(room):
         ('molmo_ros.pointing', 'torch transformers numpy rclpy'),
         ('molmo_ros.spatial', 'torch transformers rclpy'),
         ('molmo_ros.engine', 'torch transformers rclpy'),
+        ('molmo_ros.engine.answers', 'torch transformers rclpy'),
+        ('molmo_ros.engine.confidence', 'torch transformers rclpy'),
+        ('molmo_ros.engine.frame_cache', 'torch transformers rclpy'),
+        ('molmo_ros.engine.requests', 'torch transformers rclpy'),
+        ('molmo_ros.engine.shipped', 'torch transformers rclpy'),
+        ('molmo_ros.engine.slots', 'torch transformers rclpy'),
+        ('molmo_ros.engine.writer', 'torch transformers rclpy'),
         ('molmo_ros.grounding.picking', 'torch transformers rclpy'),
         ('molmo_ros.cameras.files', 'torch transformers rclpy'),
         ('molmo_ros.commands.ask', 'torch transformers rclpy embreex'),
@@ -76,3 +84,64 @@ def test_importing_a_room_is_light(module, absent):
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []
+
+
+def test_an_engine_for_a_server_needs_no_torch():
+    """What a remote engine is written with, driven by the node's worker."""
+    code = """
+        import sys
+
+        sys.modules['torch'] = sys.modules['transformers'] = None  # importing them raises
+
+        import numpy as np
+        from molmo_ros.engine import Answer, Engine, EngineError, Question
+        from molmo_ros.engine.requests import (
+            Stopwatch, as_engine_error, check_image, continue_or_stop, prompt_of,
+        )
+        from molmo_ros.pointing import read_points
+        from molmo_ros.ros.engine_worker import EnginePhase, EngineWorker
+
+        def served(prompt):
+            if 'plug' in prompt:
+                raise ConnectionError('the server went away')
+            return ' <point x="25.0" y="50.0" alt="lid">lid</point>'
+
+        class RemoteEngine(Engine):
+            def answer_each(self, image, questions):
+                for one in questions:
+                    try:
+                        one.tell(self._answered(image, one))
+                    except Exception as error:
+                        one.tell(as_engine_error(error))
+
+            def _answered(self, image, one):
+                check_image(image)
+                continue_or_stop(one.should_stop)
+                stage = Stopwatch()
+                with stage('decode'):
+                    text = served(prompt_of(one.question))
+                reading = read_points(text, image.shape[1], image.shape[0])
+                seconds = stage.seconds
+                return Answer(text, reading.points, reading.count, reading.absent, 1, seconds)
+
+            def close(self):
+                pass
+
+        worker = EngineWorker(lambda progress: RemoteEngine())
+        while worker.state.phase is EnginePhase.LOADING:
+            pass
+        image = np.zeros((40, 80, 3), np.uint8)
+        lid, plug, nothing = (
+            worker.submit(image, Question(query), lambda: False) for query in ('lid', 'plug', ' ')
+        )
+        (point,) = lid.result(10).points
+        print(point.u, point.v, sep='\\n')
+        print(*(repr(asked.exception(10)) for asked in (plug, nothing)), sep='\\n')
+        assert worker.close(10)
+    """
+    result = subprocess.run([sys.executable, '-c', dedent(code)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    u, v, plug, nothing = result.stdout.splitlines()
+    assert (float(u), float(v)) == (20, 20)
+    assert plug.startswith('EngineError') and 'the server went away' in plug
+    assert nothing.startswith('InvalidQuestion')

@@ -24,7 +24,17 @@ NEWER = [
 ]
 # What of rclpy is used, all of which Humble has; see there before adding to it.
 IN_HUMBLE = {
-    *('action', 'callback_groups', 'clock', 'context', 'duration', 'executors', 'logging', 'node'),
+    *(
+        'action',
+        'callback_groups',
+        'clock',
+        'context',
+        'duration',
+        'executors',
+        'impl',
+        'logging',
+        'node',
+    ),
     *('parameter', 'qos', 'signals', 'subscription', 'time', 'topic_endpoint_info'),
 }
 

@@ -11,7 +11,6 @@ from string import Template
 from typing import Any
 
 from molmo_ros.evaluation.evaluate import Evaluated
-from molmo_ros.evaluation.judging import stated_count
 from molmo_ros.evaluation.report.gallery import best, jpeg_uri, some, worst
 from molmo_ros.evaluation.report.style import PAGE
 from molmo_ros.output import millimetres, seconds
@@ -199,7 +198,7 @@ def _details(result: Evaluated) -> str:
     sample, answer = result.sample, result.answer
     words = [sample.topic, sample.image_id]
     if sample.mode is Mode.COUNT:
-        words.append(f'said {stated_count(answer)}, there are {sample.count}')
+        words.append(f'said {answer.how_many}, there are {sample.count}')
     elif result.judgement.pointing is not None and sample.targets:
         words.append(f'F1 {result.judgement.pointing.f1:.2f}')
     confidences = [point.confidence for point in answer.points]

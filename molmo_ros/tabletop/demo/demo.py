@@ -35,7 +35,7 @@ from molmo_ros.errors import UserError
 from molmo_ros.evaluation.judging import Verdict, judge
 from molmo_ros.grounding.answer_pictures import answer_picture, contact_sheet
 from molmo_ros.output import millimetres, xyz
-from molmo_ros.pointing import ImagePoint, Mode
+from molmo_ros.pointing import ImagePoint, Mode, read_points
 from molmo_ros.tabletop.demo.askings import SEEDS, TABLE, Asking, askings_about
 from molmo_ros.tabletop.demo.processes import NodeProcesses, free_domain
 from molmo_ros.tabletop.samples.table_views import true_position
@@ -280,7 +280,7 @@ def _judged(asking: Asking, answered: Answered, spent: float) -> DemoRow:
     camera = asking.view.picture.camera
     verdict = None
     if asking.sample:
-        answer = _answer(answered)
+        answer = _answer(answered, camera.width, camera.height)
         verdict = judge(asking.sample, answer, camera.width, camera.height).verdict
     if not answered.points:
         return DemoRow(asking, answered, verdict, nan, spent)
@@ -291,11 +291,12 @@ def _judged(asking: Asking, answered: Answered, spent: float) -> DemoRow:
     return DemoRow(asking, answered, verdict, error, spent)
 
 
-def _answer(answered: Answered) -> Answer:
+def _answer(answered: Answered, width: int, height: int) -> Answer:
     """As an engine gives it."""
     points = tuple(point.image for point in answered.points)
     count = answered.count if answered.count >= 0 else None
-    return Answer(answered.answer, points, count, absent=not points)
+    absent = read_points(answered.answer, width, height).absent
+    return Answer(answered.answer, points, count, absent)
 
 
 def _save(rows: Sequence[DemoRow], folder: Path) -> None:

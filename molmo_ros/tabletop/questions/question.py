@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from molmo_ros.pointing import (
-    ABSENT,
     COUNT_PROMPTS,
-    NOT_IN_IMAGE,
     POINT_PROMPTS,
     Mode,
+    format_absence,
     format_count,
     format_points,
     label_for,
@@ -93,7 +92,7 @@ def answer_for(question: TableQuestion, prompt: str) -> str:
     """
     points = [target.point for target in question.targets]
     if not points:
-        return f' {NOT_IN_IMAGE if NOT_IN_IMAGE in prompt else ABSENT}'
+        return format_absence(prompt)
     write = format_count if question.mode is Mode.COUNT else format_points
     return write(points, label_for(question.query))
 

@@ -1,13 +1,13 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint's folder to an engine; imports torch."""
+"""From a checkpoint's folder to an engine in this process; imports torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from molmo_ros.engine.answers import Engine, EngineError
+from molmo_ros.engine.answers import EngineError
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.config import is_molmo2
 from molmo_ros.model.loading import load_molmo
@@ -15,9 +15,9 @@ from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.options import LoadOptions
 
 
-def load(
+def open_local(
     folder: Path, options: LoadOptions, on_progress: Callable[[str, float], None] | None
-) -> Engine:
+) -> LocalEngine:
     """See `molmo_ros.engine.load_engine`."""
 
     def progress(share: float) -> None:
