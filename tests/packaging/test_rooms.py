@@ -12,8 +12,9 @@ import pytest
 from benchmarks.imports import imports_of, modules_of, room_of
 
 PACKAGE = Path(__file__).parents[2] / 'molmo_ros'
-# The modules beside the rooms: where files are, what users are told, how figures are written.
-ANYBODY = {'share', 'errors', 'output'}
+# The modules beside the rooms: where files are, what users are told, what may be missing, how
+# figures are written.
+ANYBODY = {'share', 'errors', 'extras', 'output'}
 LIBRARY = {'engine', 'evaluation', 'finetuning', 'grounding', 'pointing', 'spatial'}
 ROOMS = {
     **{module: set[str]() for module in ANYBODY},
