@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 
 # Rooms that know no ROS are tested without it, too.
-if find_spec('rclpy') is not None:
+if find_spec('rclpy') is not None and find_spec('molmo_ros.srv') is not None:
     from molmo_ros.ros.domain import free_domain
 
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
