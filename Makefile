@@ -63,7 +63,7 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(DEMO_INSTALLED): | $(BIN)/pip
-	@echo 'Installing ROS 2, torch and the demo into $(VENV): 2.2 GB, some minutes the first time.'
+	@echo 'Installing ROS 2, torch and the demo into $(VENV): 1.9 GB, some minutes the first time.'
 	$(call INSTALL,$(DEMO))
 	@rm -f $(VENV)/.demo-* && touch $@
 
@@ -73,7 +73,7 @@ $(BUILT): $(DEMO_INSTALLED)
 	@rm -f $(VENV)/.built-* && touch $@
 
 $(TESTS_INSTALLED): $(DEMO_INSTALLED)
-	@echo 'Installing what the tests need besides: 0.5 GB.'
+	@echo 'Installing what the tests need besides: 0.8 GB.'
 	$(call INSTALL,$(TESTS))
 	@rm -f $(VENV)/.tests-* && touch $@
 

@@ -3,6 +3,7 @@
 """What `pip install` and `make` do where there is no ROS 2, and where they cannot work."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,3 +89,43 @@ def test_pip_refuses_such_a_path_too_where_it_would_build_the_interfaces(tmp_pat
     result = subprocess.run(command, cwd=clone, capture_output=True, text=True)
     assert result.returncode != 0
     assert 'use a folder named in plain letters' in result.stderr.splitlines()[-1]
+
+
+def planned(clone, target):
+    """What `make TARGET` would run."""
+    command = ['make', '--dry-run', target]
+    result = subprocess.run(command, cwd=clone, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def done(clone, plan):
+    """Leave behind what such a run leaves behind."""
+    (clone / '.venv/bin').mkdir(parents=True, exist_ok=True)
+    for stamp in ['.venv/bin/pip', *re.findall(r'touch (\S+)', plan)]:
+        (clone / stamp).touch()
+
+
+def test_a_second_run_installs_nothing_and_the_tests_add_what_the_demo_left_out(tmp_path):
+    clone = copied(tmp_path / 'clone')
+    first = planned(clone, 'demo')
+    assert 'demo.txt' in first and '--editable' in first and 'finetune.txt' not in first
+    done(clone, first)
+    assert planned(clone, 'demo') == '.venv/bin/molmo-ros demo\n'
+    tests = planned(clone, 'test')
+    assert 'finetune.txt' in tests and '--editable' not in tests
+    done(clone, tests)
+    assert planned(clone, 'test') == '.venv/bin/python -m pytest\n'
+    assert planned(clone, 'demo') == '.venv/bin/molmo-ros demo\n'
+
+
+def test_a_changed_interface_is_built_and_a_changed_pin_installed(tmp_path):
+    clone = copied(tmp_path / 'clone')
+    done(clone, planned(clone, 'demo'))
+    with (clone / 'msg/StageTime.msg').open('a') as file:
+        file.write('# Another word.\n')
+    plan = planned(clone, 'demo')
+    assert '--editable' in plan and 'demo.txt' not in plan
+    with (clone / 'requirements/demo.txt').open('a') as file:
+        file.write('# Another word.\n')
+    assert 'demo.txt' in planned(clone, 'demo')
