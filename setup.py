@@ -1,14 +1,16 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`pip install` into a virtual environment that holds ROS 2 from PyPI wheels.
+"""`pip install`, beside ROS 2 from PyPI wheels or without a ROS 2 that is built against here.
 
-CMake builds the interfaces into a staging folder laid out as the prefix will be, and its files are
-installed as data files: into the prefix, whether the modules are installed or editable.
+Where the wheels' generators are in the environment, CMake builds the interfaces into a staging
+folder laid out as the prefix will be, and its files are installed as data files: into the prefix,
+whether the modules are installed or editable. Elsewhere the modules and share/ are all there is.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,21 +28,23 @@ PREFIX = Path(sys.prefix)
 BUILD = ROOT / 'build' / f'wheels-{sys.implementation.cache_tag}-{zlib.crc32(bytes(PREFIX)):08x}'
 STAGE = BUILD / 'stage'
 SITE_PACKAGES = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages'
+SHARE = ('config', 'launch', 'models')
+
+HAS_ROS = (PREFIX / 'share/rosidl_default_generators').is_dir()
 
 
 def build_interfaces(source: Path, build: Path) -> None:
     """Build one package of interfaces with CMake and install it into the staging folder."""
     cmake = shutil.which('cmake', path=f'{PREFIX}/bin{os.pathsep}{os.environ["PATH"]}')
-    if cmake is None or not (PREFIX / 'share/rosidl_default_generators').is_dir():
-        sys.exit(
-            'molmo_ros is built against ROS 2 from PyPI wheels in a virtual environment:\n'
-            '  pip install -r requirements/ros.txt && pip install --no-build-isolation .'
-        )
+    if cmake is None:
+        sys.exit('molmo_ros: to build its interfaces cmake is needed: pip install cmake ninja')
     environment = os.environ | {
         'PATH': f'{PREFIX}/bin{os.pathsep}{os.environ["PATH"]}',
         'AMENT_PREFIX_PATH': str(PREFIX),
         'CMAKE_PREFIX_PATH': str(PREFIX),
     }
+    # Of pip's build isolation; the generators are modules of the environment itself.
+    environment.pop('PYTHONPATH', None)
     configure: list[str | Path] = [
         *(cmake, '-S', source, '-B', build, '-G', 'Ninja'),
         '-DCMAKE_BUILD_TYPE=Release',
@@ -65,22 +69,51 @@ def staged_files() -> list[tuple[str, list[str]]]:
     return list(folders.items())
 
 
+def shared_files() -> list[tuple[str, list[str]]]:
+    """What CMake would install into share/: the demo checkpoint, parameters, launch files."""
+    folders = {'share/molmo_ros': ['package.xml']}
+    for path in sorted(path for top in SHARE for path in (ROOT / top).rglob('*')):
+        relative = path.relative_to(ROOT)
+        if path.is_file() and '__pycache__' not in relative.parts:
+            folders.setdefault(f'share/molmo_ros/{relative.parent}', []).append(str(relative))
+    return list(folders.items())
+
+
 class InstallData(install_data):
-    """Builds the interfaces, then installs them into the prefix."""
+    """Builds the interfaces where there is ROS, then installs all files into the prefix."""
 
     def run(self) -> None:
-        shutil.rmtree(STAGE, ignore_errors=True)
-        build_interfaces(WHEELS / 'tf2_msgs', BUILD / 'tf2_msgs')
-        build_interfaces(ROOT, BUILD / 'molmo_ros')
-        self.data_files += staged_files()
+        if HAS_ROS:
+            self.data_files += built_files()
+        else:
+            print(
+                f'molmo_ros: there is no ROS 2 in {PREFIX} to build interfaces against; they are '
+                'left out, and `molmo-ros ask` and what else needs no ROS is installed',
+                file=sys.stderr,
+            )
+            self.data_files += shared_files()
         super().run()
 
 
-class BinaryDistribution(Distribution):
-    """A wheel for one platform and Python, as the interfaces are compiled."""
+def built_files() -> list[tuple[str, list[str]]]:
+    """Build the interfaces; the files to install, and one that makes the prefix known to ROS."""
+    for path in (ROOT, PREFIX):
+        if not re.fullmatch(r'[\w./+@~=,-]+', str(path), re.ASCII):
+            sys.exit(
+                f"molmo_ros: {str(path)!r} has a space or a letter that ROS's generators cannot "
+                'work with: use a folder named in plain letters, digits and . _ - +'
+            )
+    shutil.rmtree(STAGE, ignore_errors=True)
+    build_interfaces(WHEELS / 'tf2_msgs', BUILD / 'tf2_msgs')
+    build_interfaces(ROOT, BUILD / 'molmo_ros')
+    return [(SITE_PACKAGES, ['wheels/molmo_ros_prefix.pth']), *staged_files()]
+
+
+class MolmoDistribution(Distribution):
+    """A wheel for one platform and Python where the interfaces are compiled, for any elsewhere."""
 
     def has_ext_modules(self) -> bool:
-        return True
+        return HAS_ROS
 
     def has_data(self) -> bool:
         """Asked by setuptools' editable_wheel before it installs data files."""
@@ -88,7 +121,8 @@ class BinaryDistribution(Distribution):
 
 
 setup(
-    distclass=BinaryDistribution,
+    distclass=MolmoDistribution,
     cmdclass={'install_data': InstallData},
-    data_files=[(SITE_PACKAGES, ['wheels/molmo_ros_prefix.pth'])],
+    # Completed by InstallData; empty, the command would not be run.
+    data_files=[('share/molmo_ros', ['LICENSE'])],
 )

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         prog='molmo-ros finetune',
         description="Teach a checkpoint one's own objects: from a folder of pictures with points "
         'to an adapter that is loaded beside the checkpoint. Needs peft: pip install '
-        'molmo-ros[finetune].',
+        "'molmo-ros[finetune]'.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

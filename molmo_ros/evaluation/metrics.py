@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from molmo_ros.evaluation.assignment import least_sum_pairs
 from molmo_ros.pointing import ImagePoint
 
 Mask = NDArray[np.bool_]
@@ -104,7 +104,7 @@ def _paired_score(
     if points:
         given = np.array([(point.u, point.v) for point in points])
         distance = np.linalg.norm(given[:, None] - np.array(targets, float), axis=2)
-        for i, j in zip(*linear_sum_assignment(distance), strict=True):
+        for i, j in least_sum_pairs(distance):
             right[i] = is_right(i, j)
     hits = sum(right)
     precision = hits / len(points) if points else 0.0

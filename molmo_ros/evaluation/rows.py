@@ -16,6 +16,7 @@ import numpy as np
 from molmo_ros import git_lfs
 from molmo_ros.evaluation.image_files import read_mask
 from molmo_ros.evaluation.samples import InvalidData, Mask
+from molmo_ros.extras import require
 
 IMAGE, MASKS = 'image', 'masks'
 _JSON_CELLS = ('points', MASKS)
@@ -128,11 +129,7 @@ def _column(path: Path, group: int, name: str) -> Any:
 
 
 def _parquet_file(path: Path) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InvalidData(
-            f'{path} is read by pyarrow, which is not installed: pip install pyarrow, or turn the '
-            'table into JSON lines'
-        ) from error
+    require('pyarrow', f'{path}, a table in Parquet,', InvalidData)
+    from pyarrow import parquet
+
     return parquet.ParquetFile(path)

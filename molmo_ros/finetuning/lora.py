@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from molmo_ros.extras import require
 from molmo_ros.model.adapter import BASE_DIGEST, WEIGHTS
 from molmo_ros.model.molmo import Molmo
 
@@ -29,8 +29,7 @@ LAYERS = {
 
 def check_peft() -> None:
     """Raise ValueError where peft is not installed."""
-    if find_spec('peft') is None:
-        raise ValueError('fine-tuning needs peft: pip install molmo-ros[finetune]')
+    require('peft', 'fine-tuning', ValueError)
 
 
 def add_lora(model: Molmo, targets: Sequence[str], rank: int, alpha: int, seed: int) -> nn.Module:

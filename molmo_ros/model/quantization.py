@@ -9,12 +9,13 @@ type. 'int8' stores a signed byte a weight and a scale a row; 'int4' is NF4, 16 
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from molmo_ros.extras import require
 
 Quantization = Literal['none', 'int8', 'int4']
 QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
@@ -28,10 +29,8 @@ def check_available(quantize: str) -> None:
     """Raise ValueError for a quantisation that there is not, or not on this machine."""
     if quantize not in QUANTIZATIONS:
         raise ValueError(f'quantize must be one of {", ".join(QUANTIZATIONS)}; not {quantize!r}')
-    if quantize != 'none' and find_spec('bitsandbytes') is None:
-        raise ValueError(
-            f'quantize {quantize!r} needs bitsandbytes: pip install molmo-ros[quantize]'
-        )
+    if quantize != 'none':
+        require('bitsandbytes', f'quantize {quantize!r}', ValueError)
 
 
 def quantize_weight(model: nn.Module, name: str, quantize: str) -> None:

@@ -21,6 +21,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from molmo_ros.extras import require
 from molmo_ros.ros.frames import frame_name
 
 _POLL_S = 0.01
@@ -73,9 +74,13 @@ def wait_for_transform(
 
 
 def make_transforms(node: Node, cache_time: float) -> Transforms:
-    """The distribution's tf2_ros if it is installed, otherwise our own reading of /tf."""
+    """The distribution's tf2_ros if it is installed, otherwise our own reading of /tf.
+
+    Raises UserError where neither can be had.
+    """
     if importlib.util.find_spec('tf2_ros') is not None:
         return Tf2Transforms(node, cache_time)
+    require('pytransform3d', 'reading /tf without tf2_ros')
     return TopicTransforms(node, cache_time)
 
 

@@ -12,7 +12,7 @@ from molmo_ros.commands.eval import Data, add_measuring_arguments, run
 from molmo_ros.errors import UserError
 from molmo_ros.tabletop.samples.data_set import easy_samples, rich_samples
 from molmo_ros.tabletop.samples.second_renderer import rerendered
-from molmo_ros.tabletop.world import TABLES
+from molmo_ros.tabletop.world import TABLES, check_renderer
 
 TABLE = 'rich'
 _SMALLEST, _LARGEST = 64, 4096  # pixels
@@ -20,7 +20,9 @@ _SMALLEST, _LARGEST = 64, 4096  # pixels
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    return run(_parser().parse_args(argv), _tables)
+    arguments = _parser().parse_args(argv)
+    check_renderer()
+    return run(arguments, _tables)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from molmo_ros.tabletop.demo.processes import NodeProcesses, free_domain
+from molmo_ros.ros.domain import free_domain
+from molmo_ros.tabletop.demo.processes import NodeProcesses
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
 QUERY = 'the yellow banana'

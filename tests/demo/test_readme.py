@@ -14,7 +14,8 @@ import yaml
 from molmo_ros.srv import PointQuery
 
 from molmo_ros.cli import COMMANDS, main
-from molmo_ros.tabletop.demo.processes import NodeProcesses, free_domain
+from molmo_ros.ros.domain import free_domain
+from molmo_ros.tabletop.demo.processes import NodeProcesses
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / 'README.md').read_text()

@@ -147,7 +147,7 @@ def test_parquet_is_read_as_the_hub_has_it(tmp_path):
 def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / 'test.parquet').write_bytes(b'')
     monkeypatch.setitem(__import__('sys').modules, 'pyarrow', None)
-    with pytest.raises(InvalidData, match='pip install pyarrow'):
+    with pytest.raises(InvalidData, match=r'molmo-ros\[evaluate\]'):
         pixmo_points(Folder(tmp_path))
 
 

@@ -6,7 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import linear_sum_assignment
 
+from molmo_ros.evaluation.assignment import least_sum_pairs
 from molmo_ros.evaluation.metrics import (
     Rate,
     calibration,
@@ -169,3 +174,21 @@ def test_where_there_is_nothing_no_point_is_right(points, score):
 def test_a_target_without_a_mask_is_refused():
     with pytest.raises(ValueError, match='mask'):
         pointing_score([], [MIDDLE_OF_LEFT], [])
+
+
+@settings(deadline=None)
+@given(
+    arrays(float, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.floats(0, 1000)),
+)
+def test_pairs_are_those_of_the_assignment_that_molmo_was_measured_with(cost):
+    rows, columns = linear_sum_assignment(cost)
+    pairs = least_sum_pairs(cost)
+    assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(rows)
+    assert sum(cost[pair] for pair in pairs) == pytest.approx(cost[rows, columns].sum())
+
+
+def test_many_points_are_paired_as_scipy_pairs_them():
+    """No two sums are the same here, so the pairs themselves are."""
+    for seed, shape in enumerate([(40, 40), (3, 90), (60, 25)]):
+        cost = np.random.default_rng(seed).uniform(0, 640, shape)
+        assert least_sum_pairs(cost) == list(zip(*linear_sum_assignment(cost), strict=True))

@@ -24,18 +24,9 @@ NEWER = [
 ]
 # What of rclpy is used, all of which Humble has; see there before adding to it.
 IN_HUMBLE = {
-    *(
-        'action',
-        'callback_groups',
-        'clock',
-        'context',
-        'duration',
-        'executors',
-        'impl',
-        'logging',
-        'node',
-    ),
-    *('parameter', 'qos', 'signals', 'subscription', 'time', 'topic_endpoint_info'),
+    *('action', 'callback_groups', 'client', 'clock', 'context', 'duration', 'executors', 'impl'),
+    *('logging', 'node', 'parameter', 'qos', 'signals', 'subscription', 'time'),
+    'topic_endpoint_info',
 }
 
 

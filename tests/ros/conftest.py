@@ -3,7 +3,6 @@
 """Nodes in processes of their own, a camera, and somebody to ask: all over DDS."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,10 +10,6 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-# Before rclpy starts: runs side by side must not hear each other, nor anything off this machine.
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
 
 import numpy as np
 import pytest

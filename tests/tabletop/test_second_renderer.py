@@ -46,5 +46,5 @@ def test_the_questions_stay_and_the_picture_is_another():
 
 def test_without_pybullet_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pybullet', None)
-    with pytest.raises(InvalidData, match='pip install pybullet'):
+    with pytest.raises(InvalidData, match=r'molmo-ros\[evaluate\]'):
         rerendered(rich_samples([5000], size=SIZE), RICH, SIZE)

@@ -37,9 +37,9 @@ from molmo_ros.grounding.answer_pictures import answer_picture, contact_sheet
 from molmo_ros.output import millimetres, xyz
 from molmo_ros.pointing import ImagePoint, Mode, read_points
 from molmo_ros.tabletop.demo.askings import SEEDS, TABLE, Asking, askings_about
-from molmo_ros.tabletop.demo.processes import NodeProcesses, free_domain
+from molmo_ros.tabletop.demo.processes import NodeProcesses
 from molmo_ros.tabletop.samples.table_views import true_position
-from molmo_ros.tabletop.world import TABLES
+from molmo_ros.tabletop.world import TABLES, check_renderer
 
 if TYPE_CHECKING:
     from molmo_ros.ros.client import Answered, PointQueryClient
@@ -93,14 +93,16 @@ class DemoRow:
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
     arguments = _parser().parse_args(argv)
+    domain = _free_domain()
+    check_renderer()
     console = plain_console()
     folder = _folder(arguments.out)
     checkpoint = checkpoint_of(arguments)
     # Read by rclpy when it starts, here and in the processes.
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
+    os.environ['ROS_DOMAIN_ID'] = str(domain)
     console.print(
-        f'camera and node: processes of their own, ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}',
+        f'camera and node: processes of their own, ROS_DOMAIN_ID={domain}',
     )
     with NodeProcesses(folder) as nodes:
         nodes.start('point_query_node', 'molmo_ros.ros.point_query_node', *_node(arguments))
@@ -153,6 +155,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_engine_arguments(parser)
     return parser
+
+
+def _free_domain() -> int:
+    try:
+        from molmo_ros.ros.domain import free_domain
+    except ModuleNotFoundError as error:
+        raise UserError(str(error)) from error
+    return free_domain()
 
 
 def _seed(text: str) -> int:

@@ -1,12 +1,10 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes in processes of their own, in a corner of DDS of their own, and gone in the end."""
+"""Nodes in processes of their own, and gone in the end."""
 
 from __future__ import annotations
 
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,8 +13,6 @@ from types import FrameType, TracebackType
 
 from molmo_ros.errors import UserError
 
-# Domains up to here keep clear of the ports that Linux hands out.
-_DOMAINS = range(1, 101)
 _STOP_TIMEOUT_S = 15.0
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -88,27 +84,6 @@ class NodeProcesses:
         finally:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
-
-
-def free_domain() -> int:
-    """A ROS_DOMAIN_ID that no participant on this machine uses now."""
-    domains = list(_DOMAINS)
-    random.SystemRandom().shuffle(domains)
-    return next((domain for domain in domains if _is_free(domain)), domains[0])
-
-
-def _is_free(domain: int) -> bool:
-    """The first participant of a domain takes these ports."""
-    return all(_can_bind(7400 + 250 * domain + offset) for offset in (10, 11))
-
-
-def _can_bind(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(('', port))
-        except OSError:
-            return False
-    return True
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

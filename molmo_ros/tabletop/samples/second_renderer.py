@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.evaluation.samples import Image, InvalidData, Sample
+from molmo_ros.extras import require
 from molmo_ros.spatial import CameraModel
 from molmo_ros.tabletop.world import Object, Scene, TableSpec, make_scene
 from molmo_ros.tabletop.world.patterns import ON_OBJECTS
@@ -83,12 +84,9 @@ def second_picture(scene: Scene, width: int, height: int) -> Image:
 
 
 def _bullet() -> Any:
-    try:
-        import pybullet
-    except ImportError as error:
-        raise InvalidData(
-            'the second renderer is pybullet, which is not installed: pip install pybullet'
-        ) from error
+    require('pybullet', 'the second renderer', InvalidData)
+    import pybullet
+
     return pybullet
 
 

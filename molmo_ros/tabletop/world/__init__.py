@@ -12,7 +12,7 @@ from molmo_ros.tabletop.world.layout import (
     TableSpec,
     make_scene,
 )
-from molmo_ros.tabletop.world.render import Rendering, render
+from molmo_ros.tabletop.world.render import Rendering, check_renderer, render
 from molmo_ros.tabletop.world.scene import Object, Scene
 from molmo_ros.tabletop.world.truth import SeenPart, Truth, truth_of
 
@@ -29,6 +29,7 @@ __all__ = [
     'TableSpec',
     'TabletopCamera',
     'Truth',
+    'check_renderer',
     'make_scene',
     'render',
     'truth_of',

@@ -15,10 +15,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
+from molmo_ros.extras import require
 from molmo_ros.spatial.camera_model import CameraModel
 from molmo_ros.tabletop.world.patterns import ON_OBJECTS, SIZE, texture
 from molmo_ros.tabletop.world.scene import (
@@ -144,8 +143,17 @@ def _grid(camera: CameraModel) -> _Rays:
     return _rays(u, v, camera, True)
 
 
+def check_renderer() -> None:
+    """Raise UserError, which says what to install, where nothing can be rendered."""
+    require('embreex', 'the rendered tabletop')
+
+
 @cache
-def _accelerated(kind: str) -> tuple[EmbreeScene, TriangleMesh]:
+def _accelerated(kind: str) -> tuple[Any, Any]:
+    check_renderer()
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+
     mesh = mesh_of(kind)
     embree = EmbreeScene()
     return embree, TriangleMesh(embree, mesh.vertices, mesh.faces)
