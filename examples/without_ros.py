@@ -31,10 +31,9 @@ def main() -> int:
         engine.close()
     found = ground(answer.points, Capture(frame))
     for point in found.points:
-        print(
-            f'{point.image.u:.1f}, {point.image.v:.1f} pixels, sure to {point.image.confidence:.2f}'
-        )
-        print('  ', point.surface.status.name, point.surface.position, 'm, optical frame')
+        image, surface = point.image, point.surface
+        print(f'{image.u:.1f}, {image.v:.1f} pixels, confidence {image.confidence:.2f}')
+        print('  ', surface.status.name, surface.position, 'm in the optical frame')
     print('\n'.join((*found.assumed, *found.notes)))
     write_color(Path('answer.png'), annotated(color, answer.points))
     return 0 if found.points else 1

@@ -93,8 +93,10 @@ def test_pip_refuses_such_a_path_too_where_it_would_build_the_interfaces(tmp_pat
 
 def planned(clone, target):
     """What `make TARGET` would run."""
-    command = ['make', '--dry-run', target]
-    result = subprocess.run(command, cwd=clone, capture_output=True, text=True)
+    # Of the make that may run this very test nothing is handed on.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(('MAKE', 'MFLAGS'))}
+    command = ['make', '--dry-run', '--no-print-directory', target]
+    result = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -18,6 +18,7 @@ import yaml
 
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
+from molmo_ros.ros.domain import free_domain
 from molmo_ros.spatial import LiftStatus
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,11 @@ def program(path, text):
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A prefix with molmo_ros, a RealSense's driver and an RViz that writes down its arguments."""
+    """A prefix with molmo_ros, a RealSense's driver and an RViz that writes down its arguments.
+
+    In a domain of its own: other tests have a node at the root, too.
+    """
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(free_domain()))
     prefix = tmp_path / 'ws'
     for package in ('molmo_ros', 'realsense2_camera', 'rviz2'):
         marker = prefix / 'share/ament_index/resource_index/packages' / package
