@@ -3,6 +3,7 @@
 """The node at its start, and where streams are late, missing, or not what they should be."""
 
 import itertools
+import re
 import signal
 import subprocess
 import sys
@@ -251,7 +252,9 @@ def test_depth_that_never_matches_is_named_with_its_offset_and_rate(client_of, w
 
         answered = ask_until(client, 'at 80 60', accept)
         assert answered.points[0].surface.status is LiftStatus.NO_DEPTH
-        assert '/trailing/depth' in answered.message and '-0.' in answered.message
+        # At least what it was published late by; a busy machine adds to that.
+        offset_told = re.search(r'/trailing/depth: .* is (-[0-9.]+) s off', answered.message)
+        assert offset_told is not None and float(offset_told.group(1)) < -0.4
 
         def offset(status, values):
             late.publish(time.time_ns() - 500_000_000)
