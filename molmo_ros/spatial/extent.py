@@ -76,7 +76,11 @@ def visible_extent(
     patch = _patch(point.position, depth, camera, settings, max_size)
     points = patch.points[patch.valid]
     tolerance = _SIGMAS * patch.sigma[patch.valid] + _ROUGHNESS
-    plane = supporting_plane(points, tolerance, point.position, up)
+    focal = float(camera.K[0, 0])
+    here = _SIGMAS * float(settings.noise.sigma(point.position[2], focal)) + _ROUGHNESS
+    plane = supporting_plane(points, tolerance, point.position, here, up)
+    if plane is not None and plane.height(point.position) <= here:
+        return None  # It is on the table, not on a thing.
     mask = _grown(patch, plane)
     if mask is None or mask.sum() < _LEAST_PIXELS:
         return None

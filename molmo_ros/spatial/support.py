@@ -29,13 +29,17 @@ class Plane:
 
 
 def supporting_plane(
-    points: Floats, tolerance: Floats, position: Floats, up: Floats | None = None
+    points: Floats, tolerance: Floats, position: Floats, here: float, up: Floats | None = None
 ) -> Plane | None:
-    """The plane under a position (3,) that most of the points (M, 3) around it lie on.
+    """The plane under a position (3,), or through it, that most of the points (M, 3) lie on.
 
-    tolerance: (M,) metres, how far off the plane a point may be by noise. up: (3,) unit vector, if
-    known, that the normal must agree with within 20 degrees. None if no plane has the position
-    above it, a tenth of the points on it and hardly any behind it.
+    tolerance: (M,) metres, how far off the plane a point may be by noise; here: the same at the
+    position. up: (3,) unit vector, if known, that the normal must agree with within 20 degrees.
+    None if no plane that the position is not behind has a tenth of the points on it and hardly any
+    behind it.
+
+    Where the position is on the plane rather than above it is for the caller to judge: were such
+    planes left out, the bare table that a point is on would make room for a worse plane.
     """
     if len(points) < 50:
         return None
@@ -46,7 +50,7 @@ def supporting_plane(
     on = np.abs(heights) < tolerance[some]
     behind = heights < -3 * tolerance[some]
     score = on.sum(1) - 2.0 * behind.sum(1)
-    score[planes[:, :3] @ position - planes[:, 3] < 2 * tolerance.max()] = -np.inf
+    score[planes[:, :3] @ position - planes[:, 3] < -here] = -np.inf
     if up is not None:
         score[planes[:, :3] @ up < _UPRIGHT] = -np.inf
     best = int(score.argmax())
@@ -55,7 +59,7 @@ def supporting_plane(
     plane = Plane(planes[best, :3], float(planes[best, 3]))
     for _ in range(3):
         plane = _fitted(points, np.abs(plane.height(points)) < tolerance, plane)
-    return plane if plane.height(position) > tolerance.max() else None
+    return plane if plane.height(position) > -here else None
 
 
 def _through_triples(triples: Floats) -> Floats:
