@@ -23,11 +23,11 @@ from molmo_ros.errors import UserError
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
-from molmo_ros.grounding.ground import GroundedPoint, Grounding, ground
+from molmo_ros.grounding.ground import GroundedPoint, Grounding, GroundingSettings, ground
 from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import Mode, prompt_for
-from molmo_ros.spatial import DepthRemarks, SurfacePoint, read_unit
+from molmo_ros.spatial import PRESETS, DepthRemarks, LiftSettings, SurfacePoint, read_unit
 
 # Characters of a label that are never wrapped.
 _WHOLE_LABEL = 40
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     size = image.shape[1], image.shape[0]
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
-    found = ground(answer.points, capture)
+    found = ground(answer.points, capture, GroundingSettings(LiftSettings(preset=arguments.noise)))
     if arguments.out:
         write_color(arguments.out, annotated(image, answer.points))
     if arguments.json:
@@ -135,6 +135,14 @@ def _parser() -> argparse.ArgumentParser:
         '--rectified',
         action='store_true',
         help='the image is rectified: P of --camera holds, without distortion',
+    )
+    parser.add_argument(
+        '--noise',
+        choices=tuple(PRESETS),
+        default='',
+        metavar='CAMERA',
+        help='whose noise the depth has, for the covariance and for how far to average: '
+        f'{", ".join(PRESETS)} (default: a tame stereo camera)',
     )
     parser.add_argument('--out', type=Path, metavar='PNG', help='write the image with the points')
     parser.add_argument('--json', action='store_true', help='print the answer as JSON')

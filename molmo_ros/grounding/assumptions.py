@@ -61,9 +61,9 @@ DEPTH_PLACE = Assumption(
 )
 NOISE = Assumption(
     'noise',
-    'depth errs as that of a stereo camera with a baseline of 5 cm does',
-    'it is not; covariances and how holes and edges are taken go by it',
-    ('noise.kind', 'noise.stereo.baseline', 'noise.stereo.disparity_sigma'),
+    'depth errs as that of a stereo camera with a baseline of 5 cm does, where no camera is named',
+    'where all readings around a point lie farther off its surface, its covariance goes by them',
+    ('noise.preset', 'noise.stereo.baseline', 'noise.stereo.disparity_sigma', '--noise'),
 )
 UPRIGHT = Assumption(
     'upright',

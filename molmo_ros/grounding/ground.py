@@ -176,6 +176,12 @@ def _notes(points: Sequence[GroundedPoint], capture: Capture, target: TargetFram
     if lost:
         reasons = dict.fromkeys(f'{s.status.name}: {s.reason}' for s in lost)
         yield f'{len(lost)} of {len(points)} without 3D; {"; ".join(reasons)}'
+    at_edge = sum(point.surface.near_edge for point in points)
+    if at_edge:
+        yield (
+            f'{at_edge} of {len(points)} so near an outline that the depth may be the other '
+            "side's: the covariance says how much"
+        )
     bridged = sum(point.surface.bridged for point in points)
     if bridged:
         yield f'{bridged} of {len(points)} in a hole of the depth, which the surface around bridges'

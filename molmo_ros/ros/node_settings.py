@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from molmo_ros.grounding.ground import GroundingSettings
 from molmo_ros.ros.frames import frame_name
-from molmo_ros.ros.parameters import as_text
+from molmo_ros.ros.parameters import POINT_QUERY, as_text
 from molmo_ros.ros.sync import kept_seconds
 from molmo_ros.ros.transforms import rigid_matrix
 from molmo_ros.spatial import (
@@ -24,6 +24,12 @@ from molmo_ros.spatial import (
     TofNoise,
     read_unit,
 )
+
+_NOISE_DEFAULTS = {
+    parameter.name: parameter.default
+    for parameter in POINT_QUERY
+    if parameter.name.startswith('noise.') and parameter.name != 'noise.preset'
+}
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
             values['frame_wait'],
             values['transform_timeout'],
         ),
-        grounding=GroundingSettings(_lift(values), _grasp(values)),
+        grounding=_grounding(values),
         timeout=values['timeout'],
         max_waiting=values['max_waiting'],
         transform_cache=values['transform_cache'],
@@ -153,7 +159,18 @@ def read_pose(text: str) -> NDArray[np.float64]:
     return rigid_matrix(numbers[:3], numbers[3:] / np.linalg.norm(numbers[3:]))
 
 
-def _lift(values: Mapping[str, Any]) -> LiftSettings:
+def _grounding(values: Mapping[str, Any]) -> GroundingSettings:
+    preset = values['noise.preset']
+    changed = any(values[name] != default for name, default in _NOISE_DEFAULTS.items())
+    if preset != 'custom' and changed:
+        raise ValueError(
+            f"noise.preset is '{preset}', so the other noise parameters would not count: set it to "
+            "'custom', or leave them as they are"
+        )
+    return GroundingSettings(_lift(values, '' if preset == 'custom' else preset), _grasp(values))
+
+
+def _lift(values: Mapping[str, Any], preset: str) -> LiftSettings:
     stereo = values['noise.kind'] == 'stereo'
     model, kind = (StereoNoise, 'stereo') if stereo else (TofNoise, 'tof')
     noise = model(**_group(values, f'noise.{kind}.'))
@@ -162,7 +179,7 @@ def _lift(values: Mapping[str, Any]) -> LiftSettings:
             f'lift.min_range is {values["lift.min_range"]}, not below lift.max_range, which is '
             f'{values["lift.max_range"]}'
         )
-    return LiftSettings(**_group(values, 'lift.'), noise=noise)
+    return LiftSettings(**_group(values, 'lift.'), noise=noise, preset=preset)
 
 
 def _grasp(values: Mapping[str, Any]) -> GraspSettings | None:

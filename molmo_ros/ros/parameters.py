@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
+from molmo_ros.spatial.noise_presets import PRESETS
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -242,6 +244,14 @@ POINT_QUERY = (
         0.5,
         'Pixels; how surely a point is known in the image, for the covariance of its position.',
         range=(0.0, 20.0),
+    ),
+    Parameter(
+        'noise.preset',
+        'custom',
+        'The depth camera whose noise it is, by the numbers of its family for the width of the '
+        'depth image; how wide a disc is fitted goes with it unless lift.radius is changed. '
+        "'custom': what the parameters below say.",
+        choices=('custom', *PRESETS),
     ),
     Parameter(
         'noise.kind',

@@ -21,11 +21,13 @@ from .grasp import Approach, ApproachPose, GraspSettings, approach_pose
 from .lift import lift, lift_points
 from .lift_settings import LiftSettings
 from .noise import DepthNoise, StereoNoise, TofNoise
+from .noise_presets import PRESETS
 from .registration import Registration
 from .support import Plane
 from .surface_point import LiftStatus, SurfacePoint, transform_surface_point
 
 __all__ = [
+    'PRESETS',
     'Approach',
     'ApproachPose',
     'CalibrationError',

@@ -73,6 +73,7 @@ def visible_extent(
     """
     if point.status != LiftStatus.OK:
         return None
+    settings = settings.for_width(depth.shape[1])
     patch = _patch(point.position, depth, camera, settings, max_size)
     points = patch.points[patch.valid]
     tolerance = _SIGMAS * patch.sigma[patch.valid] + _ROUGHNESS

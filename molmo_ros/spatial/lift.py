@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera_model import CameraModel, CameraSizeMismatch
+from .edges import Edges, find_edges
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .registration import Hits, Registration, find_hits
 from .seeds import RANGE, find_seeds
@@ -71,7 +72,7 @@ def lift_points(
         registration = registration or _same_view(depth, camera)
     except CameraSizeMismatch:
         return _all(uv, LiftStatus.NO_DEPTH, other_shape(depth.shape, camera))
-    return _lifted(uv, depth, camera, settings, registration)
+    return _lifted(uv, depth, camera, settings.for_width(depth.shape[1]), registration)
 
 
 def other_shape(shape: tuple[int, ...], camera: CameraModel) -> str:
@@ -101,8 +102,11 @@ def _lifted(
     if len(good):
         lifted = hit[good]
         surfaces = fit_surfaces(depth, seeds.pixels[good], focal, settings)
-        met = _meet(rays[lifted], hits.pixels[lifted], surfaces, registration)
-        found = _points(rays[lifted], met, surfaces, seeds.bridged[good], focal, settings)
+        pixels = hits.pixels[lifted]
+        met = _meet(rays[lifted], pixels, surfaces, registration)
+        edges = find_edges(depth, pixels, surfaces, focal, settings)
+        bridged = seeds.bridged[good]
+        found = _points(rays[lifted], met, surfaces, bridged, edges, focal, settings)
         points |= zip(lifted.tolist(), found, strict=True)
     return tuple(points[i] for i in range(len(uv)))
 
@@ -213,6 +217,7 @@ def _points(
     met: _Met,
     surfaces: Surfaces,
     bridged: Bools,
+    edges: Edges,
     focal: float,
     settings: LiftSettings,
 ) -> list[SurfacePoint]:
@@ -224,6 +229,7 @@ def _points(
     level = surfaces.t[:, 0]
     normal[surfaces.slope_sigma() * focal / level > _UNSURE_SLOPE] = np.nan
     covariance = _covariance(rays, met, z, settings.pixel_sigma)
+    covariance += edges.variance[:, None, None] * (rays.ray[:, :, None] * rays.ray[:, None, :])
     spread = surfaces.spread / level**2
     beyond = SurfacePoint(LiftStatus.OUT_OF_RANGE, reason=RANGE)
     nowhere = SurfacePoint(LiftStatus.DEPTH_INVALID, reason=NO_SURFACE)
@@ -239,6 +245,7 @@ def _points(
             int(surfaces.pixels[i]),
             float(spread[i]),
             bool(bridged[i]),
+            bool(edges.near[i]),
         )
         if in_range[i]
         else (beyond if near[i] else nowhere)

@@ -14,6 +14,9 @@ within three standard deviations of the surface so far. What is behind, in front
 (flying pixels) stays out. A round that leaves the seed's own reading behind has slid on to another
 surface; the round before it holds.
 
+Where all readings of the disc lie about the quadric as noise does, but farther off than the model
+of the noise says, the covariance goes by them: the camera is another than the model's.
+
 Where one quadric goes on over a disc twice as wide (nearly all readings are on it, by no more than
 noise and hardly more than in the narrow disc off it), that one is taken, which tells a gentle
 curvature from none. It goes by every second pixel of every second row.
@@ -35,6 +38,12 @@ _LIKELY_SLOPE = float(np.tan(np.radians(60)))  # to the image plane: one sigma o
 _LIKELY_CURVE = 1 / 0.025  # 1/m, likewise: things that a gripper takes are seldom more curved
 _THIN = 4.0  # pixels of half width below which a thing is expected to be round
 _SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the surface
+_SIGMA_OF_HALF = 1.4826  # of a normal distribution: its sigma over the half of its residuals
+_EVEN = 0.2  # as many readings on either side of the surface, as a share of all
+_TAIL = 2.0, 2.8  # nine tenths of normal residuals lie within 2.44 times their half; two
+# surfaces that share the disc have less of a tail, flying pixels more
+_LEAST_EXCESS = 1.25  # below it may be chance: a disc has no more independent readings
+_MOST_EXCESS = 4.0  # RealSense and others are up to three times off each other's models
 _RADII = (2.3, 2.3, 4.5)  # pixels of the discs before the widest: 21, 21 and 69 readings
 # The wide disc: how many times wider, how often it is fitted, and what it must show to be taken.
 _WIDER = 2
@@ -103,11 +112,19 @@ def _basis(radius: float, step: int, correlation: float) -> _Basis:
 
 
 def _sharing(offsets: Integers, terms: Floats, correlation: float) -> float:
-    """By how much correlation makes the fit's value at the middle of a whole disc less sure."""
-    squares = ((offsets[:, None] - offsets) ** 2).sum(2)
+    """By how much correlation makes the fit's value at the middle of a whole disc less sure.
+
+    The correlation exp(-d^2 / (4 correlation^2)) is a product of one in x and one in y, so that it
+    is put on the disc's square row by row and column by column.
+    """
     gain = np.linalg.pinv(terms)[0]
-    correlated = gain @ np.exp(-squares / (4 * max(correlation, 1e-3) ** 2)) @ gain
-    return float(correlated / (gain @ gain))
+    low = offsets.min()
+    cells = offsets - low
+    square = np.zeros((cells.max() + 1,) * 2)
+    square[cells[:, 1], cells[:, 0]] = gain
+    apart = np.arange(len(square))
+    along = np.exp(-((apart[:, None] - apart) ** 2) / (4 * max(correlation, 1e-3) ** 2))
+    return float((along @ square @ along * square).sum() / (gain @ gain))
 
 
 def fit_surfaces(
@@ -122,7 +139,7 @@ def fit_surfaces(
     t = np.zeros((len(seeds), 6))
     t[:, 0] = level
     fitted = None
-    for number, radius in enumerate((*_RADII, settings.radius)):
+    for number, radius in enumerate(_radii(settings.radius)):
         m = int(np.searchsorted(basis.distance, radius, 'right'))
         tolerance = _SIGMAS * sigma[:, None]
         if number == 0:
@@ -139,12 +156,42 @@ def fit_surfaces(
     wide, goes_on = _wide(depth, seeds, fitted, sigma, prior / basis.sharing, settings)
     fitted = fitted.replaced_by(wide.weighing(basis.sharing), goes_on)
     scale = sigma**2 * basis.sharing * np.where(goes_on, 1.0, _UNEVEN)
+    scale *= _excess_noise(np.where(valid, inverse - fitted.t @ basis.terms.T, np.nan), sigma) ** 2
     covariance = scale[:, None, None] * np.linalg.inv(fitted.normal)
     # No averaging makes one reading worse than it is.
     excess = np.sqrt(np.minimum(1, sigma**2 / np.maximum(covariance[:, 0, 0], 1e-300)))
     covariance[:, 0, :] *= excess[:, None]
     covariance[:, :, 0] *= excess[:, None]
     return Surfaces(seeds, fitted.t, covariance, fitted.pixels, fitted.spread)
+
+
+def _radii(widest: float) -> tuple[float, ...]:
+    """Of the discs, each at most twice as wide as the one before: a leap may land elsewhere."""
+    radii = [*_RADII]
+    while radii[-1] * 2 < widest:
+        radii.append(radii[-1] * 2)
+    return (*radii, widest)
+
+
+def _excess_noise(off: Floats, sigma: Floats) -> Floats:
+    """(N,) how many times larger than sigma the noise is; 1 where that is not plain.
+
+    off: (N, K) of all readings of a disc from its surface, NaN without one. Other surfaces in it
+    are told from noise by how the readings lie: noise has as many on either side, and its nine
+    tenths not far outside its half.
+    """
+    seen = np.isfinite(off)
+    size = np.where(seen, np.abs(off), np.inf)
+    count = seen.sum(1)
+    ordered = np.sort(size, axis=1)
+    rows = np.arange(len(off))
+    middle = np.maximum(ordered[rows, count // 2], 1e-12)
+    most = ordered[rows, np.maximum(9 * count // 10 - 1, 0)]
+    even = np.abs(np.where(seen, np.sign(off), 0).sum(1)) < _EVEN * count
+    like_noise = even & (most > _TAIL[0] * middle) & (most < _TAIL[1] * middle)
+    excess = np.minimum(_SIGMA_OF_HALF * middle / sigma, _MOST_EXCESS)
+    plain = like_noise & (excess > _LEAST_EXCESS) & (count > 0.9 * off.shape[1])
+    return np.where(plain, excess, 1.0)
 
 
 def _wide(

@@ -40,6 +40,7 @@ class SurfacePoint:
     depth does not show a surface. covariance: (3, 3) of the position in m^2. valid_pixels: how
     many depth pixels it stands on. spread: metres, robust spread of their depth about the surface.
     bridged: the pixel itself had no depth, the surface around it was carried over the hole.
+    near_edge: another surface is seen so near that the reading may be its; the covariance says so.
     reason: in words, why the status is not OK.
     """
 
@@ -50,6 +51,7 @@ class SurfacePoint:
     valid_pixels: int = 0
     spread: float = float('nan')
     bridged: bool = False
+    near_edge: bool = False
     reason: str = ''
 
 

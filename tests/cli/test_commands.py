@@ -227,7 +227,7 @@ def test_a_calibration_that_was_chosen_for_the_user_is_said(files, view, tmp_pat
     (tmp_path / 'two.json').write_text(json.dumps({'left': fields, 'right': fields}))
     asked = ['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}', '--json']
     asked += ['--depth', str(files / 'depth.png'), '--depth-unit', 'mm']
-    asked += ['--camera', str(tmp_path / 'two.json')]
+    asked += ['--noise', 'ideal', '--camera', str(tmp_path / 'two.json')]
     assert main(asked) == 0
     (assumed,) = json.loads(capsys.readouterr().out)['assumed']
     assert 'left' in assumed and '--camera-name' in assumed

@@ -83,6 +83,16 @@ def test_the_defaults_of_lifting_are_those_of_the_library():
     assert tof.grounding.lift.noise == TofNoise()
 
 
+def test_a_depth_camera_that_is_named_brings_its_numbers_and_those_given_beside_it_are_refused():
+    settings = defaults('molmo_point_query')
+    named = read_settings(settings | {'noise.preset': 'azure_kinect'}).grounding
+    assert named.lift.preset == 'azure_kinect'
+    numbers = read_settings(settings | {'noise.stereo.baseline': 0.12}).grounding
+    assert numbers.lift.preset == '' and numbers.lift.noise.baseline == 0.12
+    with pytest.raises(ValueError, match="'custom'"):
+        read_settings(settings | {'noise.preset': 'zed', 'noise.tof.constant': 0.01})
+
+
 def test_every_default_is_allowed_and_every_description_says_something():
     for specification in (p for node in NODES.values() for p in node):
         assert specification.description.endswith('.')

@@ -1,0 +1,290 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How well a pixel of a real depth image is lifted: ours beside what is usually done.
+
+    python -m benchmarks.real_depth FOLDER [--points 800] [--seed 0] [--defaults]
+
+FOLDER holds one folder a sensor, as `SCENES` names them. Real frames have no truth at each pixel,
+so it is taken from where there is one:
+
+* planes: a plane fitted robustly to the readings in the ring of 15 to 45 pixels around a pixel,
+  where nearly all of them lie on it, and of those within the ring as well, so that the plane is
+  bare. The middle, 15 pixels away from any reading that was fitted, is asked for.
+* stereo: Middlebury's motorcycle, matched by OpenCV, against its structured light.
+
+Errors are along the ray. A point is on the wrong surface if it is off by more than 20 mm, times z
+squared beyond one metre. NEES is the squared error along the true normal over what the covariance
+says of it; 1 is due. With --defaults no sensor's preset is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.spatial import CameraModel, LiftSettings, LiftStatus, lift_points, visible_extent
+
+Floats = NDArray[np.float64]
+Depth = NDArray[np.float32]
+
+RING = 15, 45  # pixels
+FLAT = 0.9  # of the ring's pixels that lie on its plane
+BARE = 0.97  # of the readings within the ring that do
+METHODS = ('single pixel', '5x5 median', 'ours')
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A depth image in metres with its camera; truth: (H, W) where it is known by other means."""
+
+    name: str
+    preset: str
+    depth: Depth
+    camera: CameraModel
+    truth: Depth | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A pixel whose true depth is known, and its normal (3,), NaN where it is not."""
+
+    u: float
+    v: float
+    z: float
+    normal: Floats
+
+
+@dataclass(frozen=True)
+class Judged:
+    """errors: metres by method, NaN without an answer. normal: degrees. thing: ours saw one."""
+
+    z: float
+    errors: dict[str, float]
+    nees: float
+    normal: float
+    thing: bool
+
+
+def kinect(folder: Path) -> Scene:
+    """One frame of TUM's fr1, in 1/5000 m."""
+    about = json.loads((folder / 'camera.json').read_text())
+    depth = _metres(folder / 'depth.png', about['depth_unit_m'])
+    return Scene('kinect v1', 'kinect_v1', depth, _camera(depth, np.array(about['K'])))
+
+
+def xtion(folder: Path) -> Scene:
+    """A room at 2 to 4 m, in millimetres."""
+    depth = _metres(folder / 'depth.png', 0.001)
+    K = np.array([[518.0, 0, 325.5], [0, 519.0, 253.5], [0, 0, 1]])
+    return Scene('xtion', 'xtion', depth, _camera(depth, K))
+
+
+def azure(folder: Path) -> Scene:
+    """Time of flight, in the depth camera's own view."""
+    about = json.loads((folder / 'cameras.json').read_text())
+    depth = _metres(folder / 'depth.png', about['depth_unit_m'])
+    lens = about['depth']
+    camera = CameraModel(
+        lens['width'], lens['height'], np.array(lens['K']), np.array(lens['D']), lens['model']
+    )
+    return Scene('azure kinect', 'azure_kinect', depth, camera)
+
+
+def motorcycle(folder: Path) -> Scene:
+    """A stereo pair, matched, with its depth by structured light."""
+    left, right = (_read(folder / name, 0) for name in ('left.png', 'right.png'))
+    focal, baseline, offset = 994.978, 0.193001, 31.086
+    K = np.array([[focal, 0, 311.193], [0, focal, 254.877], [0, 0, 1]])
+    true = np.load(folder / 'disparity.npz')
+    disparity = np.asarray(true[true.files[0]], np.float64)
+    truth = np.where(np.isfinite(disparity), focal * baseline / (disparity + offset), np.nan)
+    found = _matched(left, right, 64)
+    depth = np.where(found > 0, focal * baseline / (found + offset), np.nan)
+    return Scene(
+        'middlebury', 'zed', depth.astype(np.float32), _camera(depth, K), truth.astype(np.float32)
+    )
+
+
+SCENES = {
+    'kinect-v1-tum': kinect,
+    'xtion-room': xtion,
+    'azure-kinect': azure,
+    'middlebury-motorcycle': motorcycle,
+}
+
+
+def _read(path: Path, flags: int) -> NDArray:
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise SystemExit(f'{path} cannot be read')
+    return np.asarray(image)
+
+
+def _metres(path: Path, unit: float) -> Depth:
+    raw = _read(path, cv2.IMREAD_UNCHANGED)
+    return np.where(raw > 0, raw * unit, np.nan).astype(np.float32)
+
+
+def _camera(depth: NDArray, K: Floats) -> CameraModel:
+    return CameraModel(depth.shape[1], depth.shape[0], K)
+
+
+def _matched(left: NDArray, right: NDArray, most: int) -> Floats:
+    """Disparity in pixels, 0 where there is none, as a stereo camera without a projector has it."""
+    block = 5
+    matcher = cv2.StereoSGBM.create(
+        0, most, block, 8 * block**2, 32 * block**2, 1, 0, 10, 100, 2, cv2.STEREO_SGBM_MODE_HH
+    )
+    return np.maximum(matcher.compute(left, right).astype(np.float64) / 16, 0)
+
+
+def queries(scene: Scene, count: int, rng: np.random.Generator) -> Iterator[Query]:
+    """Pixels with a truth: by a plane around them, or by the scene's own."""
+    height, width = scene.depth.shape
+    for _ in range(60 * count):
+        if count <= 0:
+            return
+        u = int(rng.integers(RING[1], width - RING[1]))
+        v = int(rng.integers(RING[1], height - RING[1]))
+        query = _by_truth(scene, u, v) if scene.truth is not None else _by_plane(scene, u, v)
+        if query is not None:
+            count -= 1
+            yield query
+
+
+def _by_truth(scene: Scene, u: int, v: int) -> Query | None:
+    assert scene.truth is not None
+    z = float(scene.truth[v, u])
+    return Query(u, v, z, np.full(3, np.nan)) if np.isfinite(z) else None
+
+
+def _by_plane(scene: Scene, u: int, v: int) -> Query | None:
+    """The plane of a ring, in inverse depth over rays, where it is one and nothing is on it."""
+    reach = np.arange(-RING[1], RING[1] + 1, 2)
+    dx, dy = np.meshgrid(reach, reach)
+    distance = np.hypot(dx, dy)
+    within = distance <= RING[1]
+    columns, rows, distance = u + dx[within], v + dy[within], distance[within]
+    z = scene.depth[rows, columns].astype(np.float64)
+    valid = np.isfinite(z)
+    ring = distance >= RING[0]
+    if valid[ring].mean() < FLAT or not valid[~ring].any():
+        return None
+    rays = scene.camera.ray(columns, rows)
+    plane = _robust(rays[ring & valid], 1 / z[ring & valid])
+    off = np.abs(1 / np.maximum(rays @ plane, 1e-6) - z)
+    # Four sigmas of a coarse sensor at that distance.
+    on = off < 0.01 * np.maximum(z, 1.0) ** 2
+    if on[ring].mean() < FLAT or on[valid & ~ring].mean() < BARE:
+        return None
+    along = float(scene.camera.ray(u, v) @ plane)
+    return Query(u, v, 1 / along, -plane / np.linalg.norm(plane)) if along > 0 else None
+
+
+def _robust(rays: Floats, inverse: Floats) -> Floats:
+    """p (3,) with p . ray = inverse depth for most: least squares, reweighed (Tukey)."""
+    weight = np.ones(len(rays))
+    plane: Floats = np.zeros(3)
+    for _ in range(8):
+        solved = np.linalg.lstsq(rays * weight[:, None], inverse * weight, rcond=None)
+        plane = np.asarray(solved[0], np.float64)
+        off = inverse - rays @ plane
+        scale = 4.685 * 1.4826 * max(float(np.median(np.abs(off))), 1e-6)
+        weight = np.maximum(1 - (off / scale) ** 2, 0)
+    return plane
+
+
+def judged(
+    scene: Scene, asked: Sequence[Query], settings: LiftSettings, extents: bool
+) -> Iterator[Judged]:
+    """What every method makes of each query."""
+    pixels = [(query.u, query.v) for query in asked]
+    points = lift_points(pixels, scene.depth, scene.camera, settings)
+    for query, point in zip(asked, points, strict=True):
+        row, column = int(query.v), int(query.u)
+        window = scene.depth[row - 2 : row + 3, column - 2 : column + 3]
+        good = window[np.isfinite(window)]
+        answers = {
+            'single pixel': float(scene.depth[row, column]),
+            '5x5 median': float(np.median(good)) if len(good) else np.nan,
+            'ours': float(point.position[2]),
+        }
+        errors = {method: z - query.z for method, z in answers.items()}
+        nees, angle, thing = np.nan, np.nan, False
+        if point.status is LiftStatus.OK and np.isfinite(query.normal).all():
+            # How far off the true plane: what a gripper would feel, and all that a plane can tell.
+            off = query.normal @ (point.position - scene.camera.ray(query.u, query.v) * query.z)
+            nees = float(off**2 / (query.normal @ point.covariance @ query.normal))
+            cosine = float(np.clip(query.normal @ point.normal, -1, 1))
+            angle = float(np.degrees(np.arccos(cosine)))
+            if extents:
+                thing = visible_extent(point, scene.depth, scene.camera, settings) is not None
+        yield Judged(query.z, errors, nees, angle, thing)
+
+
+def report(name: str, results: Sequence[Judged]) -> None:
+    """Rows of a table, one for each method."""
+    wrong_at = np.array([0.02 * max(result.z, 1.0) ** 2 for result in results])
+    for method in METHODS:
+        errors = np.array([result.errors[method] for result in results])
+        known = np.isfinite(errors)
+        off = np.abs(errors)
+        wrong = known & (off > wrong_at)
+        right = 1e3 * off[known]
+        median, p95 = np.percentile(right, [50, 95])
+        cells = [
+            name,
+            method,
+            str(len(results)),
+            f'{median:.2f}',
+            f'{np.sqrt(np.mean(right**2)):.2f}',
+            f'{p95:.2f}',
+            f'{wrong.mean():.2%}',
+            f'{1 - known.mean():.2%}',
+        ]
+        nees = np.array([result.nees for result in results])
+        angles = np.array([result.normal for result in results])
+        if method == 'ours' and np.isfinite(nees).any():
+            things = np.mean([result.thing for result in results])
+            cells += [
+                f'{np.nanmean(nees):.2f}',
+                f'{np.nanmedian(nees):.2f}',
+                f'{np.nanmedian(angles):.1f}',
+                f'{things:.1%}',
+            ]
+        else:
+            cells += ['', '', '', '']
+        print('|', ' | '.join(cells), '|')
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--points', type=int, default=800, help='a sensor')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--defaults', action='store_true', help="without the sensors' presets")
+    parsed = parser.parse_args(None if arguments is None else list(arguments))
+    print('| sensor | method | n | median mm | RMSE | 95 % | wrong | none | NEES mean | NEES median'
+          ' | normal deg | a thing on a plane |')  # fmt: skip
+    print('|' + '---|' * 12)
+    for name, read in SCENES.items():
+        scene = read(parsed.folder / name)
+        rng = np.random.default_rng(parsed.seed)
+        asked = list(queries(scene, parsed.points, rng))
+        settings = LiftSettings(preset='' if parsed.defaults else scene.preset)
+        report(scene.name, list(judged(scene, asked, settings, extents=True)))
+
+
+if __name__ == '__main__':
+    main()
