@@ -17,6 +17,7 @@ from rich.table import Table
 from molmo_ros.cameras.calibration_files import Calibration, read_calibration
 from molmo_ros.cameras.files import read_depth_with_remarks, read_image, write_color
 from molmo_ros.commands.console import plain_console
+from molmo_ros.commands.depth_unit import OPTION, add_depth_unit_argument
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.engine import Answer, Question
 from molmo_ros.errors import UserError
@@ -27,7 +28,7 @@ from molmo_ros.grounding.ground import GroundedPoint, Grounding, GroundingSettin
 from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.output import as_json, seconds, xyz
 from molmo_ros.pointing import Mode, prompt_for
-from molmo_ros.spatial import PRESETS, DepthRemarks, LiftSettings, SurfacePoint, read_unit
+from molmo_ros.spatial import PRESETS, DepthRemarks, LiftSettings, SurfacePoint
 
 # Characters of a label that are never wrapped.
 _WHOLE_LABEL = 40
@@ -61,9 +62,7 @@ def _capture(arguments: argparse.Namespace) -> Capture:
     image = stored.rgb(as_shown)
     depth, remarks = None, DepthRemarks()
     if arguments.depth:
-        depth, remarks = read_depth_with_remarks(
-            arguments.depth, arguments.depth_unit, '--depth-unit'
-        )
+        depth, remarks = read_depth_with_remarks(arguments.depth, arguments.depth_unit, OPTION)
     size = image.shape[1], image.shape[0]
     calibration = _calibration(arguments, size)
     camera = calibration.camera if calibration else None
@@ -74,13 +73,6 @@ def _capture(arguments: argparse.Namespace) -> Capture:
         assumed=(*remarks.assumed, *assumed),
         notes=picture_notes(image, stored.orientation, as_shown),
     )
-
-
-def _depth_unit(text: str) -> float | None:
-    try:
-        return read_unit(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,14 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         help='registered to the image: 16-bit PNG in millimetres, or floats in metres (.npy or '
         '.tiff)',
     )
-    parser.add_argument(
-        '--depth-unit',
-        type=_depth_unit,
-        default='auto',
-        metavar='UNIT',
-        help='what a step of the depth is: mm, 0.1mm, 0.25mm, 1/5000 or 1/256 (of a metre), m, or '
-        'metres as a number (default: integers are millimetres, floats are metres)',
-    )
+    add_depth_unit_argument(parser)
     parser.add_argument(
         '--camera',
         type=Path,

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.cameras.calibration_files import read_calibration
-from molmo_ros.cameras.files import read_color, read_depth, write_color
+from molmo_ros.cameras.files import read_depth_with_remarks, read_image, write_color
 from molmo_ros.commands.console import plain_console
+from molmo_ros.commands.depth_unit import OPTION, add_depth_unit_argument
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.camera_check import (
     Finding,
@@ -24,8 +25,9 @@ from molmo_ros.grounding.camera_check import (
 )
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.output import as_json
-from molmo_ros.spatial import Registration, depth_warning
+from molmo_ros.spatial import DepthRemarks, Registration
 
 _MARKS = {True: ('good ', 'green'), False: ('WRONG', 'bold red'), None: ('look ', 'yellow')}
 _TOPICS = ('image', 'depth', 'camera_info', 'depth_camera_info')
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('picture', type=Path, nargs='?', metavar='PICTURE', help='PNG, JPEG, ...')
     parser.add_argument('--depth', metavar='FILE', help='its depth; with --ros the topic')
+    add_depth_unit_argument(parser)
     parser.add_argument('--camera', type=Path, metavar='FILE', help='calibration, as of `ask`')
     parser.add_argument('--camera-name', metavar='NAME', default='', help='which one in the file')
     parser.add_argument(
@@ -100,8 +103,13 @@ def _of_files(arguments: argparse.Namespace, ros_words: Sequence[str]) -> Captur
     topics = [arguments.image, arguments.camera_info, arguments.depth_camera_info, *ros_words]
     if arguments.picture is None or any(topics):
         raise UserError('give a PICTURE, or --ros to look at topics')
-    color = read_color(arguments.picture)
-    depth = read_depth(Path(arguments.depth)) if arguments.depth else None
+    # As `ask` reads them where depth or a calibration is given: pixels as they are stored.
+    stored = read_image(arguments.picture)
+    color = stored.rgb(as_shown=False)
+    depth, remarks = None, DepthRemarks()
+    if arguments.depth:
+        path = Path(arguments.depth)
+        depth, remarks = read_depth_with_remarks(path, arguments.depth_unit, OPTION)
     assumed: tuple[str, ...] = ()
     camera = None
     if arguments.camera:
@@ -114,9 +122,13 @@ def _of_files(arguments: argparse.Namespace, ros_words: Sequence[str]) -> Captur
     if arguments.depth_camera and depth is not None:
         registration, told = _registration(arguments, depth)
         assumed += told
-    warning = (depth_warning(depth) or '') if depth is not None else ''
-    frame = Frame(color, depth, camera, 0, '')
-    return Capture(frame, registration, warning=warning, assumed=assumed)
+    return Capture(
+        Frame(color, depth, camera, 0, ''),
+        registration,
+        warning=remarks.warning,
+        assumed=(*remarks.assumed, *assumed),
+        notes=picture_notes(color, stored.orientation),
+    )
 
 
 def _registration(

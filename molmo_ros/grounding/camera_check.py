@@ -37,6 +37,7 @@ def capture_findings(capture: Capture) -> list[Finding]:
         *_calibration(capture),
         *_depth(capture),
         *_alignment(capture),
+        *(Finding('picture', None, note) for note in capture.notes),
         *(Finding('assumed', None, sentence) for sentence in capture.assumed),
     ]
 

@@ -21,7 +21,7 @@ from .registration import Hits, Registration, find_hits
 from .seeds import RANGE, find_seeds
 from .surface_fit import Surfaces, fit_surfaces
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, Integers
+from .windows import Bools, Floats, Integers, within
 
 NO_RAY = 'the lens model has no ray for this pixel'
 NO_SURFACE = 'the readings around the pixel make no surface that its ray meets'
@@ -144,8 +144,7 @@ def _hits(
         hits = find_hits(np.nan_to_num(rays.ray), depth, registration, settings)
     else:
         height, width = depth.shape
-        with np.errstate(invalid='ignore'):
-            inside = np.asarray(((uv >= -0.5) & (uv < (width - 0.5, height - 0.5))).all(1))
+        inside = within(uv, width, height)
         status = np.where(inside, LiftStatus.OK, LiftStatus.OUTSIDE_DEPTH)
         outside = f'the depth image is {width}x{height}, the pixel outside of it'
         hits = Hits(uv, status, tuple('' if good else outside for good in inside))

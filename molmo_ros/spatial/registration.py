@@ -19,7 +19,7 @@ from .camera_model import CameraModel
 from .lift_settings import LiftSettings
 from .seeds import STEEPEST
 from .surface_point import LiftStatus, is_rotation
-from .windows import Bools, Floats
+from .windows import Floats, within
 
 HIDDEN = 'hidden from the depth camera by something nearer'
 BEYOND = 'nothing within max_range along the ray'
@@ -107,7 +107,7 @@ def _steps(
 
 def _readings(depth: NDArray[np.float32], pixels: Floats, camera: CameraModel) -> Floats:
     """Readings (N, K) at the nearest pixels, NaN where there is none or the image ends."""
-    inside = _inside(pixels, camera)
+    inside = within(pixels, camera.width, camera.height)
     nearest = np.rint(np.where(inside[..., None], pixels, 0)).astype(np.intp)
     seen = depth[nearest[..., 1], nearest[..., 0]].astype(np.float64)
     return np.where(inside & (seen != 0), seen, np.nan)
@@ -138,7 +138,7 @@ def _first_hit(
     if hit.any():
         k = int(np.argmax(hit))
         return LiftStatus.OK, '', _crossing(behind, seen, z, now[k], then[k])
-    if known[-1] < len(behind) - 1 and not _inside(pixels[-1:], camera).any():
+    if known[-1] < len(behind) - 1 and not within(pixels[-1:], camera.width, camera.height).any():
         return LiftStatus.OUTSIDE_DEPTH, UNSEEN, np.nan
     if behind[known[-1]] < 0:
         return LiftStatus.OUT_OF_RANGE, BEYOND, np.nan
@@ -156,12 +156,6 @@ def _crossing(behind: Floats, seen: Floats, z: Floats, now: np.intp, then: np.in
 
 
 def _nothing(pixels: Floats, camera: CameraModel) -> tuple[LiftStatus, str, float]:
-    if _inside(pixels, camera).any():
+    if within(pixels, camera.width, camera.height).any():
         return LiftStatus.DEPTH_INVALID, NO_READING, np.nan
     return LiftStatus.OUTSIDE_DEPTH, UNSEEN, np.nan
-
-
-def _inside(pixels: Floats, camera: CameraModel) -> Bools:
-    with np.errstate(invalid='ignore'):
-        low, high = pixels >= -0.5, pixels < (camera.width - 0.5, camera.height - 0.5)
-    return np.asarray((low & high).all(-1))

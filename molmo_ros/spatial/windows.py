@@ -50,3 +50,10 @@ def gather(
     if not repeat and near_border.any():
         z[(columns < 0) | (columns >= width) | (rows < 0) | (rows >= height)] = np.nan
     return z
+
+
+def within(pixels: Floats, width: int, height: int) -> Bools:
+    """Which pixels (..., 2) lie in an image, whose first one reaches from -0.5 to 0.5; NaN: not."""
+    with np.errstate(invalid='ignore'):
+        inside = (pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))
+    return np.asarray(inside.all(-1))

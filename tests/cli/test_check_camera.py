@@ -107,3 +107,23 @@ def test_without_json_a_person_is_told_where_to_look(files, capsys):
     )
     printed = capsys.readouterr().out
     assert 'good   alignment' in printed and 'look   depth' in printed
+
+
+def test_depth_in_another_unit_is_questioned_and_read_by_the_option_as_ask_reads_it(files, capsys):
+    """Steps of 1/2500 m taken for millimetres: things seem twice and a half as far."""
+    picture = view_of(5011).picture
+    steps = np.rint(np.nan_to_num(picture.depth) * 2500).astype(np.uint16)
+    cv2.imwrite(str(files / 'steps.png'), steps)
+    given = (files / 'color.png', '--depth', files / 'steps.png', '--camera', files / 'camera.yaml')
+    _, found = checked(capsys, *given)
+    assert '--depth-unit' in found['assumed', None]
+    _, found = checked(capsys, *given, '--depth-unit', '0.4mm')
+    assert ('assumed', None) not in found
+    middle = float(re.search(r'mostly ([0-9.]+) m', found['depth', None]).group(1))
+    assert middle == pytest.approx(np.nanmedian(picture.depth), abs=0.01)
+
+
+def test_a_picture_that_shows_nothing_is_said(files, picture, capsys):
+    write_color(files / 'night.png', picture.color // 64)
+    _, found = checked(capsys, files / 'night.png')
+    assert 'black' in found['picture', None]
