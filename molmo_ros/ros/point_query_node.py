@@ -65,6 +65,8 @@ class PointQueryNode(Node):
     Spin it with as many threads as `threads` says, and `close` it before it is destroyed.
     """
 
+    _action: ActionServer | None = None
+
     def __init__(self, engine_loader: EngineLoader | None = None, **node_arguments: Any) -> None:
         super().__init__('molmo_point_query', **node_arguments)
         parameters.declare(self, parameters.POINT_QUERY)
@@ -126,8 +128,9 @@ class PointQueryNode(Node):
         return self._worker.close(timeout)
 
     def destroy_node(self) -> None:
-        """See Node."""
-        self._action.destroy()
+        """See Node; rclpy of Kilted also calls it of a node whose parameters were refused."""
+        if self._action is not None:
+            self._action.destroy()
         super().destroy_node()
 
     def _settings(self) -> NodeSettings:

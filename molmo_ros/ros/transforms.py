@@ -178,7 +178,9 @@ class TransformTree:
     cache_time: seconds that are kept. log: told, once for each frame, why its samples are refused.
     """
 
-    def __init__(self, cache_time: float, log: Callable[[str], None] = lambda reason: None) -> None:
+    def __init__(
+        self, cache_time: float, log: Callable[[str], object] = lambda reason: None
+    ) -> None:
         from pytransform3d.transform_manager import TemporalTransformManager
 
         self._log = log

@@ -37,11 +37,11 @@ class NodeProcesses:
             self._processes[name] = self._popen(name, module, *arguments)
         finally:
             self._starting = False
-        if self._ending is not None:
-            raise SystemExit(128 + self._ending)
+        self._end_if_told()
 
     def check(self) -> None:
         """Raises UserError, with the end of its log, if one of them is no longer there."""
+        self._end_if_told()
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = self._log(name)
@@ -64,6 +64,11 @@ class NodeProcesses:
         if not self._starting:
             raise SystemExit(128 + number)
 
+    def _end_if_told(self) -> None:
+        """A signal's exception is lost where Python may raise none: in a destructor, a callback."""
+        if self._ending is not None:
+            raise SystemExit(128 + self._ending)
+
     def _log(self, name: str) -> Path:
         return self._logs / f'{name}.log'
 
@@ -84,6 +89,8 @@ class NodeProcesses:
         finally:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
+        if kind is None:
+            self._end_if_told()
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
