@@ -1,27 +1,23 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image and camera messages to and from arrays.
+"""Arrays of image and camera messages, with numpy and OpenCV alone.
 
-The distribution's cv_bridge makes RGB of color images where there is one; what it does not know,
-and everything where there is none, is done here with numpy and OpenCV.
+A message is anything with the fields of one: rclpy's, or what a recording was read into.
 `step`, `is_bigendian` and the encoding are honoured; what does not fit is refused with a
 ConversionError that says what to do. Encodings are those of sensor_msgs/image_encodings.hpp.
 """
 
 from __future__ import annotations
 
-import array
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
 
+from molmo_ros.cameras.message_fields import CameraInfo, CompressedImage, Image
 from molmo_ros.grounding.brightness import bits_used, eight_bits
 from molmo_ros.grounding.image_file import UPRIGHT, UnreadableImage, decode_image
-from molmo_ros.ros.bridge import bridged
 from molmo_ros.spatial import (
     CameraModel,
     UnsupportedDepth,
@@ -120,12 +116,11 @@ def color_pixels(message: Image | CompressedImage) -> ColorPixels:
     """The picture in a message. Raises ConversionError."""
     if isinstance(message, CompressedImage):
         return _decompressed(message)
-    pixels = bridged(message)
-    return ColorPixels(own_pixels(message) if pixels is None else pixels)
+    return ColorPixels(own_pixels(message))
 
 
 def own_pixels(message: Image) -> NDArray:
-    """(H, W, 3) RGB, uint8 or uint16, without cv_bridge. Raises ConversionError."""
+    """(H, W, 3) RGB, uint8 or uint16, of a raw image. Raises ConversionError."""
     if message.encoding in _PLANES:
         return _from_planes(message)
     layout = _COLOR.get(message.encoding)
@@ -188,38 +183,6 @@ def camera_model(
         roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
         rectified=rectified,
         image_size=image_size,
-    )
-
-
-def color_message(rgb: NDArray[np.uint8], header: Header) -> Image:
-    """An rgb8 message of an (H, W, 3) uint8 RGB image."""
-    return _message(rgb, 'rgb8', header)
-
-
-def depth_message(metres: NDArray[np.float32], encoding: str, header: Header) -> Image:
-    """A depth message of metres (H, W); encoding: '16UC1' (mm, 0 invalid) or '32FC1' (m, NaN)."""
-    if encoding == '32FC1':
-        return _message(metres.astype('<f4'), encoding, header)
-    if encoding != '16UC1':
-        raise ConversionError(f"depth encoding '{encoding}' is neither 16UC1 nor 32FC1")
-    millimetres = np.round(np.nan_to_num(metres, nan=0.0, posinf=0.0, neginf=0.0) * 1000)
-    inside = (millimetres > 0) & (millimetres < 65536)
-    return _message(np.where(inside, millimetres, 0).astype('<u2'), encoding, header)
-
-
-def camera_info_message(camera: CameraModel, header: Header) -> CameraInfo:
-    """The camera_info of a camera without rectification (R the identity, P from K)."""
-    P = np.zeros((3, 4))
-    P[:, :3] = camera.K
-    return CameraInfo(
-        header=header,
-        width=camera.width,
-        height=camera.height,
-        distortion_model=camera.distortion_model,
-        d=(camera.D if len(camera.D) else np.zeros(5)).tolist(),
-        k=camera.K.ravel().tolist(),
-        r=np.eye(3).ravel().tolist(),
-        p=P.ravel().tolist(),
     )
 
 
@@ -311,17 +274,3 @@ def _stored_order(pixels: NDArray, format: str) -> int | None:
     if 'compressed rgb' in codec:
         return None if pixels.shape[2] == 3 else _RGBA
     return _BGR if pixels.shape[2] == 3 else _BGRA
-
-
-def _message(pixels: NDArray, encoding: str, header: Header) -> Image:
-    # rclpy checks every element of anything but an array.array.
-    data = array.array('B')
-    data.frombytes(pixels.tobytes())
-    return Image(
-        header=header,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=encoding,
-        step=pixels.strides[0] if pixels.flags.c_contiguous else pixels.nbytes // pixels.shape[0],
-        data=data,
-    )

@@ -22,9 +22,9 @@ from molmo_ros.grounding.assumptions import (
     NO_PROJECTION,
 )
 from molmo_ros.ros import conversions
-from molmo_ros.ros.frames import frame_of
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.spatial import CalibrationError, CameraModel, CameraSizeMismatch, UncalibratedCamera
+from molmo_ros.spatial.frames import frame_of
 
 # Seconds that camera_info may be older or newer than the image before it is worth a word.
 _FAR_S = 1.0

@@ -29,12 +29,12 @@ from molmo_ros.ros import conversions
 from molmo_ros.ros.alignment import same_view, unaligned
 from molmo_ros.ros.answering import Refused, Request, Result, Status
 from molmo_ros.ros.calibrations import Calibration, NoCalibration, best_calibration
-from molmo_ros.ros.frames import frame_name, frame_of
 from molmo_ros.ros.node_settings import FrameSettings
 from molmo_ros.ros.optical import is_called_optical
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
 from molmo_ros.spatial import DepthRemarks, LiftStatus, depth_remarks
+from molmo_ros.spatial.frames import frame_name, frame_of
 
 
 def read_request(message: Any, default_timeout: float) -> Request:

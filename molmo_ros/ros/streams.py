@@ -34,7 +34,6 @@ from molmo_ros.ros.alignment import (
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.bridge import distribution_bridge
 from molmo_ros.ros.calibrations import NoCalibration, best_calibration
-from molmo_ros.ros.frames import frame_of
 from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
 from molmo_ros.ros.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.ros.sync import (
@@ -52,6 +51,7 @@ from molmo_ros.ros.sync import (
 )
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import CameraModel, DepthRemarks, LiftStatus, Registration, depth_remarks
+from molmo_ros.spatial.frames import frame_of
 
 # Metres; a depth camera farther from the color camera is no part of the same device.
 _ONE_DEVICE_M = 0.25

@@ -1,15 +1,14 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where one frame stands in another at a stamp: tf2_ros where there is one, /tf itself elsewhere.
+"""Where one frame stands in another at a stamp, from what was said on /tf.
 
-Both give the same answers: linear interpolation of the position and slerp of the rotation between
-the two samples around the stamp, no extrapolation, stamp 0 for the latest common time.
+As tf2 has it: linear interpolation of the position and slerp of the rotation between the two
+samples around the stamp, no extrapolation, stamp 0 for the latest common time.
 """
 
 from __future__ import annotations
 
 import bisect
-import importlib.util
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,12 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from molmo_ros.extras import require
-from molmo_ros.ros.frames import frame_name
+from molmo_ros.spatial.frames import frame_name
 
 _POLL_S = 0.01
 
@@ -71,105 +66,6 @@ def wait_for_transform(
             if time.monotonic() >= deadline or should_stop():
                 raise
         time.sleep(_POLL_S)
-
-
-def make_transforms(node: Node, cache_time: float) -> Transforms:
-    """The distribution's tf2_ros if it is installed, otherwise our own reading of /tf.
-
-    Raises UserError where neither can be had.
-    """
-    if importlib.util.find_spec('tf2_ros') is not None:
-        return Tf2Transforms(node, cache_time)
-    require('pytransform3d', 'reading /tf without tf2_ros')
-    return TopicTransforms(node, cache_time)
-
-
-class Tf2Transforms:
-    """tf2_ros: its Buffer, filled by its TransformListener on the node's executor."""
-
-    def __init__(self, node: Node, cache_time: float) -> None:
-        import tf2_ros
-        from rclpy.duration import Duration
-
-        self._buffer = tf2_ros.Buffer(cache_time=Duration(nanoseconds=int(cache_time * 1e9)))
-        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
-        self._error = tf2_ros.TransformException
-
-    def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
-        """See Transforms."""
-        from rclpy.time import Time
-
-        target, source = frame_name(target), frame_name(source)
-        if stamp_ns < 0:
-            raise NoTransform('the stamp is before 1970: the camera should stamp its images')
-        try:
-            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
-        except self._error as error:
-            raise NoTransform(self._why(target, source, error)) from error
-        return pose_matrix(found.transform)
-
-    def _why(self, target: str, source: str, error: Exception) -> str:
-        """tf2's own words may be empty or about times only; ours come first."""
-        parents = self.parents()
-        known = {*parents, *parents.values()}
-        for frame in (target, source):
-            if frame not in known:
-                return _unknown(frame, known)
-        said = str(error).strip() or type(error).__name__
-        return f"no transform from '{source}' to '{target}': {said} {_there(known)}"
-
-    def clear(self) -> None:
-        """See Transforms; tf2's buffer keeps the static ones."""
-        self._buffer.clear()
-
-    def parents(self) -> dict[str, str]:
-        """See Transforms."""
-        import yaml
-
-        try:
-            known = dict(yaml.safe_load(self._buffer.all_frames_as_yaml()) or {})
-        except yaml.YAMLError:  # tf2 quotes no names
-            return {}
-        return {str(child): str(entry['parent']) for child, entry in known.items()}
-
-
-class TopicTransforms:
-    """/tf and /tf_static through pytransform3d's time-aware graph, with tf2's rules."""
-
-    def __init__(self, node: Node, cache_time: float) -> None:
-        from tf2_msgs.msg import TFMessage
-
-        self.tree = TransformTree(cache_time, node.get_logger().warning)
-        group = ReentrantCallbackGroup()
-        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._subscriptions = [
-            node.create_subscription(
-                TFMessage, '/tf', self._on_tf, QoSProfile(depth=100), callback_group=group
-            ),
-            node.create_subscription(
-                TFMessage, '/tf_static', self._on_tf_static, latched, callback_group=group
-            ),
-        ]
-        self.look_up = self.tree.look_up
-        self.clear = self.tree.clear
-        self.parents = self.tree.parents
-
-    def _on_tf(self, message: Any) -> None:
-        self._add(message, static=False)
-
-    def _on_tf_static(self, message: Any) -> None:
-        self._add(message, static=True)
-
-    def _add(self, message: Any, static: bool) -> None:
-        for stamped in message.transforms:
-            stamp = stamped.header.stamp
-            self.tree.add(
-                stamped.header.frame_id,
-                stamped.child_frame_id,
-                stamp.sec * 1_000_000_000 + stamp.nanosec,
-                stamped.transform,
-                static=static,
-            )
 
 
 class TransformTree:
@@ -242,7 +138,8 @@ class TransformTree:
             try:
                 pose = self._graph.get_transform_at_time(source, target, stamp_ns)
             except KeyError as error:
-                reason = f"'{source}' and '{target}' are not connected {_there(self._graph.nodes)}"
+                known = frames_there(self._graph.nodes)
+                reason = f"'{source}' and '{target}' are not connected {known}"
                 raise NoTransform(reason) from error
             except ValueError as error:
                 raise NoTransform(f"from '{source}' to '{target}': {error}") from error
@@ -251,7 +148,7 @@ class TransformTree:
     def _path(self, target: str, source: str) -> list[_Series]:
         for frame in (target, source):
             if frame not in self._graph.nodes:
-                raise NoTransform(_unknown(frame, self._graph.nodes))
+                raise NoTransform(unknown_frame(frame, self._graph.nodes))
         up, down = self._ancestry(source), self._ancestry(target)
         return [self._edges[child][1] for child in {*up} ^ {*down}]
 
@@ -318,11 +215,13 @@ class _Series:
         return rigid_matrix(t0 + share * (t1 - t0), _slerp(q0, q1, share))
 
 
-def _unknown(frame: str, known: Iterable[Any]) -> str:
-    return f"frame '{frame}' is not on /tf {_there(known)}"
+def unknown_frame(frame: str, known: Iterable[Any]) -> str:
+    """What to say of a frame that is not among those known."""
+    return f"frame '{frame}' is not on /tf {frames_there(known)}"
 
 
-def _there(known: Iterable[Any]) -> str:
+def frames_there(known: Iterable[Any]) -> str:
+    """The frames known, in brackets, to end a sentence with."""
     return f'(frames there: {", ".join(sorted(map(str, known))) or "none"})'
 
 
