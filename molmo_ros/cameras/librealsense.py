@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.cameras.source import check_installed, first_line
+from molmo_ros.cameras.source import first_line
 from molmo_ros.errors import UserError
+from molmo_ros.extras import require
 from molmo_ros.spatial import CameraModel
 
 # Pixels by which a lens model of librealsense's may differ from the one that stands for it.
@@ -28,7 +29,7 @@ _ENDS = 1 << 20
 @cache
 def load_librealsense() -> Any:
     """The module pyrealsense2. Raises UserError where it is missing, or cannot be loaded."""
-    check_installed('pyrealsense2', 'realsense', 'a RealSense without its ROS driver')
+    require('pyrealsense2', 'a RealSense without its ROS driver')
     try:
         # Its wheel wants the system's libusb, which a bare system does not have.
         import libusb_package

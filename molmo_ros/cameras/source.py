@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from types import TracebackType
 
-from molmo_ros.errors import UserError
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 
 
@@ -47,14 +45,6 @@ class Source:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def check_installed(package: str, extra: str, purpose: str) -> None:
-    """Raise UserError, which names the line that installs it, where a package is missing."""
-    if find_spec(package) is None:
-        raise UserError(
-            f"{purpose} needs {package}, which is not installed: pip install 'molmo-ros[{extra}]'"
-        )
 
 
 def first_line(error: Exception) -> str:
