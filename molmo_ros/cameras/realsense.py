@@ -204,6 +204,8 @@ class RealSense(Source):
     """Of the depth as it is seen."""
     T_color_depth: NDArray[np.float64]
     """(4, 4) pose of the depth camera in the color camera, metres."""
+    depth_unit: float
+    """Metres that a count of the last frame's depth stands for."""
     serial: str
     name: str
 
@@ -248,7 +250,7 @@ class RealSense(Source):
         if self._align is not None:
             frames = self._align.process(frames)
         color, depth = frames.get_color_frame(), frames.get_depth_frame()
-        metres = depth_of(depth)
+        metres, self.depth_unit = depth_of(depth), float(depth.get_units())
         registration = None
         if self._align is None:
             registration = Registration(self.depth_camera, self.T_color_depth)

@@ -111,7 +111,8 @@ def _refuse_unused(arguments: argparse.Namespace) -> None:
 
 
 def _with_camera(capture: Capture, camera: CameraModel) -> Capture:
-    missing = {k: v for k, v in capture.missing.items() if k is not LiftStatus.NO_CAMERA_INFO}
+    missing = dict(capture.missing)
+    missing.pop(LiftStatus.NO_CAMERA_INFO, None)
     return replace(capture, frame=replace(capture.frame, camera=camera), missing=missing)
 
 
