@@ -53,7 +53,8 @@ def record(
         sensor.open(sensor.get_stream_profiles())
         sensor.start(queue)
     for number, (color, counts) in enumerate(frames, 1):
-        for sensor, profile, pixels in zip(sensors, profiles, (counts, color), strict=True):
+        both: tuple[NDArray, NDArray] = (counts, color)
+        for sensor, profile, pixels in zip(sensors, profiles, both, strict=True):
             frame = rs.software_video_frame()
             frame.pixels = np.ascontiguousarray(pixels)
             frame.bpp = pixels.nbytes // (pixels.shape[0] * pixels.shape[1])

@@ -18,19 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.cameras.bag_topics import BagTopic, Topics, choose_topics, is_camera_topic
-from molmo_ros.cameras.image_messages import (
-    ConversionError,
-    camera_model,
-    color_array,
-    depth_array,
-    is_empty,
-)
+from molmo_ros.cameras.calibrations import NoCalibration, best_calibration
+from molmo_ros.cameras.image_messages import ConversionError, color_array, depth_array
+from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.cameras.source import Source, first_line
 from molmo_ros.errors import UserError
 from molmo_ros.extras import require
+from molmo_ros.grounding.assumptions import (
+    ALIGNED_BY_SIZE,
+    ALIGNED_WITHOUT_FRAME,
+    RECTIFIED_BY_NAME,
+)
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
+from molmo_ros.spatial.frames import frame_name, frame_of
 from molmo_ros.spatial.transform_tree import NoTransform, TransformTree
 
 _NS = 1_000_000_000
@@ -46,12 +49,13 @@ class BagSettings:
 
     topics: of the streams that are not to be chosen (see `bag_topics`). sync_slop: seconds by
     which the stamps of an image and its depth may differ. rectified: the image is, so P holds;
-    None: as the topic's name says.
+    None: as the topic's name says. optical_frame: of the image, where its header names another.
     """
 
     topics: Mapping[str, str] = field(default_factory=dict)
     sync_slop: float = 0.02
     rectified: bool | None = None
+    optical_frame: str = ''
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +68,11 @@ class _Stamped:
     @property
     def stamp(self) -> int:
         """The header's; where that has none, when it was recorded."""
-        stamp = self.message.header.stamp
-        return int(stamp.sec) * _NS + int(stamp.nanosec) or self.recorded
+        return stamp_ns(self.message) or self.recorded
 
     @property
     def frame_id(self) -> str:
-        return str(self.message.header.frame_id).lstrip('/')
+        return frame_of(self.message)
 
 
 class Bag(Source):
@@ -115,14 +118,29 @@ class Bag(Source):
 
     def target(self, frame: str, capture: Capture) -> TargetFrame:
         """See Source."""
-        if frame in ('', capture.frame.frame_id):
+        source, target = capture.frame.frame_id, frame_name(frame)
+        if target in ('', source):
             return OPTICAL
         with self._reading():
+            tree = self._tree()
+            notes, assumed = self._said_of(source, 'image', '--optical-frame', tree)
             try:
-                T = self._tree().look_up(frame, capture.frame.frame_id, capture.frame.stamp)
+                T = tree.look_up(target, source, capture.frame.stamp)
             except NoTransform as error:
-                return TargetFrame(None, str(error))
-        return TargetFrame(T)
+                return TargetFrame(None, str(error), notes=notes)
+        return TargetFrame(T, notes=notes, assumed=assumed)
+
+    def _said_of(
+        self, frame: str, what: str, settled_by: str, tree: TransformTree
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Warnings of a frame that looks like no optical one, and what is assumed of others."""
+        if frame == self._settings.optical_frame:
+            return (), ()
+        why = why_body(frame, tree)
+        if why:
+            return (body_warning(frame, what, why, f'set {settled_by} to the one that is'),), ()
+        taken = taken_as_optical(frame, what, settled_by)
+        return (), (taken,) if taken else ()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -191,11 +209,13 @@ class Bag(Source):
             color = np.array(color_array(image.message))  # of one's own: the bag's is read-only
         except ConversionError as error:
             raise UserError(f'{topics.image}: {error}') from error
-        missing, assumed = {}, list(topics.assumed)
+        missing: dict[LiftStatus, str] = {}
+        assumed, warnings = list(topics.assumed), list[str]()
         metres = registration = camera = None
         try:
             metres = self._metres(image, depth)
-            registration = self._registration(image, depth, color, metres, assumed)
+            registration = self._registration(image, depth, color, metres, assumed, warnings)
+            warnings += filter(None, [depth_warning(metres)])
         except _Unusable as error:
             metres, missing[LiftStatus.NO_DEPTH] = None, str(error)
         try:
@@ -203,10 +223,10 @@ class Bag(Source):
         except _Unusable as error:
             missing[LiftStatus.NO_CAMERA_INFO] = str(error)
         return Capture(
-            Frame(color, metres, camera, image.stamp, image.frame_id),
+            Frame(color, metres, camera, image.stamp, self._optical(image)),
             registration,
             missing,
-            (depth_warning(metres) or '') if metres is not None else '',
+            '; '.join(warnings) if metres is not None else '',
             tuple(assumed),
         )
 
@@ -242,24 +262,17 @@ class Bag(Source):
                 f'the bag holds no camera_info of {image_topic}: --topics {stream}=... names one'
             )
         found = self._nearest(topic, image) or next(self._messages(topic))
-        offset = (found.stamp - image.stamp) / _NS
-        if abs(offset) > _NEAR_S:
-            assumed.append(
-                f"{topic} is stamped {offset:+.1f} s off the image's stamp: its calibration is "
-                'taken not to have changed'
-            )
-        if is_empty(found.message):
-            raise _Unusable(f'{topic}: it is all zeros: the camera is not calibrated')
         rectified = self._settings.rectified
         if rectified is None:
             rectified = image_topic.rpartition('/image_')[2].startswith('rect')
             if rectified and np.any(found.message.d):
-                assumed.append(f'{image_topic} is taken as rectified, as its name says')
-        height, width = pixels.shape[:2]
+                assumed.append(RECTIFIED_BY_NAME.told(topic=image_topic))
         try:
-            return camera_model(found.message, (width, height), rectified=rectified)
-        except ValueError as error:
-            raise _Unusable(f'{topic}: {error}') from error
+            calibration = best_calibration([found.message], image.message, pixels, rectified, topic)
+        except NoCalibration as error:
+            raise _Unusable(str(error)) from error
+        assumed += calibration.assumed
+        return calibration.camera
 
     def _registration(
         self,
@@ -268,27 +281,38 @@ class Bag(Source):
         color: NDArray[np.uint8],
         metres: NDArray[np.float32],
         assumed: list[str],
+        warnings: list[str],
     ) -> Registration | None:
         """Where the depth camera stands to the color camera, if it is another."""
-        topic = self._topics.depth
-        if depth is None or topic is None or image.frame_id == depth.frame_id:
+        topic, color_frame = self._topics.depth, self._optical(image)
+        if depth is None or topic is None or depth.frame_id in (image.frame_id, color_frame):
             return None
         if '' in (image.frame_id, depth.frame_id):
-            assumed.append(f'{topic} is taken as aligned to the image: one of them names no frame')
+            assumed.append(ALIGNED_WITHOUT_FRAME.told(topic=topic))
             return None
         if self._topics.depth_camera_info is None and metres.shape == color.shape[:2]:
             assumed.append(
-                f"{topic} of frame '{depth.frame_id}' is taken as aligned to the image of "
-                f"'{image.frame_id}', since it has its size and no calibration of its own: "
-                '--topics depth_camera_info=... names one'
+                ALIGNED_BY_SIZE.told(topic=topic, frame=depth.frame_id, image_frame=image.frame_id)
             )
             return None
         camera = self._camera('depth_camera_info', topic, depth, metres, assumed)
+        tree = self._tree()
         try:
-            T_color_depth = self._tree().look_up(image.frame_id, depth.frame_id, depth.stamp)
+            T_color_depth = tree.look_up(color_frame, depth.frame_id, depth.stamp)
         except NoTransform as error:
             raise _Unusable(f'{topic} cannot be registered: {error}') from error
+        for frame, what, settled_by in (
+            (depth.frame_id, 'depth', "the header's frame_id"),
+            (color_frame, 'image', '--optical-frame'),
+        ):
+            told, taken = self._said_of(frame, what, settled_by, tree)
+            warnings += told
+            assumed += taken
         return Registration(camera, T_color_depth)
+
+    def _optical(self, image: _Stamped) -> str:
+        """The frame of an image."""
+        return self._settings.optical_frame or image.frame_id
 
     def _tree(self) -> TransformTree:
         """The transforms that were recorded around the last image, and all that hold always."""
@@ -303,11 +327,10 @@ class Bag(Source):
             for _, _, data in self._reader.messages([connection], *span):
                 message: Any = self._reader.deserialize(data, connection.msgtype)
                 for stamped in message.transforms:
-                    stamp = stamped.header.stamp
                     tree.add(
                         stamped.header.frame_id,
                         stamped.child_frame_id,
-                        int(stamp.sec) * _NS + int(stamp.nanosec),
+                        stamp_ns(stamped),
                         stamped.transform,
                         static=static,
                     )

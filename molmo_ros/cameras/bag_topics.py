@@ -11,6 +11,8 @@ from typing import Any
 
 from molmo_ros.cameras.message_fields import CameraInfo, CompressedImage
 from molmo_ros.errors import UserError
+from molmo_ros.grounding.assumptions import TOPIC_OF_SEVERAL
+from molmo_ros.spatial.frames import frame_of
 
 STREAMS = ('image', 'depth', 'camera_info', 'depth_camera_info')
 _IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -40,7 +42,7 @@ class BagTopic:
 
     @property
     def frame_id(self) -> str:
-        return str(self.first.header.frame_id).lstrip('/')
+        return frame_of(self.first)
 
     @property
     def is_compressed(self) -> bool:
@@ -136,14 +138,7 @@ class _Choice:
                 return topic.name
         if of_frame:
             return of_frame[0].name
-        if near and stream == 'camera_info':
-            self.assumed.append(
-                f"{near[0].name} is of frame '{near[0].frame_id}' and the image of "
-                f"'{image.frame_id}': it is taken as the calibration of this image; "
-                f'--topics {stream}=... names another'
-            )
-            return near[0].name
-        return None
+        return near[0].name if near and stream == 'camera_info' else None
 
     def _given(self, stream: str, fitting: Sequence[BagTopic]) -> BagTopic:
         """The topic that was named for a stream, or the one of a transport below it."""
@@ -159,10 +154,9 @@ class _Choice:
         best, *others = sorted(topics, key=lambda t: (rank(t), t.is_compressed, t.name))
         alike = sorted({t.base for t in others if rank(t) == rank(best)} - {best.base})
         if alike:
-            self.assumed.append(
-                f'{best.name} is taken as the {stream}, and not {" or ".join(alike)}: '
-                f'--topics {stream}=... names another'
-            )
+            besides = ' or '.join(alike)
+            said = TOPIC_OF_SEVERAL.told(topic=best.name, stream=stream, others=besides)
+            self.assumed.append(said)
         return best
 
     def _image_rank(self, topic: BagTopic) -> tuple[int, ...]:

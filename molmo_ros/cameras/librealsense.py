@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from molmo_ros.cameras.source import first_line
 from molmo_ros.errors import UserError
 from molmo_ros.extras import require
+from molmo_ros.grounding.assumptions import LENS_FITTED
 from molmo_ros.spatial import CameraModel
 
 # Pixels by which a lens model of librealsense's may differ from the one that stands for it.
@@ -82,10 +83,7 @@ def camera_of(own: Any) -> tuple[CameraModel, str]:
     D, worst = _fitted(rs, own)
     assumed = ''
     if worst > _SAME_PX:
-        assumed = (
-            f"the camera's lens model, {own.model.name}, is taken as plumb_bob, which is "
-            f'{worst:.1f} pixels off where it is worst'
-        )
+        assumed = LENS_FITTED.told(model=own.model.name, worst=f'{worst:.1f}')
     return CameraModel(*size, K, D), assumed
 
 

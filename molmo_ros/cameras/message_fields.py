@@ -47,3 +47,9 @@ class CameraInfo(Protocol):
     binning_x: int
     binning_y: int
     roi: Any
+
+
+def stamp_ns(message: Any) -> int:
+    """The stamp of a message in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

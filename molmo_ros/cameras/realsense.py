@@ -24,6 +24,7 @@ from molmo_ros.cameras.librealsense import (
 )
 from molmo_ros.cameras.source import Source, first_line
 from molmo_ros.errors import UserError
+from molmo_ros.grounding.assumptions import DEPTH_OF_ANOTHER_MOMENT
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.spatial import CameraModel, Registration, depth_warning
@@ -42,7 +43,7 @@ class RealSenseSettings:
     """Which camera, and what is asked of it.
 
     serial: '' is any. recording: a file of librealsense's recorder in place of a camera; repeat: it
-    begins again at its end, and is played at its own pace. width, height: of both pictures, pixels;
+    begins again at its end. width, height: of both pictures, pixels;
     rate: frames a second; 0 is the camera's own choice. preset: visual preset of the depth, by
     name; '' leaves it. align: depth is aligned to the color by librealsense, which copies depths as
     they are; otherwise it comes with its registration. patience: seconds without a frame after
@@ -96,7 +97,8 @@ class RealSense(Source):
     def capture(self, at: float | None = None) -> Capture:
         """See Source. A camera gets a second for its exposure to settle."""
         if self._settings.recording is not None:
-            self._seek(at or 0.0)
+            if at is not None:
+                self._seek(at)
         elif at is not None:
             raise UserError('a camera shows what it sees now: leave out --at')
         else:
@@ -154,9 +156,7 @@ class RealSense(Source):
             raise UserError(self._why_not(error)) from error
         self._pipeline, self._device = pipeline, profile.get_device()
         self._describe(profile)
-        if settings.recording is not None:
-            self._device.as_playback().set_real_time(settings.repeat)
-        elif settings.preset:
+        if settings.recording is None and settings.preset:
             set_preset(self._device.first_depth_sensor(), settings.preset)
 
     def _serial_number(self) -> str:
@@ -216,8 +216,16 @@ class RealSense(Source):
             raise UserError(
                 f'{self._settings.recording} lasts {length:.3f} s: {at:g} s is not within it'
             )
+        # From anew: what is under way when one seeks is of another time.
+        self.close()
+        self._start()
         if at:
+            playback = self._device.as_playback()
+            playback.pause()
+            while self._pipeline.try_wait_for_frames(_POLL_MS)[0]:
+                pass
             playback.seek(timedelta(seconds=at))
+            playback.resume()
 
     def _next(self) -> Any:
         """A frame set with depth and color of about one time; None if there is none in time."""
@@ -243,10 +251,7 @@ class RealSense(Source):
         apart = _apart_ms(frames)
         assumed = self._assumed
         if abs(apart) > self._half_frame_ms:
-            assumed = (
-                *assumed,
-                f'depth was taken {apart:+.0f} ms from the picture: nothing is taken to have moved',
-            )
+            assumed = (*assumed, DEPTH_OF_ANOTHER_MOMENT.told(apart=f'{apart:+.0f}'))
         if self._align is not None:
             frames = self._align.process(frames)
         color, depth = frames.get_color_frame(), frames.get_depth_frame()

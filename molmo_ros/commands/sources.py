@@ -64,6 +64,13 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         '%(default)s)',
     )
     group.add_argument(
+        '--optical-frame',
+        default='',
+        metavar='FRAME',
+        help="the image's optical frame (x right, y down, z forward), where a bag's images name "
+        'another (default: as they say)',
+    )
+    group.add_argument(
         '--preset', default='', help="visual preset of a RealSense, as 'High Accuracy'"
     )
     group.add_argument(
@@ -119,7 +126,12 @@ def _with_camera(capture: Capture, camera: CameraModel) -> Capture:
 def _settings(arguments: argparse.Namespace) -> SourceSettings:
     if not arguments.sync_slop >= 0:
         raise UserError('--sync-slop is a number of seconds, 0 or more')
-    bag = BagSettings(_topics(arguments.topics), arguments.sync_slop, arguments.rectified)
+    bag = BagSettings(
+        _topics(arguments.topics),
+        arguments.sync_slop,
+        arguments.rectified,
+        arguments.optical_frame,
+    )
     return SourceSettings(bag, arguments.preset, arguments.align_depth)
 
 

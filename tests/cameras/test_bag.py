@@ -183,7 +183,7 @@ def test_transforms_hold_at_the_time_of_the_image(tmp_path):
 
 
 def test_depth_of_its_own_camera_is_registered(tmp_path):
-    own = K * 0.8
+    own = K * np.where(np.arange(9) < 8, 0.8, 1.0)
     messages = [
         (0.0, '/tf_static', pose(0.0, OPTICAL, DEPTH_OPTICAL, (0.05, 0.0, 0.0))),
         *camera_messages(0.1),
@@ -260,6 +260,32 @@ def test_a_recording_that_breaks_off_is_told(tmp_path):
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(UserError, match='damaged'), Bag(cut) as source:
         source.capture()
+
+
+def test_a_body_frame_is_warned_of_and_another_can_be_named(tmp_path):
+    """As simulators stamp images: a thing ahead would be told to be above."""
+    messages = [
+        *moving(0.3),
+        (0.0, '/tf_static', pose(0.0, 'base', 'tower_link', (0.0, 0.0, 2.0))),
+        (0.1, '/image', image(0.1, COLOR, 'rgb8', 'tower_link')),
+        (0.1, '/camera_info', camera_info(0.1, 'tower_link')),
+    ]
+    path = write(tmp_path / 'bag', messages)
+    with Bag(path) as source:
+        (note,) = source.target('base', source.capture()).notes
+    assert "'tower_link'" in note and 'body frame' in note and '--optical-frame' in note
+    with Bag(path, BagSettings(optical_frame=OPTICAL)) as source:
+        target = source.target('base', source.capture())
+    np.testing.assert_allclose(target.T_target_optical[:3, 3], [0.1, 0.5, 0.0], atol=1e-6)
+    assert not target.notes and not target.assumed
+
+
+def test_a_calibration_of_another_frame_is_assumed_to_be_the_images(tmp_path):
+    messages = list(camera_messages(0.1))
+    messages[2] = (0.1, '/head/color/camera_info', camera_info(0.1, 'left_eye'))
+    with Bag(write(tmp_path / 'bag', messages)) as source:
+        (assumed,) = source.capture().assumed
+    assert "'left_eye'" in assumed and '--topics' in assumed
 
 
 @pytest.mark.parametrize('storage, raw', [('mcap', True), ('db3', False)])

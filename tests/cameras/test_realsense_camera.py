@@ -67,15 +67,15 @@ def wall(tmp_path_factory):
     """A wall, in pictures that are as bright as their number."""
     path = tmp_path_factory.mktemp('realsense') / 'wall.db3'
     counts = counts_of_wall()
-    frames = [(np.full((120, 160, 3), 9 * n, np.uint8), counts) for n in range(12)]
+    frames = [(np.full((120, 160, 3), 9 * n, np.uint8), counts) for n in range(20)]
     record(path, frames, COLOR, DEPTH, T_COLOR_DEPTH, UNIT)
     return path
 
 
 @pytest.fixture
 def connected(wall):
-    """A context with a camera in it, as if it were connected, and the serial number; it gives a
-    dozen frames and then none until it is reset."""
+    """A context with a camera in it, as if it were connected, and the serial number; it gives
+    some frames and then none until it is reset."""
     context = rs.context()
     device = context.load_device(str(wall))
     yield context
@@ -108,11 +108,11 @@ def test_aligned_depth_is_of_the_color_picture(wall):
 
 def test_a_later_time_shows_a_later_picture(wall):
     with open_source(str(wall)) as source:
-        first, later = source.capture(), source.capture(0.25)
+        first, later, again = (source.capture(at) for at in (0.0, 0.35, 0.0))
         with pytest.raises(UserError, match='not within it'):
             source.capture(60.0)
-    assert later.frame.color.mean() > first.frame.color.mean() + 9
-    assert later.frame.stamp > first.frame.stamp > 10**9
+    assert later.frame.color.mean() > max(first.frame.color.mean(), again.frame.color.mean())
+    assert later.frame.stamp > max(first.frame.stamp, again.frame.stamp)
 
 
 def test_a_recording_has_an_end_and_can_be_repeated(wall):
@@ -120,10 +120,10 @@ def test_a_recording_has_an_end_and_can_be_repeated(wall):
         RealSense(RealSenseSettings(recording=wall)) as source,
         pytest.raises(UserError, match='no more frames'),
     ):
-        for _ in range(20):
+        for _ in range(40):
             source.read()
     with RealSense(RealSenseSettings(recording=wall, repeat=True)) as source:
-        assert all(source.read() is not None for _ in range(20))
+        assert all(source.read() is not None for _ in range(40))
 
 
 def test_a_camera_is_found_by_its_serial_number(connected):
@@ -139,7 +139,7 @@ def test_a_camera_that_stalls_is_reset_and_goes_on(connected):
     said = []
     settings = RealSenseSettings(patience=0.6)
     with RealSense(settings, log=said.append, context=connected) as source:
-        assert all(source.read() is not None for _ in range(18))
+        assert all(source.read() is not None for _ in range(30))
     assert said and all(f'{SERIAL} gave no frame for 0.6 s' in text for text in said)
 
 
