@@ -7,10 +7,15 @@ from pathlib import Path
 from molmo_ros.grounding.assumptions import ASSUMPTIONS
 from molmo_ros.ros.parameter_files import markdown_text, yaml_text
 from molmo_ros.ros.parameters import POINT_QUERY
+from molmo_ros.ros.realsense_parameters import REALSENSE_CAMERA
 from molmo_ros.tabletop.camera_parameters import TABLETOP_CAMERA
 
 ROOT = Path(__file__).parents[1]
-NODES = {'molmo_point_query': POINT_QUERY, 'tabletop_camera': TABLETOP_CAMERA}
+NODES = {
+    'molmo_point_query': POINT_QUERY,
+    'realsense_camera': REALSENSE_CAMERA,
+    'tabletop_camera': TABLETOP_CAMERA,
+}
 ASSUMED = """# Assumptions
 
 What the node and `ask` take for granted about cameras, files and frames, how it is checked, and

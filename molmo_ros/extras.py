@@ -14,7 +14,9 @@ EXTRAS = {
     'peft': 'finetune',
     'pyarrow': 'evaluate',
     'pybullet': 'evaluate',
+    'pyrealsense2': 'realsense',
     'pytransform3d': 'wheels-tf',
+    'rosbags': 'bags',
 }
 """The extra of pyproject.toml by the package that is imported."""
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`molmo-ros ask IMAGE QUERY`: a question about a file, without ROS."""
+"""`molmo-ros ask IMAGE QUERY`: a question about a file, a recording or a camera, without ROS."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from molmo_ros.cameras.files import read_depth_with_remarks, read_image, write_c
 from molmo_ros.commands.console import plain_console
 from molmo_ros.commands.depth_unit import OPTION, add_depth_unit_argument
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
+from molmo_ros.commands.sources import Taken, add_source_arguments, taken_from_source
 from molmo_ros.engine import Answer, Question
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.annotate import annotated
@@ -36,22 +37,32 @@ _WHOLE_LABEL = 40
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    # Intermixed, so that the one word beside options is the query where no image is given.
+    arguments = _parser().parse_intermixed_args(argv)
     question = _question(arguments)
     # Files first: a wrong one is told before the model is waited for.
-    capture = _capture(arguments)
-    image = capture.frame.color
+    taken = taken_from_source(arguments) or Taken(_capture(arguments))
+    image = taken.capture.frame.color
     size = image.shape[1], image.shape[0]
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
-    found = ground(answer.points, capture, GroundingSettings(LiftSettings(preset=arguments.noise)))
+    settings = GroundingSettings(LiftSettings(preset=arguments.noise))
+    found = ground(answer.points, taken.capture, settings, taken.target)
     if arguments.out:
         write_color(arguments.out, annotated(image, answer.points))
     if arguments.json:
-        print(as_json(_report(question, size, answer, found)))
+        report = _report(question, size, answer, found)
+        print(as_json({**report, 'source': taken.about, 'frame': _frame(arguments, taken)}))
     else:
         _show(answer, found, arguments.out)
+        if taken.about:
+            plain_console().print(f'from {taken.about}')
     return 0
+
+
+def _frame(arguments: argparse.Namespace, taken: Taken) -> str:
+    """The frame of the positions; '' for the optical one of files."""
+    return str(arguments.target_frame or taken.capture.frame.frame_id)
 
 
 def _capture(arguments: argparse.Namespace) -> Capture:
@@ -79,13 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='molmo-ros ask',
         description='Ask about an image. With --depth and --camera the points come in metres, in '
-        'the optical frame: x right, y down, z forward.',
+        'the optical frame: x right, y down, z forward. Recordings and cameras bring depth and '
+        'calibration themselves.',
     )
     parser.add_argument(
         'image',
         type=Path,
+        nargs='?',
         metavar='IMAGE',
-        help='PNG, JPEG, ...; turned as its EXIF says, unless depth or a calibration is given',
+        help='PNG, JPEG, ..., turned as its EXIF says, unless depth or a calibration is given; a '
+        'ROS bag (.mcap, .db3 or its folder), a RealSense recording, a video or a folder of '
+        'pictures; none with --camera realsense or webcam',
     )
     parser.add_argument('query', metavar='QUERY', help='what to point at: "the red mug"')
     parser.add_argument(
@@ -108,7 +123,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar='FILE',
         help='calibration of the image: a camera_info as `ros2 topic echo --once` prints it, what '
         'camera_calibration or OpenCV writes (YAML or XML), RealSense or Open3D JSON, or a Kalibr '
-        'camchain',
+        'camchain; or the camera to take the image from: realsense, realsense:SERIAL, webcam, '
+        'webcam:NUMBER',
     )
     parser.add_argument(
         '--camera-name',
@@ -118,8 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--rectified',
-        action='store_true',
-        help='the image is rectified: P of --camera holds, without distortion',
+        action=argparse.BooleanOptionalAction,
+        help='the image is rectified: P of --camera or of the camera_info of a bag holds, without '
+        "distortion (default: as a topic's name says, else not)",
     )
     parser.add_argument(
         '--noise',
@@ -131,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--out', type=Path, metavar='PNG', help='write the image with the points')
     parser.add_argument('--json', action='store_true', help='print the answer as JSON')
+    add_source_arguments(parser)
     add_local_engine_arguments(parser)
     return parser
 
@@ -141,7 +159,7 @@ def _calibration(arguments: argparse.Namespace, size: tuple[int, int]) -> Calibr
     if not arguments.camera:
         return None
     return read_calibration(
-        arguments.camera, size, arguments.camera_name, rectified=arguments.rectified
+        arguments.camera, size, arguments.camera_name, rectified=bool(arguments.rectified)
     )
 
 

@@ -116,25 +116,25 @@ CALIBRATION_UNDATED = Assumption(
     'calibration without a time',
     'a camera_info stamped 0 holds for every image of its size',
     'one within `sync_slop` of the image is taken first; size and frame must fit',
-    ('camera_info',),
-    '{name} is stamped 0: its calibration is taken to hold for every image (remap camera_info if '
-    'it is not of this camera)',
+    ('camera_info', '--topics'),
+    '{name} is stamped 0: its calibration is taken to hold for every image (remap camera_info, '
+    'or name another with --topics, if it is not of this camera)',
 )
 CALIBRATION_OLD = Assumption(
     'calibration of another time',
     'a calibration does not change from image to image',
     'one within `sync_slop` of the image is taken first; size and frame must fit',
-    ('camera_info',),
+    ('camera_info', '--topics'),
     "{name} is stamped {offset:+.1f} s off the image's stamp: its calibration is taken not to have "
-    'changed (remap camera_info if it is not of this camera)',
+    'changed (remap camera_info, or name another with --topics, if it is not of this camera)',
 )
 CALIBRATION_FRAME = Assumption(
     'calibration of another frame',
     "a camera_info of another frame than the image's is its calibration, if none other comes",
     'the size must fit; one of the same frame is taken first',
-    ('camera_info',),
+    ('camera_info', '--topics'),
     "{name} is of frame '{frame}' and the image of '{image_frame}': it is taken as the calibration "
-    'of this image; remap camera_info if it is not',
+    'of this image; remap camera_info, or name another with --topics, if it is not',
 )
 NO_PROJECTION = Assumption(
     'rectified without P',
@@ -147,7 +147,7 @@ OPTICAL_FRAME = Assumption(
     'optical frame',
     'the frame of an image is optical: x right, y down, z forward',
     'by its name, and by whether its place on /tf is that of a body frame, which is warned of',
-    ('optical_frame', 'depth_pose'),
+    ('optical_frame', 'depth_pose', '--optical-frame'),
     "frame '{frame}' of the {what} is taken as optical (x right, y down, z forward): set "
     '{settled_by} if it is not',
 )
@@ -194,6 +194,55 @@ PICTURE_UPRIGHT = Assumption(
     ('--depth', '--camera'),
 )
 
+TOPIC_OF_SEVERAL = Assumption(
+    'topic of several',
+    'of the topics of a bag that fit a stream, the first by name is meant',
+    'by the types, what is in the images, and the words in the names',
+    ('--topics',),
+    '{topic} is taken as the {stream}, and not {others}: name another with --topics {stream}=...',
+)
+RECTIFIED_BY_NAME = Assumption(
+    'rectified by name',
+    'images on a topic of a bag that is called image_rect are rectified',
+    'it is not; nothing is said where the lens does not distort',
+    ('--rectified',),
+    '{topic} is taken as rectified, as its name says: give --no-rectified, not --rectified, if it '
+    'is not',
+)
+ALIGNED_WITHOUT_FRAME = Assumption(
+    'aligned without a frame',
+    'depth in a bag is aligned to the image where one of them names no frame',
+    'it is not',
+    ('--topics',),
+    '{topic} is taken as aligned to the image, since one of them names no frame: name aligned '
+    'depth with --topics depth=... if it is not',
+)
+ALIGNED_BY_SIZE = Assumption(
+    'aligned by size',
+    'depth in a bag of another frame, but of the size of the image, is aligned to it if it has no '
+    'calibration of its own',
+    'the size, and that no camera_info of its frame or beside it is there',
+    ('--topics',),
+    "{topic} of frame '{frame}' is taken as aligned to the image of '{image_frame}', since it has "
+    'its size and no calibration of its own: name that with --topics depth_camera_info=... if not',
+)
+LENS_FITTED = Assumption(
+    'fitted lens',
+    'the nearest plumb_bob stands for the lens models of a live RealSense that are not ours',
+    'against what librealsense projects; nothing is said up to a quarter of a pixel',
+    ('--camera',),
+    "the camera's lens model, {model}, is taken as plumb_bob, which is {worst} pixels off where it "
+    'is worst: take a picture, and give a calibration of it as --camera, if that matters',
+)
+DEPTH_OF_ANOTHER_MOMENT = Assumption(
+    'depth of another moment',
+    'nothing has moved between the color and the depth that a RealSense gives together',
+    'pairs further apart than half a frame are passed over, as long as others come',
+    ('--at',),
+    'depth was taken {apart} ms from the picture, and nothing is taken to have moved: take '
+    'another moment (of a recording with --at) if something has',
+)
+
 ASSUMPTIONS: tuple[Assumption, ...] = (
     SAME_MOMENT,
     FRESH,
@@ -216,5 +265,11 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
     PICTURE_UPRIGHT,
     DEPTH_ALIGNED,
     DEPTH_REGISTERED,
+    TOPIC_OF_SEVERAL,
+    RECTIFIED_BY_NAME,
+    ALIGNED_WITHOUT_FRAME,
+    ALIGNED_BY_SIZE,
+    LENS_FITTED,
+    DEPTH_OF_ANOTHER_MOMENT,
 )
 """All of them, in the order of the docs."""

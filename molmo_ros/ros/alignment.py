@@ -12,7 +12,7 @@ import itertools
 from typing import Any
 
 from molmo_ros.grounding.assumptions import DEPTH_ALIGNED, DEPTH_REGISTERED
-from molmo_ros.ros.frames import frame_of
+from molmo_ros.spatial.frames import frame_of
 
 
 def same_view(image: Any, depth: Any) -> bool:

@@ -28,9 +28,9 @@ from molmo_ros.grounding.ground import (
     ground,
     not_lifted,
 )
+from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
-from molmo_ros.ros.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
 _POLL_S = 0.02  # how soon a cancel or the end of the time is noticed

@@ -16,11 +16,13 @@ from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
+from molmo_ros.cameras.calibrations import Calibration, NoCalibration, best_calibration
 from molmo_ros.grounding.assumptions import REQUEST_FRAME
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.grounding.image_file import picture_notes
+from molmo_ros.grounding.optical import is_called_optical
 from molmo_ros.grounding.picking import Pick
 from molmo_ros.msg import GroundedPoint as GroundedPointMessage
 from molmo_ros.msg import StageTime
@@ -28,13 +30,11 @@ from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import conversions
 from molmo_ros.ros.alignment import same_view, unaligned
 from molmo_ros.ros.answering import Refused, Request, Result, Status
-from molmo_ros.ros.calibrations import Calibration, NoCalibration, best_calibration
-from molmo_ros.ros.frames import frame_name, frame_of
 from molmo_ros.ros.node_settings import FrameSettings
-from molmo_ros.ros.optical import is_called_optical
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
 from molmo_ros.spatial import DepthRemarks, LiftStatus, depth_remarks
+from molmo_ros.spatial.frames import frame_name, frame_of
 
 
 def read_request(message: Any, default_timeout: float) -> Request:

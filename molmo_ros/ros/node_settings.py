@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.grounding.ground import GroundingSettings
-from molmo_ros.ros.frames import frame_name
 from molmo_ros.ros.parameters import POINT_QUERY, as_text
 from molmo_ros.ros.sync import kept_seconds
 from molmo_ros.ros.transforms import rigid_matrix
@@ -24,6 +23,7 @@ from molmo_ros.spatial import (
     TofNoise,
     read_unit,
 )
+from molmo_ros.spatial.frames import frame_name
 
 _NOISE_DEFAULTS = {
     parameter.name: parameter.default

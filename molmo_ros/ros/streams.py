@@ -20,9 +20,11 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from molmo_ros.cameras.calibrations import NoCalibration, best_calibration
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.image_file import picture_notes
+from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.ros import conversions, qos
 from molmo_ros.ros.alignment import (
     registered_twice,
@@ -33,10 +35,7 @@ from molmo_ros.ros.alignment import (
 )
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.bridge import distribution_bridge
-from molmo_ros.ros.calibrations import NoCalibration, best_calibration
-from molmo_ros.ros.frames import frame_of
 from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
-from molmo_ros.ros.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.ros.sync import (
     CALIBRATIONS,
     CAMERA_INFO,
@@ -52,6 +51,7 @@ from molmo_ros.ros.sync import (
 )
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import CameraModel, DepthRemarks, LiftStatus, Registration, depth_remarks
+from molmo_ros.spatial.frames import frame_of
 
 # Metres; a depth camera farther from the color camera is no part of the same device.
 _ONE_DEVICE_M = 0.25

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from molmo_ros.cameras.message_fields import stamp_ns
+
 IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
     'image',
     'depth',
@@ -66,12 +68,6 @@ class StreamState:
     stamp_ns: int | None
     rate: float
     quiet: float
-
-
-def stamp_ns(message: Any) -> int:
-    """The stamp of a message in nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def kept_seconds(max_age: float, wait: float, slop: float) -> float:

@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where one frame stands in another at a stamp: tf2_ros where there is one, /tf itself elsewhere.
 
-Both give the same answers: linear interpolation of the position and slerp of the rotation between
-the two samples around the stamp, no extrapolation, stamp 0 for the latest common time.
+Both give the same answers; see `spatial.transform_tree`.
 """
 
 from __future__ import annotations
 
-import bisect
 import importlib.util
-import threading
-import time
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,55 +17,29 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from molmo_ros.extras import require
-from molmo_ros.ros.frames import frame_name
+from molmo_ros.spatial.frames import frame_name
+from molmo_ros.spatial.transform_tree import (
+    NoTransform,
+    Transforms,
+    TransformTree,
+    frames_there,
+    pose_matrix,
+    rigid_matrix,
+    unknown_frame,
+    wait_for_transform,
+)
 
-_POLL_S = 0.01
-
-
-class NoTransform(Exception):
-    """The transform is not to be had; the text says which, and why."""
-
-
-class Transforms(Protocol):
-    """A source of transforms."""
-
-    def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
-        """The (4, 4) pose of frame `source` in frame `target`, at once or not at all.
-
-        stamp_ns: nanoseconds of ROS time; 0: the latest for which all of it is known.
-        Raises NoTransform.
-        """
-        ...
-
-    def clear(self) -> None:
-        """Forget what moves, as when time jumps back."""
-        ...
-
-    def parents(self) -> dict[str, str]:
-        """Every frame on /tf that has a parent, and which."""
-        ...
-
-
-def wait_for_transform(
-    transforms: Transforms,
-    target: str,
-    source: str,
-    stamp_ns: int,
-    timeout: float,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> NDArray[np.float64]:
-    """`look_up`, tried again for `timeout` seconds of wall time (a paused /clock cannot hold it).
-
-    Blocks the calling thread; another one has to be serving /tf. Raises NoTransform.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            return transforms.look_up(target, source, stamp_ns)
-        except NoTransform:
-            if time.monotonic() >= deadline or should_stop():
-                raise
-        time.sleep(_POLL_S)
+__all__ = [
+    'NoTransform',
+    'Tf2Transforms',
+    'TopicTransforms',
+    'TransformTree',
+    'Transforms',
+    'make_transforms',
+    'pose_matrix',
+    'rigid_matrix',
+    'wait_for_transform',
+]
 
 
 def make_transforms(node: Node, cache_time: float) -> Transforms:
@@ -114,9 +83,9 @@ class Tf2Transforms:
         known = {*parents, *parents.values()}
         for frame in (target, source):
             if frame not in known:
-                return _unknown(frame, known)
+                return unknown_frame(frame, known)
         said = str(error).strip() or type(error).__name__
-        return f"no transform from '{source}' to '{target}': {said} {_there(known)}"
+        return f"no transform from '{source}' to '{target}': {said} {frames_there(known)}"
 
     def clear(self) -> None:
         """See Transforms; tf2's buffer keeps the static ones."""
@@ -170,215 +139,3 @@ class TopicTransforms:
                 stamped.transform,
                 static=static,
             )
-
-
-class TransformTree:
-    """Frames over time. Thread-safe; no ROS in it but the fields of a geometry_msgs/Transform.
-
-    cache_time: seconds that are kept. log: told, once for each frame, why its samples are refused.
-    """
-
-    def __init__(
-        self, cache_time: float, log: Callable[[str], object] = lambda reason: None
-    ) -> None:
-        from pytransform3d.transform_manager import TemporalTransformManager
-
-        self._log = log
-        self._refused: set[str] = set()
-        self._cache_ns = int(cache_time * 1e9)
-        self._lock = threading.Lock()
-        self._graph = TemporalTransformManager()
-        self._edges: dict[str, tuple[str, _Series]] = {}  # child: (parent, its samples)
-
-    def add(self, parent: str, child: str, stamp_ns: int, transform: Any, *, static: bool) -> None:
-        """Take a sample; one that is no pose, or hangs a frame on itself, is refused."""
-        parent, child = frame_name(parent), frame_name(child)
-        translation, rotation = transform.translation, transform.rotation
-        t = np.array([translation.x, translation.y, translation.z])
-        q = _unit(np.array([rotation.x, rotation.y, rotation.z, rotation.w]))
-        if parent == child:
-            return self._refuse(child, 'it is its own parent')
-        if not np.all(np.isfinite(t)):
-            return self._refuse(child, 'its position is NaN or Inf')
-        if q is None:
-            return self._refuse(child, 'its quaternion is zero, NaN or Inf')
-        with self._lock:
-            known = self._edges.get(child)
-            if known is None or known[0] != parent:
-                if known is not None:
-                    self._graph.remove_transform(child, known[0])
-                self._edges[child] = known = (parent, _Series(self._cache_ns))
-                self._graph.add_transform(child, parent, _time_varying(known[1]))
-            known[1].add(stamp_ns, t, q, static)
-
-    def _refuse(self, child: str, reason: str) -> None:
-        with self._lock:
-            if child in self._refused:
-                return
-            self._refused.add(child)
-        self._log(f"the transform of '{child}' on /tf is not used: {reason}")
-
-    def clear(self) -> None:
-        """Forget what moves."""
-        with self._lock:
-            for _, series in self._edges.values():
-                series.clear()
-
-    def parents(self) -> dict[str, str]:
-        """See Transforms."""
-        with self._lock:
-            return {child: parent for child, (parent, _) in self._edges.items()}
-
-    def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
-        """See Transforms."""
-        target, source = frame_name(target), frame_name(source)
-        with self._lock:
-            path = self._path(target, source)
-            if stamp_ns == 0:
-                moving = [edge.newest for edge in path if not edge.static]
-                if None in moving:
-                    raise NoTransform(
-                        f"no transform from '{source}' to '{target}' since time began"
-                    )
-                stamp_ns = min((stamp for stamp in moving if stamp is not None), default=0)
-            try:
-                pose = self._graph.get_transform_at_time(source, target, stamp_ns)
-            except KeyError as error:
-                reason = f"'{source}' and '{target}' are not connected {_there(self._graph.nodes)}"
-                raise NoTransform(reason) from error
-            except ValueError as error:
-                raise NoTransform(f"from '{source}' to '{target}': {error}") from error
-            return np.asarray(pose, np.float64)
-
-    def _path(self, target: str, source: str) -> list[_Series]:
-        for frame in (target, source):
-            if frame not in self._graph.nodes:
-                raise NoTransform(_unknown(frame, self._graph.nodes))
-        up, down = self._ancestry(source), self._ancestry(target)
-        return [self._edges[child][1] for child in {*up} ^ {*down}]
-
-    def _ancestry(self, frame: str) -> list[str]:
-        """The frames from `frame` up that have a parent."""
-        frames: list[str] = []
-        while frame in self._edges and frame not in frames:
-            frames.append(frame)
-            frame = self._edges[frame][0]
-        return frames
-
-
-class _Series:
-    """The samples of one edge of the tree, by stamp."""
-
-    def __init__(self, cache_ns: int) -> None:
-        self.static = False
-        self._cache_ns = cache_ns
-        self._stamps: list[int] = []
-        self._poses: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-
-    @property
-    def newest(self) -> int | None:
-        return self._stamps[-1] if self._stamps else None
-
-    def add(self, stamp: int, t: NDArray[np.float64], q: NDArray[np.float64], static: bool) -> None:
-        if static or self.static:
-            self._stamps, self._poses = [stamp], [(t, q)]
-            self.static = static
-            return
-        at = bisect.bisect_right(self._stamps, stamp)
-        same = self._poses[bisect.bisect_left(self._stamps, stamp) : at]
-        if any(np.array_equal(t, t0) and np.array_equal(q, q0) for t0, q0 in same):
-            return
-        self._stamps.insert(at, stamp)
-        self._poses.insert(at, (t, q))
-        expired = bisect.bisect_left(self._stamps, self._stamps[-1] - self._cache_ns)
-        del self._stamps[:expired], self._poses[:expired]
-
-    def clear(self) -> None:
-        if not self.static:
-            self._stamps, self._poses = [], []
-
-    def at(self, stamp: int) -> NDArray[np.float64]:
-        """The (4, 4) pose at a stamp. Raises ValueError outside of the samples."""
-        stamps = self._stamps
-        if not stamps:
-            raise ValueError('nothing is known since time jumped back')
-        if self.static:
-            return rigid_matrix(*self._poses[0])
-        if stamp > stamps[-1]:
-            late = (stamp - stamps[-1]) * 1e-9
-            raise ValueError(f'the newest sample on /tf is {late:.3f} s before the stamp asked for')
-        if stamp < stamps[0]:
-            early = (stamps[0] - stamp) * 1e-9
-            raise ValueError(f'the oldest sample kept is {early:.3f} s after the stamp asked for')
-        if stamp == stamps[-1]:
-            return rigid_matrix(*self._poses[-1])
-        if stamp == stamps[0]:
-            return rigid_matrix(*self._poses[0])
-        after = bisect.bisect_right(stamps, stamp)
-        (t0, q0), (t1, q1) = self._poses[after - 1], self._poses[after]
-        share = (stamp - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
-        return rigid_matrix(t0 + share * (t1 - t0), _slerp(q0, q1, share))
-
-
-def _unknown(frame: str, known: Iterable[Any]) -> str:
-    return f"frame '{frame}' is not on /tf {_there(known)}"
-
-
-def _there(known: Iterable[Any]) -> str:
-    return f'(frames there: {", ".join(sorted(map(str, known))) or "none"})'
-
-
-def _unit(q: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """A quaternion (4,) of length 1; None where it has no direction."""
-    largest = np.abs(q).max()
-    if not np.isfinite(largest) or largest == 0:
-        return None
-    q = q / largest  # squares of large and of tiny numbers do not fit
-    return np.asarray(q / np.linalg.norm(q))
-
-
-def _time_varying(series: _Series) -> Any:
-    from pytransform3d.transform_manager import TimeVaryingTransform
-
-    class Samples(TimeVaryingTransform):
-        def as_matrix(self, query_time: Any) -> NDArray[np.float64]:
-            return series.at(query_time)
-
-        def check_transforms(self) -> Samples:
-            return self
-
-    return Samples()
-
-
-def _slerp(q0: NDArray[np.float64], q1: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    cosine = float(q0 @ q1)
-    if cosine < 0:
-        q1, cosine = -q1, -cosine
-    angle = float(np.arccos(min(cosine, 1.0)))
-    if angle < 1e-9:
-        return q0
-    q = np.sin((1 - share) * angle) * q0 + np.sin(share * angle) * q1
-    return np.asarray(q / np.linalg.norm(q))
-
-
-def pose_matrix(transform: Any) -> NDArray[np.float64]:
-    """The (4, 4) matrix of a geometry_msgs/Transform. Raises NoTransform where it is no pose."""
-    t, q = transform.translation, transform.rotation
-    position = np.array([t.x, t.y, t.z])
-    rotation = _unit(np.array([q.x, q.y, q.z, q.w]))
-    if rotation is None or not np.all(np.isfinite(position)):
-        raise NoTransform('what /tf holds is no pose: its numbers are zero, NaN or Inf')
-    return rigid_matrix(position, rotation)
-
-
-def rigid_matrix(t: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The (4, 4) matrix of a position (3,) and a unit quaternion (4,) x, y, z, w."""
-    x, y, z, w = q
-    T = np.eye(4)
-    T[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    T[:3, 3] = t
-    return T

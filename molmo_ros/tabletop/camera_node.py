@@ -7,16 +7,10 @@ python -m molmo_ros.tabletop.camera_node --ros-args -p seed:=5003
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ament_index_python import get_search_paths
-from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
-from numpy.typing import NDArray
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
@@ -25,11 +19,12 @@ from tf2_msgs.msg import TFMessage
 
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros import conversions, parameters, qos
+from molmo_ros.ros.camera_nodes import frame_in, transform_message, use_large_shared_memory
 from molmo_ros.ros.spinning import run_node
-from molmo_ros.ros.waypoints import rotation_quaternion
-from molmo_ros.share import share_folder
 from molmo_ros.tabletop.camera_parameters import TABLETOP_CAMERA
 from molmo_ros.tabletop.world import TABLES, TabletopCamera
+
+_FRAME = 'camera_color_optical_frame'
 
 
 class TabletopCameraNode(Node):
@@ -44,7 +39,7 @@ class TabletopCameraNode(Node):
         parameters.declare(self, TABLETOP_CAMERA)
         settings = parameters.values(self, TABLETOP_CAMERA)
         self._parent_frame = settings['parent_frame']
-        self._frame_id = settings['frame_id'] or _frame_id(self.get_namespace())
+        self._frame_id = settings['frame_id'] or frame_in(self.get_namespace(), _FRAME)
         self._camera = _camera(settings, self._frame_id)
         self._shown = _wanted(settings)
         profile = qos.PROFILES[settings['qos']]
@@ -91,7 +86,9 @@ class TabletopCameraNode(Node):
         return self._messages
 
     def _publish_pose(self) -> None:
-        pose = _transform(self._camera.T_world_optical, self._parent_frame, self._camera.frame_id)
+        pose = transform_message(
+            self._camera.T_world_optical, self._parent_frame, self._camera.frame_id
+        )
         pose.header.stamp = self.get_clock().now().to_msg()
         self._tf_static.publish(TFMessage(transforms=[pose]))
 
@@ -105,11 +102,6 @@ def _camera(settings: Mapping[str, Any], frame_id: str) -> TabletopCamera:
         frame_id=frame_id,
         spec=TABLES[settings['table']],
     )
-
-
-def _frame_id(namespace: str) -> str:
-    """So that two cameras do not say of one frame that it stands in two places."""
-    return '_'.join([*namespace.strip('/').split('/'), 'camera_color_optical_frame']).lstrip('_')
 
 
 def _wanted(settings: Mapping[str, Any]) -> tuple[str, int]:
@@ -127,29 +119,9 @@ def _messages(frame: Frame, encoding: str) -> tuple[Image, Image, CameraInfo]:
     )
 
 
-def _transform(T: NDArray[np.float64], parent: str, child: str) -> TransformStamped:
-    x, y, z = (float(c) for c in T[:3, 3])
-    qx, qy, qz, qw = rotation_quaternion(T[:3, :3])
-    transform = TransformStamped(child_frame_id=child)
-    transform.header.frame_id = parent
-    transform.transform.translation = Vector3(x=x, y=y, z=z)
-    transform.transform.rotation = Quaternion(x=qx, y=qy, z=qz, w=qw)
-    return transform
-
-
 def make_executor(node: TabletopCameraNode) -> Executor:
     """One thread is enough."""
     return SingleThreadedExecutor(context=node.context)
-
-
-def use_large_shared_memory() -> None:
-    """Give Fast DDS room for whole images, unless somebody configured it; others take no notice."""
-    new, old = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
-    if new not in os.environ and old not in os.environ:
-        # Fast DDS 3 comes under a new name, and warns of the old variable; 2 knows only that.
-        is_new = any((Path(prefix) / 'share/fastdds').is_dir() for prefix in get_search_paths())
-        variable = new if is_new else old
-        os.environ[variable] = str(share_folder() / 'config/fastdds.xml')
 
 
 def main(args: list[str] | None = None) -> int:

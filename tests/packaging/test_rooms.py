@@ -25,7 +25,7 @@ ROOMS = {
     'grounding': {'pointing', 'spatial'},
     'engine': {'model', 'pointing'},
     'cameras': {'grounding', 'spatial'},
-    'ros': {'engine', 'grounding', 'pointing', 'spatial'},
+    'ros': {'cameras', 'engine', 'grounding', 'pointing', 'spatial'},
     'evaluation': {'engine', 'grounding', 'pointing', 'spatial'},
     # What one teaches with is laid out as what one measures on.
     'finetuning': {'engine', 'evaluation', 'model', 'pointing'},
@@ -72,6 +72,8 @@ def test_a_room_knows_only_its_neighbours(room):
         ('molmo_ros.engine.writer', 'torch transformers rclpy'),
         ('molmo_ros.grounding.picking', 'torch transformers rclpy'),
         ('molmo_ros.cameras.files', 'torch transformers rclpy'),
+        ('molmo_ros.cameras.image_messages', 'torch transformers rclpy sensor_msgs'),
+        ('molmo_ros.spatial.transform_tree', 'torch transformers rclpy pytransform3d'),
         ('molmo_ros.commands.ask', 'torch transformers rclpy embreex'),
         ('molmo_ros.commands.check_camera', 'torch transformers rclpy embreex'),
         ('molmo_ros.cli', 'torch transformers rclpy'),

@@ -168,6 +168,8 @@ def node():
 SPECIAL = {
     'lonely': [],
     'table': [],
+    'depthcam': [],
+    'aligned': [],
     'deaf': ['-p', 'qos.image:=reliable'],
     'single': ['-p', 'max_waiting:=0'],
     'small': ['-p', 'image_transport:=compressed'],

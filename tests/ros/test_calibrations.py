@@ -7,7 +7,7 @@ import pytest
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from molmo_ros.ros.calibrations import NoCalibration, best_calibration
+from molmo_ros.cameras.calibrations import NoCalibration, best_calibration
 from molmo_ros.ros.messages import stamp_message
 
 T0 = 1_650_000_000

@@ -8,13 +8,13 @@ from geometry_msgs.msg import Quaternion, Transform, Vector3
 from molmo_ros.srv import PointQuery
 from std_msgs.msg import Header
 
+from molmo_ros.grounding.optical import taken_as_optical, why_body
 from molmo_ros.ros.conversions import color_message
-from molmo_ros.ros.frames import frame_name
 from molmo_ros.ros.messages import read_capture
 from molmo_ros.ros.node_settings import read_settings
-from molmo_ros.ros.optical import taken_as_optical, why_body
 from molmo_ros.ros.parameters import POINT_QUERY
 from molmo_ros.ros.transforms import TransformTree
+from molmo_ros.spatial.frames import frame_name
 
 LEVEL = (0.0, 0.0, 0.0, 1.0)
 AHEAD = (-0.5, 0.5, -0.5, 0.5)  # an optical frame in its camera's body frame

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.grounding.assumptions import OPTICAL_FRAME
-from molmo_ros.ros.transforms import NoTransform, Transforms
+from molmo_ros.spatial.transform_tree import NoTransform, Transforms
 
 # Where an optical frame stands in the body frame of its camera (REP-103).
 _OPTICAL_IN_BODY = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])

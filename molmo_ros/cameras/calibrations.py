@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.cameras.image_messages import camera_model, is_empty
+from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.grounding.assumptions import (
     CALIBRATION_FRAME,
     CALIBRATION_OLD,
     CALIBRATION_UNDATED,
     NO_PROJECTION,
 )
-from molmo_ros.ros import conversions
-from molmo_ros.ros.frames import frame_of
-from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.spatial import CalibrationError, CameraModel, CameraSizeMismatch, UncalibratedCamera
+from molmo_ros.spatial.frames import frame_of
 
 # Seconds that camera_info may be older or newer than the image before it is worth a word.
 _FAR_S = 1.0
@@ -43,7 +43,11 @@ class Calibration:
 
 
 def best_calibration(
-    candidates: Sequence[Any], image: Any, pixels: NDArray[Any], rectified: bool, name: str
+    candidates: Sequence[Any],
+    image: Any,
+    pixels: NDArray[Any],
+    rectified: bool,
+    name: str,
 ) -> Calibration:
     """The first camera_info whose size and frame fit, else the first whose size does.
 
@@ -65,10 +69,10 @@ def best_calibration(
 
 
 def _camera_of(message: Any, pixels: NDArray[Any], rectified: bool) -> CameraModel:
-    if conversions.is_empty(message):
+    if is_empty(message):
         raise UncalibratedCamera('it is all zeros: publish or send the calibration of the camera')
     height, width = pixels.shape[:2]
-    return conversions.camera_model(message, (width, height), rectified=rectified)
+    return camera_model(message, (width, height), rectified=rectified)
 
 
 def _same_frame(message: Any, image: Any) -> bool:

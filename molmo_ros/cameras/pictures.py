@@ -1,0 +1,153 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of a video file, of a webcam, and of a folder of pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.cameras.files import read_camera, read_color, read_depth
+from molmo_ros.cameras.source import Source
+from molmo_ros.errors import UserError
+from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.frame import Frame
+
+PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+VIDEOS = ('.mp4', '.avi', '.mkv', '.mov', '.m4v', '.webm', '.mpg', '.mpeg', '.wmv')
+_DEPTHS = ('.png', '.tiff', '.tif', '.npy')
+_CALIBRATIONS = ('.yaml', '.yml', '.json')
+# Seconds until a webcam has found its exposure.
+_SETTLES_S = 1.0
+
+
+class Video(Source):
+    """A video file, through OpenCV. Raises UserError."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise UserError(f'{path} is no file')
+        self._path = path
+        with _quiet():
+            self._video = cv2.VideoCapture(str(path))
+        if not self._video.isOpened():
+            raise UserError(f'{path} is not a video that OpenCV can read, or it is cut short')
+
+    def close(self) -> None:
+        """See Source."""
+        self._video.release()
+
+    def capture(self, at: float | None = None) -> Capture:
+        """See Source. There is neither depth nor a calibration, and the stamp is 0."""
+        number = self._number(at or 0.0)
+        self._video.set(cv2.CAP_PROP_POS_FRAMES, number)
+        with _quiet():
+            good, image = self._video.read()
+        if not good:
+            raise UserError(f'{self._path} has no picture at {at or 0:g} s')
+        self.about = f'{self._path}, picture {number}'
+        return Capture(Frame(_rgb(image), None, None, 0, ''))
+
+    def _number(self, at: float) -> int:
+        """Of the picture that is shown at a time, from 0. Raises UserError."""
+        rate = self._video.get(cv2.CAP_PROP_FPS) or 30.0
+        count = self._video.get(cv2.CAP_PROP_FRAME_COUNT)
+        number = int(at * rate + 1e-6)
+        if at < 0 or (count > 0 and number >= count):
+            raise UserError(f'{self._path} lasts {count / rate:.3f} s: {at:g} s is not within it')
+        return number
+
+
+class Webcam(Source):
+    """A camera that the system knows, by its number, through OpenCV. Raises UserError."""
+
+    def __init__(self, number: int = 0) -> None:
+        self._number = number
+        with _quiet():
+            self._video = cv2.VideoCapture(number)
+        if not self._video.isOpened():
+            raise UserError(
+                f'there is no webcam {number}, or something else uses it (/dev/video{number})'
+            )
+
+    def close(self) -> None:
+        """See Source."""
+        self._video.release()
+
+    def capture(self, at: float | None = None) -> Capture:
+        """See Source. There is neither depth nor a calibration."""
+        if at is not None:
+            raise UserError('a webcam shows what it sees now: leave out --at')
+        end = time.monotonic() + _SETTLES_S
+        good, image = self._video.read()
+        while good and time.monotonic() < end:
+            good, image = self._video.read()
+        if not good:
+            raise UserError(f'webcam {self._number} gives no picture')
+        self.about = f'webcam {self._number}'
+        return Capture(Frame(_rgb(image), None, None, time.time_ns(), ''))
+
+
+class PictureFolder(Source):
+    """Pictures by name. NAME_depth.png and NAME_camera.yaml, or one camera.yaml, go with NAME.png.
+
+    Raises UserError where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pictures = sorted(
+            entry
+            for entry in path.iterdir()
+            if entry.suffix.lower() in PICTURES and not entry.stem.endswith('_depth')
+        )
+        if not self._pictures:
+            raise UserError(f'{path} holds no pictures ({", ".join(PICTURES)}), and is no ROS bag')
+
+    def capture(self, at: float | None = None) -> Capture:
+        """See Source; `at` counts pictures here, from 0. The stamp is 0."""
+        number = int(at or 0)
+        if number != (at or 0) or not 0 <= number < len(self._pictures):
+            last = len(self._pictures) - 1
+            raise UserError(f'{self._path}: --at is the number of a picture here, 0 to {last}')
+        picture = self._pictures[number]
+        color = read_color(picture)
+        height, width = color.shape[:2]
+        depth = _first_file([picture.with_name(f'{picture.stem}_depth{e}') for e in _DEPTHS])
+        own = [picture.with_name(f'{picture.stem}_camera{e}') for e in _CALIBRATIONS]
+        camera = _first_file([*own, *(picture.with_name(f'camera{e}') for e in _CALIBRATIONS)])
+        self.about = ' with '.join(str(path) for path in (picture, depth, camera) if path)
+        return Capture(
+            Frame(
+                color,
+                read_depth(depth) if depth else None,
+                read_camera(camera, (width, height)) if camera else None,
+                0,
+                '',
+            )
+        )
+
+
+def _first_file(paths: Sequence[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _rgb(image: Any) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """OpenCV's own warnings say no more than what is raised."""
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)

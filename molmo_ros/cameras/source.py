@@ -1,0 +1,52 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every source of frames has in common."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
+
+
+class Source:
+    """A camera, or a recording of one; used with `with`, from one thread.
+
+    Attributes:
+        about: what the last capture was taken from, in words.
+    """
+
+    about = ''
+
+    def capture(self, at: float | None = None) -> Capture:
+        """A frame with what belongs to it.
+
+        at: seconds from the beginning of a recording; None: its first complete frame, or what a
+        camera sees now. Raises UserError.
+        """
+        raise NotImplementedError
+
+    def target(self, frame: str, capture: Capture) -> TargetFrame:
+        """Where the optical frame of the last capture stands in `frame`; '' is that frame."""
+        if frame in ('', capture.frame.frame_id):
+            return OPTICAL
+        return TargetFrame(None, f"frame '{frame}' is not known: there are no transforms here")
+
+    def close(self) -> None:
+        """Give back what is held; at the end of `with`."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def first_line(error: Exception) -> str:
+    """Of what an error says; its type where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
