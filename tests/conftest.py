@@ -1,9 +1,19 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A corner of DDS of its own for each run: it hears no other, nor anything off this machine."""
+"""A corner of DDS of its own for each run: it hears no other, nor anything off this machine.
+
+Property-based tests try the same examples in each run, so that a change is what turns them red.
+`pytest --hypothesis-profile=explore` tries new ones, ten times as many.
+"""
 
 import os
 from importlib.util import find_spec
+
+from hypothesis import settings
+
+settings.register_profile('same', deadline=None, max_examples=200, derandomize=True)
+settings.register_profile('explore', deadline=None, max_examples=2000)
+settings.load_profile('same')
 
 # Rooms that know no ROS are tested without it, too.
 if find_spec('rclpy') is not None and find_spec('molmo_ros.srv') is not None:

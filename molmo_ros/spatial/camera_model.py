@@ -34,6 +34,10 @@ _MOST_COEFFICIENTS = {
     'equidistant': 4,
 }
 _CONVERGED = 1e-8
+# Where the reach of an uneven lens is looked for: rings up to an angle to the axis in radians, a
+# third of a degree apart, and the least slope there, so that no fold hides between two of them.
+_SIDEWAYS, _RINGS, _SPOKES = 1.56, 256, 16
+_LEAST_SLOPE = 0.01
 _NEGLIGIBLE = 1e-12  # of a coefficient, which would make roots overflow
 _OPENCV_LENGTHS = (4, 5, 8, 12, 14)
 _ALIASES = {'': 'plumb_bob', 'none': 'plumb_bob', 'fisheye': 'equidistant'}
@@ -121,7 +125,32 @@ class CameraModel:
         above, below = Polynomial([1, k1, k2, k3]), Polynomial([1, k4, k5, k6])
         turn = above.deriv() * below - above * below.deriv()
         grows = above * below + Polynomial([0, 2]) * turn
-        return float(np.sqrt(min(_first_root(grows), _first_root(below))))
+        reach = float(np.sqrt(min(_first_root(grows), _first_root(below))))
+        uneven = self.D[2:4].any() or self.D[8:].any()  # tangential, prism and tilt
+        return self._even_reach(reach) if uneven else reach
+
+    def _even_reach(self, most: float) -> float:
+        """The tangent up to which the symmetric part of the lens's derivative is positive definite.
+
+        On such a disc no two rays have the same pixel (Gale and Nikaido 1965, theorem 6). A
+        determinant that is positive at a ray and at its pixel's other ray cannot tell that: the
+        lens may have turned over twice between the two.
+        """
+        radii = np.tan(np.linspace(0, min(np.arctan(most), _SIDEWAYS), _RINGS + 1))[1:]
+        good = self._grows(radii)
+        return most if good.all() else float(radii[max(int(np.argmin(good)) - 1, 0)])
+
+    def _grows(self, radii: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether the lens moves apart what is apart, at each tangent (N,) in every direction."""
+        turn = np.linspace(0, 2 * np.pi, _SPOKES, endpoint=False)
+        xy = radii[:, None, None] * np.column_stack([np.cos(turn), np.sin(turn)])
+        _, jacobian = self._projected(np.insert(xy.reshape(-1, 2), 2, 1.0, axis=1))
+        slope = jacobian / self.K[[0, 1], [0, 1]][:, None]
+        symmetric = slope + slope.transpose(0, 2, 1)
+        with np.errstate(invalid='ignore', over='ignore'):
+            symmetric[:, [0, 1], [0, 1]] -= 2 * _LEAST_SLOPE
+            good = (symmetric[:, 0, 0] > 0) & (_determinant(symmetric) > 0)
+        return np.asarray(good.reshape(len(radii), -1).all(1))
 
     def _distorted(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         if not len(points):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
@@ -176,7 +176,6 @@ def test_a_target_without_a_mask_is_refused():
         pointing_score([], [MIDDLE_OF_LEFT], [])
 
 
-@settings(deadline=None)
 @given(
     arrays(float, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.floats(0, 1000)),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from molmo_ros.spatial import CalibrationError, CameraModel, UncalibratedCamera
@@ -142,7 +142,13 @@ lenses = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+# A prism that folds the picture twice, once where the rest of the lens still grows.
+twice_folded = (0.0,) * 4 + (0.015625, 0.25, 0.125, 0.0078125) + (0.0,) * 3 + (0.0078125, 0.0, 0.0)
+narrowly_folded = (0.0, -0.225, 0.00234, 0.0, 0.0, 0.0, 0.344, -0.2875, -0.00642, 0.0, 0.0)
+
+
+@example(('rational_polynomial', twice_folded), 12, 140.0, (0, 0, 0, 0), 0, 0)
+@example(('thin_prism', (*narrowly_folded, 0.00761, -0.00162, 0.0)), 14, 1200.0, (0,) * 4, 0, 0)
 @given(
     lenses,
     st.integers(0, 14),
