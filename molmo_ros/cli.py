@@ -31,6 +31,7 @@ COMMANDS = {
         'molmo_ros.commands.check_camera', 'do a picture, its depth and its calibration fit'
     ),
     'check': _Command('molmo_ros.commands.check', 'does a checkpoint compute here what it should'),
+    'mcp': _Command('molmo_ros.commands.mcp', 'tools for language-model agents: look and ask'),
     'fetch': _Command('molmo_ros.commands.fetch', 'download a checkpoint; nothing else downloads'),
 }
 

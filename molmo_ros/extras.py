@@ -11,6 +11,7 @@ from molmo_ros.errors import UserError
 EXTRAS = {
     'bitsandbytes': 'quantize',
     'embreex': 'demo',
+    'mcp': 'agents',
     'peft': 'finetune',
     'pyarrow': 'evaluate',
     'pybullet': 'evaluate',
