@@ -20,6 +20,8 @@ from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.sync import CAMERA_INFO, DEPTH, DEPTH_CAMERA_INFO, IMAGE, STREAMS
 
 _LEVELS = {
+    EnginePhase.UNCONFIGURED: DiagnosticStatus.WARN,
+    EnginePhase.INACTIVE: DiagnosticStatus.WARN,
     EnginePhase.READY: DiagnosticStatus.OK,
     EnginePhase.LOADING: DiagnosticStatus.WARN,
     EnginePhase.FAILED: DiagnosticStatus.ERROR,

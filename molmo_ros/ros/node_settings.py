@@ -90,6 +90,7 @@ class NodeSettings:
     up_frame: whose z axis is up for grasps; '': the way that the things' supporting planes face.
     """
 
+    autostart: bool
     engine: EngineSettings
     streams: StreamSettings
     frames: FrameSettings
@@ -106,6 +107,7 @@ class NodeSettings:
 def read_settings(values: Mapping[str, Any]) -> NodeSettings:
     """What the parameters mean, by their names. Raises ValueError for what makes no sense."""
     return NodeSettings(
+        autostart=values['autostart'],
         engine=EngineSettings(
             values['checkpoint'],
             values['adapter'] or None,

@@ -30,7 +30,8 @@ _ENDING_COUNTS = 0.75
 class Parameter:
     """A ROS parameter. range: inclusive bounds of a number; choices: all that a text may be.
 
-    fixed: it takes effect when the node starts, and is read-only after that. loose: a text that
+    fixed: it takes effect when the node starts, and is read-only after that. configured: it takes
+    effect when the node is configured, and may be changed while it is not. loose: a text that
     YAML and the command line may make a number or a truth value of; these are taken as well.
     """
 
@@ -40,6 +41,7 @@ class Parameter:
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     fixed: bool = False
+    configured: bool = False
     loose: bool = False
 
 
@@ -47,37 +49,52 @@ QOS_CHOICES = ('sensor_data', 'reliable', 'latched', 'system_default')
 
 POINT_QUERY = (
     Parameter(
+        'autostart',
+        True,
+        'Whether the node configures (loads the model) and activates itself; if not, a manager of '
+        'lifecycle nodes does.',
+        fixed=True,
+    ),
+    Parameter(
+        'reload_after',
+        30.0,
+        'Seconds of nothing but failures of the model after which it is loaded anew, and after '
+        'which a start that failed is tried again; twice as many each time, up to 10 minutes; 0: '
+        'never.',
+        range=(0.0, 3600.0),
+    ),
+    Parameter(
         'checkpoint',
         '',
         'Molmo checkpoint: a local folder, or the Hugging Face id of one that was fetched; empty: '
         'the demo checkpoint that comes with the package.',
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'adapter',
         '',
         'Folder that `molmo-ros finetune` wrote for the checkpoint; empty: none.',
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'device',
         'auto',
         "Where the model runs: 'auto', 'cpu', 'cuda' or 'cuda:N'.",
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'dtype',
         'auto',
         "Number format of the weights; 'auto' takes bfloat16 on a GPU and float32 on a CPU.",
         choices=('auto', 'float32', 'bfloat16', 'float16'),
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'quantize',
         'none',
         'Weights of the decoder in 8 or 4 bits (bitsandbytes): less memory, not less time.',
         choices=('none', 'int8', 'int4'),
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'max_crops',
@@ -85,7 +102,7 @@ POINT_QUERY = (
         'High-resolution crops an image is cut into at most; fewer are faster and see less; 0: as '
         'the checkpoint says.',
         range=(0, 64),
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'timeout',
@@ -354,6 +371,9 @@ POINT_QUERY = (
         fixed=True,
     ),
 )
+
+
+CONFIGURED = frozenset(p.name for p in POINT_QUERY if p.configured)
 
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
