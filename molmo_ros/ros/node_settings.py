@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.grounding.ground import GroundingSettings
+from molmo_ros.ros.health import HealthSettings
 from molmo_ros.ros.parameters import POINT_QUERY, as_text
 from molmo_ros.ros.sync import kept_seconds
 from molmo_ros.ros.transforms import rigid_matrix
@@ -91,6 +92,7 @@ class NodeSettings:
     """
 
     autostart: bool
+    health: HealthSettings
     engine: EngineSettings
     streams: StreamSettings
     frames: FrameSettings
@@ -108,6 +110,12 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
     """What the parameters mean, by their names. Raises ValueError for what makes no sense."""
     return NodeSettings(
         autostart=values['autostart'],
+        health=HealthSettings(
+            values['hang_timeout'],
+            values['latency_budget'],
+            values['reload_after'],
+            values['exit_when_dead'],
+        ),
         engine=EngineSettings(
             values['checkpoint'],
             values['adapter'] or None,

@@ -105,6 +105,25 @@ POINT_QUERY = (
         configured=True,
     ),
     Parameter(
+        'hang_timeout',
+        300.0,
+        'Seconds without a sign of life of the model in an answer after which /diagnostics says '
+        'that it hangs; a local one gives one before each pass; 0: never.',
+        range=(0.0, 86400.0),
+    ),
+    Parameter(
+        'exit_when_dead',
+        False,
+        'Whether the process ends where the model hangs or CUDA failed for good, so that whoever '
+        'started it (respawn of the launch file) starts it again.',
+    ),
+    Parameter(
+        'latency_budget',
+        0.0,
+        'Seconds that 95 of 100 answers may take before /diagnostics warns; 0: any.',
+        range=(0.0, 3600.0),
+    ),
+    Parameter(
         'timeout',
         60.0,
         'Seconds a question may take when its request says none.',
@@ -411,7 +430,9 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
         reason = _why_not(known[parameter.name], parameter.value)
         if reason:
             raise ValueError(reason)
-    _warn_of_unknown(node, given, known)
+    for name, nearest in ignored(node, parameters).items():
+        meant = f'; did you mean {nearest}?' if nearest else ''
+        node.get_logger().warning(f'there is no parameter {name}, what it says is ignored{meant}')
     widens = hasattr(node, 'add_pre_set_parameters_callback')
     if widens:
         node.add_pre_set_parameters_callback(widened)
@@ -422,6 +443,16 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
         whole = not widens and isinstance(specification.default, float)
         descriptor.dynamic_typing = specification.loose or whole
         node.declare_parameter(specification.name, specification.default, descriptor)
+
+
+def ignored(node: Node, parameters: Sequence[Parameter]) -> dict[str, str]:
+    """What a node was started with under names that do not exist, and the nearest that does."""
+    known = [parameter.name for parameter in parameters]
+    return {
+        name: nearest_name(name, known)
+        for name in node._parameter_overrides
+        if name not in known and not node.has_parameter(name) and not _of_rclpy(name)
+    }
 
 
 def as_text(value: Value) -> str:
@@ -477,14 +508,9 @@ def _wanted(parameter: Parameter) -> str:
     return f'{kind} from {low:.10g} to {high:.10g}'
 
 
-def _warn_of_unknown(node: Node, given: Iterable[str], known: Iterable[str]) -> None:
-    """Log what was given under names that neither we nor rclpy declare; these count for nothing."""
-    for name in given:
-        if name in known or node.has_parameter(name) or name.startswith('qos_overrides.'):
-            continue
-        nearest = nearest_name(name, known)
-        meant = f'; did you mean {nearest}?' if nearest else ''
-        node.get_logger().warning(f'there is no parameter {name}, what it says is ignored{meant}')
+def _of_rclpy(name: str) -> bool:
+    """Whether rclpy reads it without declaring it at the start."""
+    return name.startswith('qos_overrides.')
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ python -m molmo_ros.ros.point_query_node --ros-args -r image:=/camera/color/imag
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import time
@@ -34,9 +36,10 @@ from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, Status
 from molmo_ros.ros.bond import make_bond
 from molmo_ros.ros.conversions import color_message
-from molmo_ros.ros.diagnostics import Diagnostics, QuestionLog
+from molmo_ros.ros.diagnostics import Diagnostics
 from molmo_ros.ros.engine_host import EngineHost
 from molmo_ros.ros.engine_worker import EngineLoader, EngineNotReady, Progress
+from molmo_ros.ros.health import QuestionLog
 from molmo_ros.ros.managed import UNCONFIGURED, ManagedNode
 from molmo_ros.ros.markers import markers
 from molmo_ros.ros.messages import (
@@ -84,6 +87,7 @@ class PointQueryNode(ManagedNode):
         self._closing = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
+        self._request_bytes = 0  # of the images they brought
         self._log = QuestionLog()
         self.add_on_set_parameters_callback(self._check)
         transforms = make_transforms(self, settings.transform_cache)
@@ -106,9 +110,13 @@ class PointQueryNode(ManagedNode):
         self._diagnostics = Diagnostics(
             self,
             settings.diagnostics_period,
-            lambda: self._engine.state,
+            self._engine,
             self._streams,
             self._log,
+            settings=lambda: self._settings().health,
+            held=lambda: {'frames': self._streams.held_bytes, 'requests': self._request_bytes},
+            ignored=parameters.ignored(self, parameters.POINT_QUERY),
+            on_dead=self._on_dead,
         )
         # Several at once, so that those who wait are heard and can be told BUSY or cancelled.
         questions = ReentrantCallbackGroup()
@@ -235,6 +243,13 @@ class PointQueryNode(ManagedNode):
             )
         return SetParametersResult(successful=True)
 
+    def _on_dead(self, why: str) -> None:
+        """Whoever started this process starts it again; here nothing helps."""
+        if self._settings().health.exit_when_dead and not self._closing.is_set():
+            self._closing.set()
+            self.get_logger().fatal(f'the process ends: {why}')
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def _load(self, on_progress: Progress) -> Engine:
         wanted = self._settings().engine
         return load_engine(
@@ -304,22 +319,27 @@ class PointQueryNode(ManagedNode):
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None] = lambda stage, points: None,
     ) -> Any:
         """Fill in the response; an exception here would end the executor, so none leaves."""
+        brought = len(request.image.data) + len(request.depth.data)
         with self._idle:
             self._running += 1
+            self._request_bytes += brought
         begun = time.monotonic()
         try:
             settings = self._settings()
             result = self._result(request, settings, should_stop, on_progress)
             write_result(result, response, settings.waypoint_standoff)
-            self._log.add(result, time.monotonic() - begun)
+            spent = time.monotonic() - begun
+            self._log.add(result.status.name, result.message, spent, result.stage_times)
             self._show(result, settings)
         except Exception as error:
             self.get_logger().error(f'a question failed: {error!r}')
             response.status = int(Status.ENGINE_FAILED)
             response.message = f'{type(error).__name__}: {error}'
+            self._log.add(Status.ENGINE_FAILED.name, response.message, time.monotonic() - begun)
         finally:
             with self._idle:
                 self._running -= 1
+                self._request_bytes -= brought
                 self._idle.notify_all()
         return response
 

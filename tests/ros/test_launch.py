@@ -139,7 +139,7 @@ def test_the_driver_sees_its_own_arguments_and_none_of_ours(workspace, launched,
     assert seen['align_depth.enable'] == 'true' and seen['serial_no'] == "''"
     ours = 'camera checkpoint adapter params_file namespace rviz fixed_frame use_sim_time image '
     ours += 'depth camera_info depth_camera_info image_transport depth_transport '
-    ours += 'autostart respawn respawn_delay'
+    ours += 'autostart exit_when_dead respawn respawn_delay'
     assert not seen.keys() & set(ours.split())
 
 
