@@ -73,7 +73,7 @@ ARGUMENTS = [
     argument(
         'exit_when_dead',
         '',
-        'Whether the node ends where it hangs or lost its GPU, for respawn; empty: params_file says.',
+        'Whether the node ends if it hangs or lost its GPU, for respawn; empty: params_file says.',
         '',
         'true',
         'false',

@@ -7,9 +7,13 @@ python -m molmo_ros.ros.point_query_node --ros-args -r image:=/camera/color/imag
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before all that takes time to import
+    from molmo_ros.starting import begin, end
+
+    begin()
+
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +65,7 @@ from molmo_ros.srv import PointQuery
 # Executor threads beside those of the questions: streams, /tf, a transition, and all the rest.
 _OTHER_THREADS = 4
 _CLOSE_TIMEOUT_S = 5.0
+_END_TIMEOUT_S = 1.0  # where the process ends with it
 # Between two lines in the log about how far the same part of loading is.
 _PROGRESS_S = 10.0
 
@@ -397,8 +402,8 @@ def make_executor(node: PointQueryNode) -> Executor:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_node(PointQueryNode, make_executor, PointQueryNode.close, args)
+    return run_node(PointQueryNode, make_executor, lambda node: node.close(_END_TIMEOUT_S), args)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    end(main())
