@@ -65,7 +65,7 @@ from molmo_ros.srv import PointQuery
 # Executor threads beside those of the questions: streams, /tf, a transition, and all the rest.
 _OTHER_THREADS = 4
 _CLOSE_TIMEOUT_S = 5.0
-_END_TIMEOUT_S = 1.0  # where the process ends with it
+_END_TIMEOUT_S = 0.5  # where the process ends with it
 # Between two lines in the log about how far the same part of loading is.
 _PROGRESS_S = 10.0
 

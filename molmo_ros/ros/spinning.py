@@ -25,7 +25,7 @@ from molmo_ros.starting import end
 N = TypeVar('N', bound=Node)
 _LAST_CALLBACKS_S = 0.2
 # From the signal to the end of the process, at most.
-_END_S = 1.7
+_END_S = 1.5
 
 
 class Spinner:

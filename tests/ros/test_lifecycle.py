@@ -3,10 +3,12 @@
 """The node's states: what a manager asks for, and what whoever asks a question is told in each."""
 
 import gc
+import sys
 import threading
 import time
 import weakref
 from contextlib import contextmanager
+from types import ModuleType
 
 import pytest
 import rclpy
@@ -250,3 +252,40 @@ def test_a_transition_that_cannot_be_is_refused_and_the_node_goes_on(managed):
         assert not manager.changed(CONFIGURE)
         assert not manager.changed(213)
         assert manager.state() == 'active' and manager.said('still').answer == 'still'
+
+
+class Bond:
+    """As much of bondpy's as is used."""
+
+    made = ()
+
+    def __init__(self, node, topic, id):
+        self.of, self.begun, self.ended = (topic, id), False, False
+        Bond.made += (self,)
+
+    def set_heartbeat_period(self, seconds):
+        assert not self.begun
+
+    def set_heartbeat_timeout(self, seconds):
+        assert not self.begun
+
+    def start(self):
+        self.begun = True
+
+    def shutdown(self):
+        self.ended = True
+
+
+def test_a_manager_that_watches_it_has_a_bond_while_it_is_active(managed, monkeypatch):
+    module = ModuleType('bondpy.bondpy')
+    module.Bond = Bond
+    monkeypatch.setitem(sys.modules, 'bondpy', ModuleType('bondpy'))
+    monkeypatch.setitem(sys.modules, 'bondpy.bondpy', module)
+    monkeypatch.setattr(Bond, 'made', ())
+    with managed('bound', lambda on_progress: Parrot(), autostart=False) as manager:
+        assert manager.changed(CONFIGURE) and not Bond.made
+        assert manager.changed(ACTIVATE)
+        (bond,) = Bond.made
+        # What nav2's manager listens for: the node's name without its namespace.
+        assert bond.of == ('bond', 'molmo_point_query') and bond.begun and not bond.ended
+        assert manager.changed(DEACTIVATE) and bond.ended
