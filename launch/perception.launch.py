@@ -9,8 +9,10 @@
         camera_info:=/camera/camera/color/camera_info
 """
 
+import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch.actions import (
@@ -59,6 +61,25 @@ ARGUMENTS = [
     argument('namespace', '', 'Namespace of all nodes.'),
     argument('rviz', 'false', 'Start RViz.', 'true', 'false'),
     argument('fixed_frame', '', "Frame that RViz shows all in; empty: the started camera's."),
+    argument(
+        'autostart',
+        '',
+        'Whether the node configures and activates itself, or a manager of lifecycle nodes does; '
+        'empty: params_file says.',
+        '',
+        'true',
+        'false',
+    ),
+    argument(
+        'exit_when_dead',
+        '',
+        'Whether the node ends if it hangs or lost its GPU, for respawn; empty: params_file says.',
+        '',
+        'true',
+        'false',
+    ),
+    argument('respawn', 'true', 'Start a node that ended again.', 'true', 'false'),
+    argument('respawn_delay', '2.0', 'Seconds until then.'),
     argument('use_sim_time', 'false', 'Take the time from /clock.', 'true', 'false'),
     argument('image', '', "Topic of the image; empty: the camera's."),
     argument('depth', '', "Topic of the depth aligned to it; empty: the camera's."),
@@ -99,6 +120,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     use_sim_time = {'use_sim_time': values['use_sim_time'] == 'true'}
     frames = frame_prefix(context, values) + (values['camera_name'] or 'camera')
     remappings = topics(values)
+    again = respawn(values)
     actions: list[LaunchDescriptionEntity] = [
         PushRosNamespace(values['namespace']),
         Node(
@@ -109,8 +131,10 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 str(params_file),
                 use_sim_time,
                 texts(values, 'checkpoint', 'adapter', 'image_transport', 'depth_transport'),
+                truths(values, 'autostart', 'exit_when_dead'),
             ],
             remappings=remappings,
+            **again,
         ),
     ]
     if values['camera'] == 'demo':
@@ -124,6 +148,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 output='screen',
                 parameters=[str(params_file), use_sim_time, frame],
                 remappings=remappings,
+                **again,
             )
         )
     if values['camera'] == 'realsense':
@@ -144,6 +169,22 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def texts(values: dict[str, str], *names: str) -> dict[str, ParameterValue]:
     """As parameters those that are not empty; ones that look like numbers are texts, too."""
     return {name: ParameterValue(values[name], value_type=str) for name in names if values[name]}
+
+
+def truths(values: dict[str, str], *names: str) -> dict[str, bool]:
+    """As parameters those that are not empty, of arguments that are true or false."""
+    return {name: values[name] == 'true' for name in names if values[name]}
+
+
+def respawn(values: dict[str, str]) -> dict[str, Any]:
+    """Whether our nodes are started again, as arguments of launch's Node."""
+    try:
+        delay = float(values['respawn_delay'])
+    except ValueError:
+        delay = math.nan
+    if not 0 <= delay < math.inf:
+        raise RuntimeError(f"respawn_delay is '{values['respawn_delay']}': give seconds")
+    return {'respawn': values['respawn'] == 'true', 'respawn_delay': delay}
 
 
 def frame_prefix(context: LaunchContext, values: dict[str, str]) -> str:

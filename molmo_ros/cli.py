@@ -9,8 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import NoReturn
 
 from molmo_ros.errors import UserError
+from molmo_ros.starting import end, interrupted_with
+
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('command', choices=COMMANDS, metavar='COMMAND', help=argparse.SUPPRESS)
     two_words = ' '.join(argv[:2])
     name = two_words if two_words in COMMANDS else parser.parse_args(argv[:1]).command
-    run = import_module(COMMANDS[name].module).main
     try:
-        return int(run(argv[len(name.split()) :]))
+        # Some libraries lose or print an exception that comes while they are imported.
+        with interrupted_with(_INTERRUPTED):
+            command = import_module(COMMANDS[name].module).main
+        return int(command(argv[len(name.split()) :]))
     except UserError as error:
         print(f'molmo-ros {name}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
+
+
+def run() -> NoReturn:
+    """The command that was typed, and the end of the process."""
+    try:
+        status = main()
+    except SystemExit as error:  # of argparse, or a signal
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    end(status)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run()

@@ -9,6 +9,7 @@ asked before is first tried with its last answer. Both generations go this way (
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ class LocalEngine(Engine):
     def close(self) -> None:
         with self._lock:
             self._state = None
+            # Modules refer to each other in circles, and the memory is wanted now.
+            gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 

@@ -30,6 +30,7 @@ from molmo_ros.grounding.ground import (
 )
 from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.pointing.prompts import Mode
+from molmo_ros.ros.engine_host import EngineHost
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
@@ -110,7 +111,7 @@ class Answering:
 
     def __init__(
         self,
-        worker: EngineWorker,
+        worker: EngineHost | EngineWorker,
         transforms: Transforms,
         max_waiting: int,
         log_error: Callable[[str], object],

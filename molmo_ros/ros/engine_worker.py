@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ from molmo_ros.engine import (
     Answer,
     Engine,
     EngineError,
+    InvalidImage,
+    InvalidQuestion,
     Pointer,
     Question,
     QueuedQuestion,
+    Stopped,
     as_engine,
 )
 from molmo_ros.engine.answers import NOT_TOLD
@@ -31,12 +35,19 @@ EngineLoader = Callable[[Progress], Pointer]
 LOAD_FAILED = 'the model could not be loaded'
 
 AT_ONCE = 16  # questions in common passes
+_FEW_FAILURES = 3  # that say nothing yet
+
+
+# Seconds at most between two tries to load a model that failed.
+LONGEST_PAUSE_S = 600.0
 
 
 class EnginePhase(enum.Enum):
     """What the engine is doing."""
 
+    UNCONFIGURED = 'unconfigured'
     LOADING = 'loading'
+    INACTIVE = 'inactive'
     READY = 'ready'
     FAILED = 'failed'
     CLOSED = 'closed'
@@ -53,6 +64,28 @@ class EngineState:
 
 class EngineNotReady(Exception):
     """The engine cannot be asked now; the text says why."""
+
+
+@dataclass(frozen=True)
+class EngineHealth:
+    """How the engine does. quiet: seconds since it last showed life in an answer, 0 while it has
+    none to give. failures: in a row; error: the last of them, '' after an answer. reloads: so far.
+    """
+
+    quiet: float = 0.0
+    failures: int = 0
+    error: str = ''
+    reloads: int = 0
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the last question ended so."""
+        return 'out of memory' in self.error.lower() or 'MemoryError' in self.error
+
+    @property
+    def lost(self) -> bool:
+        """Whether only another process can compute again: CUDA never recovers in this one."""
+        return 'CUDA error' in self.error and not self.out_of_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +111,18 @@ class EngineWorker:
     image's turn comes and are about just that image are asked of the engine together.
 
     load: called in that thread with a callback for progress (what, 0 to 1); this is where torch
-    is imported, if at all.
+    is imported, if at all. reload_after: tells the seconds of nothing but failures after which the
+    engine is closed and loaded anew; twice as long if that did not help, and so on; 0: never.
     """
 
-    def __init__(self, load: EngineLoader) -> None:
+    def __init__(self, load: EngineLoader, reload_after: Callable[[], float] = lambda: 0.0) -> None:
         self._load = load
+        self._reload_after = reload_after
+        self._pulse = _Pulse()
         self._waiting: list[_Job] = []
         self._arrival = threading.Condition()
         self._closing = threading.Event()
+        self._loaded = threading.Event()
         self._state = EngineState(EnginePhase.LOADING, 'starting')
         # A daemon, because a pass of a large model cannot be interrupted at shutdown.
         self._thread = threading.Thread(target=self._run, name='engine', daemon=True)
@@ -97,15 +134,25 @@ class EngineWorker:
         return self._state
 
     @property
+    def health(self) -> EngineHealth:
+        """How it does."""
+        return self._pulse.health()
+
+    @property
     def waiting(self) -> int:
         """How many questions wait for their turn."""
         return len(self._waiting)
+
+    def wait_until_loaded(self) -> EngineState:
+        """The state after loading, however that ended."""
+        self._loaded.wait()
+        return self._state
 
     def require_ready(self) -> None:
         """Raise EngineNotReady unless questions can be asked."""
         state = self._state
         if state.phase is not EnginePhase.READY:
-            raise EngineNotReady(_why_not_ready(state))
+            raise EngineNotReady(why_not_ready(state))
 
     def submit(
         self, image: NDArray[np.uint8], question: Question, should_stop: Callable[[], bool]
@@ -132,20 +179,68 @@ class EngineWorker:
 
     def _run(self) -> None:
         try:
-            loaded = self._load(self._on_progress)
+            engine = self._open()
+            self._loaded.set()
+            while engine is not None:
+                self._serve(engine)
+                engine = None  # before the next is loaded: a GPU may have no room for both
+                engine = self._reopen()
+        finally:
+            self._loaded.set()
+            self._dismiss()
+
+    def _serve(self, engine: Engine) -> None:
+        """Answer until the end, or until it has failed for so long that another is wanted."""
+        try:
+            while jobs := self._next():
+                self._answer(engine, [j for j in jobs if j.future.set_running_or_notify_cancel()])
+                if self._pulse.failing_for(self._reload_after()):
+                    return
+        finally:
+            engine.close()
+
+    def _reopen(self) -> Engine | None:
+        """Load it anew, again and again; None at the end."""
+        while not self._closing.is_set():
+            self._pulse.reloads += 1
+            engine = self._open()
+            if engine is not None:
+                return engine
+            self._dismiss(self._state)
+            self._closing.wait(self._pulse.pause(self._reload_after()))
+        return None
+
+    def _open(self) -> Engine | None:
+        """Load it; None if it cannot be, or is no longer wanted."""
+        try:
+            engine = as_engine(self._load(self._on_progress))
         except BaseException as error:
             if not self._closing.is_set():
                 detail = str(error) or type(error).__name__
                 self._state = EngineState(EnginePhase.FAILED, detail)
-            return
-        engine = as_engine(loaded)
+            return None
         self._state = EngineState(EnginePhase.READY, progress=1.0)
+        return engine
+
+    def _answer(self, engine: Engine, jobs: Sequence[_Job]) -> None:
+        """Ask about one image; whatever happens, everybody is told."""
+        if not jobs:
+            return
+        asked = [
+            QueuedQuestion(job.question, self._pulse.noting(job.tell), self._pulse.felt(job))
+            for job in jobs
+        ]
+        why: BaseException = EngineError(NOT_TOLD)
+        self._pulse.begin()
         try:
-            while jobs := self._next():
-                _answer(engine, [j for j in jobs if j.future.set_running_or_notify_cancel()])
-        finally:
-            self._dismiss()
-            engine.close()
+            engine.answer_each(jobs[0].image, asked)
+        except BaseException as error:
+            why = error
+        for job in jobs:
+            if not job.future.done():
+                self._pulse.note(why)
+                job.future.set_exception(why)
+        self._pulse.end()
 
     def _next(self) -> list[_Job]:
         """The question that has waited longest, and those about the same image; none at the end."""
@@ -158,14 +253,15 @@ class EngineWorker:
             self._waiting = [job for job in self._waiting if job not in same]
             return same
 
-    def _dismiss(self) -> None:
+    def _dismiss(self, state: EngineState | None = None) -> None:
         """Take no more questions, and tell those that still wait."""
         with self._arrival:
-            self._state = EngineState(EnginePhase.CLOSED)
+            if state is None and self._state.phase is not EnginePhase.FAILED:
+                self._state = EngineState(EnginePhase.CLOSED)
             left, self._waiting = self._waiting, []
         for job in left:
             if job.future.set_running_or_notify_cancel():
-                job.tell(EngineNotReady(_why_not_ready(self._state)))
+                job.tell(EngineNotReady(why_not_ready(self._state)))
 
     def _on_progress(self, what: str, share: float) -> None:
         if self._closing.is_set():
@@ -173,22 +269,83 @@ class EngineWorker:
         self._state = EngineState(EnginePhase.LOADING, what, share)
 
 
-def _answer(engine: Engine, jobs: Sequence[_Job]) -> None:
-    """Ask about one image; whatever happens, everybody is told."""
-    if not jobs:
-        return
-    asked = [QueuedQuestion(job.question, job.tell, job.should_stop) for job in jobs]
-    why: BaseException = EngineError(NOT_TOLD)
-    try:
-        engine.answer_each(jobs[0].image, asked)
-    except BaseException as error:
-        why = error
-    for job in jobs:
-        if not job.future.done():
-            job.future.set_exception(why)
+class _Pulse:
+    """Notes signs of life and failures of the engine."""
+
+    def __init__(self) -> None:
+        self.reloads = 0
+        self._alive: float | None = None
+        self._failures = 0
+        self._failing_since = 0.0
+        self._error = ''
+        self._pauses = 0
+
+    def health(self) -> EngineHealth:
+        alive = self._alive
+        quiet = 0.0 if alive is None else time.monotonic() - alive
+        return EngineHealth(quiet, self._failures, self._error, self.reloads)
+
+    def begin(self) -> None:
+        self._alive = time.monotonic()
+
+    def end(self) -> None:
+        self._alive = None
+
+    def felt(self, job: _Job) -> Callable[[], bool]:
+        """The job's should_stop, which an engine asks between its passes."""
+
+        def should_stop() -> bool:
+            self.begin()
+            return job.should_stop()
+
+        return should_stop
+
+    def noting(
+        self, tell: Callable[[Answer | Exception], None]
+    ) -> Callable[[Answer | Exception], None]:
+        def noted(outcome: Answer | Exception) -> None:
+            self.note(outcome)
+            tell(outcome)
+
+        return noted
+
+    def note(self, outcome: Answer | BaseException) -> None:
+        """What a question came to; that it was refused or stopped says nothing of the engine."""
+        if isinstance(outcome, InvalidImage | InvalidQuestion | Stopped):
+            return
+        if isinstance(outcome, BaseException):
+            if not self._failures:
+                self._failing_since = time.monotonic()
+            self._failures += 1
+            said = str(outcome)
+            named = isinstance(outcome, EngineError) and said
+            self._error = said if named else f'{type(outcome).__name__}: {said}'
+        else:
+            self._failures, self._error, self._pauses = 0, '', 0
+
+    def failing_for(self, seconds: float) -> bool:
+        """Whether it has failed for that long or longer, after each reload for twice as long."""
+        if not seconds or self._failures < _FEW_FAILURES:
+            return False
+        if time.monotonic() - self._failing_since < self._longer(seconds):
+            return False
+        self._pauses += 1
+        self._failures = 0
+        return True
+
+    def pause(self, seconds: float) -> float:
+        """How long to wait before the next try to load."""
+        self._pauses += 1
+        return self._longer(seconds or LONGEST_PAUSE_S)
+
+    def _longer(self, seconds: float) -> float:
+        return min(seconds * 2**self._pauses, max(LONGEST_PAUSE_S, seconds))
 
 
-def _why_not_ready(state: EngineState) -> str:
+def why_not_ready(state: EngineState) -> str:
+    """What to tell whoever asks nevertheless."""
+    if state.phase in (EnginePhase.UNCONFIGURED, EnginePhase.INACTIVE):
+        return f'the node is {state.phase.value}: {state.detail}'
     if state.phase is EnginePhase.LOADING:
         return f'the model is loading ({state.detail}, {state.progress:.0%}): ask again in a while'
     if state.phase is EnginePhase.FAILED:

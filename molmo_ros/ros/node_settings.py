@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.grounding.ground import GroundingSettings
+from molmo_ros.ros.health import HealthSettings
 from molmo_ros.ros.parameters import POINT_QUERY, as_text
 from molmo_ros.ros.sync import kept_seconds
 from molmo_ros.ros.transforms import rigid_matrix
@@ -90,6 +91,8 @@ class NodeSettings:
     up_frame: whose z axis is up for grasps; '': the way that the things' supporting planes face.
     """
 
+    autostart: bool
+    health: HealthSettings
     engine: EngineSettings
     streams: StreamSettings
     frames: FrameSettings
@@ -106,6 +109,13 @@ class NodeSettings:
 def read_settings(values: Mapping[str, Any]) -> NodeSettings:
     """What the parameters mean, by their names. Raises ValueError for what makes no sense."""
     return NodeSettings(
+        autostart=values['autostart'],
+        health=HealthSettings(
+            values['hang_timeout'],
+            values['latency_budget'],
+            values['reload_after'],
+            values['exit_when_dead'],
+        ),
         engine=EngineSettings(
             values['checkpoint'],
             values['adapter'] or None,

@@ -45,8 +45,9 @@ def markdown_text(nodes: Nodes) -> str:
         '',
         'All are declared with description and range (`ros2 param describe` shows them) and stand',
         'in [config/perception.yaml](../config/perception.yaml). *fixed* ones take effect when the',
-        'node starts; the others may be changed at any time (`ros2 param set`) and count from the',
-        'next question on. `use_sim_time` works as everywhere in ROS 2.',
+        'node starts, *configured* ones when it is configured, and may be changed while it is',
+        'not; the others may be changed at any time (`ros2 param set`) and count from the next',
+        'question on. `use_sim_time` works as everywhere in ROS 2.',
         'This page is written by `python docs/write_parameters.py`.',
     ]
     for node, parameters in nodes.items():
@@ -58,7 +59,7 @@ def markdown_text(nodes: Nodes) -> str:
             '|---|---|---|---|',
         ]
         for p in parameters:
-            fixed = ' *fixed*' if p.fixed else ''
+            fixed = ' *fixed*' if p.fixed else ' *configured*' if p.configured else ''
             default = _yaml_value(p.default)
             lines.append(f'| `{p.name}` | `{default}` | {_range(p)} | {p.description}{fixed} |')
     return '\n'.join(lines) + '\n'

@@ -30,7 +30,8 @@ _ENDING_COUNTS = 0.75
 class Parameter:
     """A ROS parameter. range: inclusive bounds of a number; choices: all that a text may be.
 
-    fixed: it takes effect when the node starts, and is read-only after that. loose: a text that
+    fixed: it takes effect when the node starts, and is read-only after that. configured: it takes
+    effect when the node is configured, and may be changed while it is not. loose: a text that
     YAML and the command line may make a number or a truth value of; these are taken as well.
     """
 
@@ -40,6 +41,7 @@ class Parameter:
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     fixed: bool = False
+    configured: bool = False
     loose: bool = False
 
 
@@ -47,37 +49,52 @@ QOS_CHOICES = ('sensor_data', 'reliable', 'latched', 'system_default')
 
 POINT_QUERY = (
     Parameter(
+        'autostart',
+        True,
+        'Whether the node configures (loads the model) and activates itself; if not, a manager of '
+        'lifecycle nodes does.',
+        fixed=True,
+    ),
+    Parameter(
+        'reload_after',
+        30.0,
+        'Seconds of nothing but failures of the model after which it is loaded anew, and after '
+        'which a start that failed is tried again; twice as many each time, up to 10 minutes; 0: '
+        'never.',
+        range=(0.0, 3600.0),
+    ),
+    Parameter(
         'checkpoint',
         '',
         'Molmo checkpoint: a local folder, or the Hugging Face id of one that was fetched; empty: '
         'the demo checkpoint that comes with the package.',
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'adapter',
         '',
         'Folder that `molmo-ros finetune` wrote for the checkpoint; empty: none.',
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'device',
         'auto',
         "Where the model runs: 'auto', 'cpu', 'cuda' or 'cuda:N'.",
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'dtype',
         'auto',
         "Number format of the weights; 'auto' takes bfloat16 on a GPU and float32 on a CPU.",
         choices=('auto', 'float32', 'bfloat16', 'float16'),
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'quantize',
         'none',
         'Weights of the decoder in 8 or 4 bits (bitsandbytes): less memory, not less time.',
         choices=('none', 'int8', 'int4'),
-        fixed=True,
+        configured=True,
     ),
     Parameter(
         'max_crops',
@@ -85,7 +102,26 @@ POINT_QUERY = (
         'High-resolution crops an image is cut into at most; fewer are faster and see less; 0: as '
         'the checkpoint says.',
         range=(0, 64),
-        fixed=True,
+        configured=True,
+    ),
+    Parameter(
+        'hang_timeout',
+        300.0,
+        'Seconds without a sign of life of the model in an answer after which /diagnostics says '
+        'that it hangs; a local one gives one before each pass; 0: never.',
+        range=(0.0, 86400.0),
+    ),
+    Parameter(
+        'exit_when_dead',
+        False,
+        'Whether the process ends where the model hangs or CUDA failed for good, so that whoever '
+        'started it (respawn of the launch file) starts it again.',
+    ),
+    Parameter(
+        'latency_budget',
+        0.0,
+        'Seconds that 95 of 100 answers may take before /diagnostics warns; 0: any.',
+        range=(0.0, 3600.0),
     ),
     Parameter(
         'timeout',
@@ -356,6 +392,9 @@ POINT_QUERY = (
 )
 
 
+CONFIGURED = frozenset(p.name for p in POINT_QUERY if p.configured)
+
+
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     """Declare them with descriptions and ranges, and take what the node was started with.
 
@@ -391,7 +430,9 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
         reason = _why_not(known[parameter.name], parameter.value)
         if reason:
             raise ValueError(reason)
-    _warn_of_unknown(node, given, known)
+    for name, nearest in ignored(node, parameters).items():
+        meant = f'; did you mean {nearest}?' if nearest else ''
+        node.get_logger().warning(f'there is no parameter {name}, what it says is ignored{meant}')
     widens = hasattr(node, 'add_pre_set_parameters_callback')
     if widens:
         node.add_pre_set_parameters_callback(widened)
@@ -402,6 +443,16 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
         whole = not widens and isinstance(specification.default, float)
         descriptor.dynamic_typing = specification.loose or whole
         node.declare_parameter(specification.name, specification.default, descriptor)
+
+
+def ignored(node: Node, parameters: Sequence[Parameter]) -> dict[str, str]:
+    """What a node was started with under names that do not exist, and the nearest that does."""
+    known = [parameter.name for parameter in parameters]
+    return {
+        name: nearest_name(name, known)
+        for name in node._parameter_overrides
+        if name not in known and not node.has_parameter(name) and not _of_rclpy(name)
+    }
 
 
 def as_text(value: Value) -> str:
@@ -457,14 +508,9 @@ def _wanted(parameter: Parameter) -> str:
     return f'{kind} from {low:.10g} to {high:.10g}'
 
 
-def _warn_of_unknown(node: Node, given: Iterable[str], known: Iterable[str]) -> None:
-    """Log what was given under names that neither we nor rclpy declare; these count for nothing."""
-    for name in given:
-        if name in known or node.has_parameter(name) or name.startswith('qos_overrides.'):
-            continue
-        nearest = nearest_name(name, known)
-        meant = f'; did you mean {nearest}?' if nearest else ''
-        node.get_logger().warning(f'there is no parameter {name}, what it says is ignored{meant}')
+def _of_rclpy(name: str) -> bool:
+    """Whether rclpy reads it without declaring it at the start."""
+    return name.startswith('qos_overrides.')
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,13 @@ python -m molmo_ros.ros.point_query_node --ros-args -r image:=/camera/color/imag
 
 from __future__ import annotations
 
-import sys
+if __name__ == '__main__':  # before all that takes time to import
+    from molmo_ros.starting import begin, end
+
+    begin()
+
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +25,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, MultiThreadedExecutor
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
@@ -32,9 +38,13 @@ from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.ground import GroundedPoint, Watch
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, Status
+from molmo_ros.ros.bond import make_bond
 from molmo_ros.ros.conversions import color_message
-from molmo_ros.ros.diagnostics import Diagnostics, QuestionLog
-from molmo_ros.ros.engine_worker import EngineLoader, EngineWorker, Progress
+from molmo_ros.ros.diagnostics import Diagnostics
+from molmo_ros.ros.engine_host import EngineHost
+from molmo_ros.ros.engine_worker import EngineLoader, EngineNotReady, Progress
+from molmo_ros.ros.health import QuestionLog
+from molmo_ros.ros.managed import UNCONFIGURED, ManagedNode
 from molmo_ros.ros.markers import markers
 from molmo_ros.ros.messages import (
     brings_image,
@@ -52,13 +62,20 @@ from molmo_ros.ros.transforms import make_transforms
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import PointQuery
 
-# Executor threads beside those of the questions: streams, /tf, and all the rest.
-_OTHER_THREADS = 3
+# Executor threads beside those of the questions: streams, /tf, a transition, and all the rest.
+_OTHER_THREADS = 4
 _CLOSE_TIMEOUT_S = 5.0
+_END_TIMEOUT_S = 0.5  # where the process ends with it
+# Between two lines in the log about how far the same part of loading is.
+_PROGRESS_S = 10.0
 
 
-class PointQueryNode(Node):
+class PointQueryNode(ManagedNode):
     """Answers `point_query`, as a service and as an action, about the newest frame or one given.
+
+    A managed node: configuring loads the engine, which is asked while the node is active and given
+    back when it is cleaned up. It does the first two by itself unless `autostart` is false. In
+    every state a question gets a response.
 
     engine_loader: where the engine comes from, called in a thread of its own with a callback for
     progress; by default the checkpoint that the parameters name. Other arguments are Node's.
@@ -75,13 +92,19 @@ class PointQueryNode(Node):
         self._closing = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
+        self._request_bytes = 0  # of the images they brought
         self._log = QuestionLog()
         self.add_on_set_parameters_callback(self._check)
         transforms = make_transforms(self, settings.transform_cache)
         self._streams = CameraStreams(self, settings.streams, transforms)
-        self._worker = EngineWorker(self._announced(engine_loader or self._load))
+        self._engine = EngineHost(
+            self._announced(engine_loader or self._load),
+            self.get_fully_qualified_name(),
+            self._reload_after,
+        )
+        self._bond: Any = None
         self._answering = Answering(
-            self._worker,
+            self._engine,
             transforms,
             settings.max_waiting,
             self.get_logger().error,
@@ -92,9 +115,13 @@ class PointQueryNode(Node):
         self._diagnostics = Diagnostics(
             self,
             settings.diagnostics_period,
-            lambda: self._worker.state,
+            self._engine,
             self._streams,
             self._log,
+            settings=lambda: self._settings().health,
+            held=lambda: {'frames': self._streams.held_bytes, 'requests': self._request_bytes},
+            ignored=parameters.ignored(self, parameters.POINT_QUERY),
+            on_dead=self._on_dead,
         )
         # Several at once, so that those who wait are heard and can be told BUSY or cancelled.
         questions = ReentrantCallbackGroup()
@@ -111,27 +138,96 @@ class PointQueryNode(Node):
             # Goals are kept that long, with the images they brought.
             result_timeout=60,
         )
+        if hasattr(self, 'add_post_set_parameters_callback'):
+            self.add_post_set_parameters_callback(lambda changed: self.look_again())
+        if settings.autostart:
+            self._engine.expect()
+            self.manage_itself(self._reload_after)
 
     @property
     def waiting(self) -> int:
         """How many questions wait for the engine."""
-        return self._worker.waiting
+        return self._engine.waiting
 
     def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> bool:
         """Cancel the questions, answer whoever waits, stop the engine.
 
         False if the engine is in the middle of a pass that takes longer than `timeout` seconds.
         """
+        end = time.monotonic() + timeout
         self._closing.set()
-        with self._idle:
-            self._idle.wait_for(lambda: self._running == 0, timeout)
-        return self._worker.close(timeout)
+        self._wait_until_idle(timeout)
+        closed = self._engine.close(max(end - time.monotonic(), 0.0))
+        self.stop_managing(max(end - time.monotonic(), 0.0))
+        return closed
 
     def destroy_node(self) -> None:
         """See Node; rclpy of Kilted also calls it of a node whose parameters were refused."""
         if self._action is not None:
             self._action.destroy()
+            self._end_bond()
+        self.stop_managing(0.0)
         super().destroy_node()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the engine."""
+        try:
+            self._engine.load()
+        except EngineNotReady:  # which the loader has told
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answer from now on."""
+        self._engine.active = True
+        if not self._settings().autostart:  # then somebody else may watch over it
+            self._bond = make_bond(self)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answer no more; what is being answered is canceled."""
+        self._engine.active = False
+        self._end_bond()
+        self._wait_until_idle(_CLOSE_TIMEOUT_S)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give the engine and its memory back."""
+        if self._engine.unload(_CLOSE_TIMEOUT_S):
+            return TransitionCallbackReturn.SUCCESS
+        self.get_logger().error('the model is in the middle of a pass: clean up again in a while')
+        return TransitionCallbackReturn.FAILURE
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The end of it all, but for the process."""
+        self._engine.active = False
+        self._end_bond()
+        self._wait_until_idle(_CLOSE_TIMEOUT_S)
+        self._engine.close(_CLOSE_TIMEOUT_S)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to where it can be configured again."""
+        self._engine.active = False
+        self._end_bond()
+        self._engine.unload(_CLOSE_TIMEOUT_S)
+        return TransitionCallbackReturn.SUCCESS
+
+    def _end_bond(self) -> None:
+        bond, self._bond = self._bond, None
+        if bond is not None:
+            bond.shutdown()
+
+    def _wait_until_idle(self, timeout: float) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: self._running == 0, timeout)
+
+    def _stopped(self) -> bool:
+        """Whether no question is answered any more."""
+        return self._closing.is_set() or not self._engine.active
+
+    def _reload_after(self) -> float:
+        return float(self.get_parameter('reload_after').value)
 
     def _settings(self) -> NodeSettings:
         return read_settings(parameters.values(self, parameters.POINT_QUERY))
@@ -143,7 +239,21 @@ class PointQueryNode(Node):
             read_settings(values | {p.name: p.value for p in changed})
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        late = [p.name for p in changed if p.name in parameters.CONFIGURED]
+        if late and self.state != UNCONFIGURED:
+            return SetParametersResult(
+                successful=False,
+                reason=f'{", ".join(late)} counts when the model is loaded, and the node is '
+                f'{self.state}: deactivate it and clean it up first (ros2 lifecycle set)',
+            )
         return SetParametersResult(successful=True)
+
+    def _on_dead(self, why: str) -> None:
+        """Whoever started this process starts it again; here nothing helps."""
+        if self._settings().health.exit_when_dead and not self._closing.is_set():
+            self._closing.set()
+            self.get_logger().fatal(f'the process ends: {why}')
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _load(self, on_progress: Progress) -> Engine:
         wanted = self._settings().engine
@@ -161,7 +271,7 @@ class PointQueryNode(Node):
         def announced(on_progress: Progress) -> Pointer:
             begun = time.monotonic()
             try:
-                engine = load(on_progress)
+                engine = load(self._logged(on_progress))
             except Exception as error:
                 if not self._closing.is_set():
                     self.get_logger().error(f'the model could not be loaded: {error}')
@@ -171,14 +281,27 @@ class PointQueryNode(Node):
 
         return announced
 
+    def _logged(self, on_progress: Progress) -> Progress:
+        """Progress that is also in the log: each part as it begins, and now and then how far."""
+        part, told = '', 0.0
+
+        def logged(what: str, share: float) -> None:
+            nonlocal part, told
+            if what != part or time.monotonic() > told + _PROGRESS_S:
+                part, told = what, time.monotonic()
+                self.get_logger().info(f'{what}: {share:.0%}')
+            on_progress(what, share)
+
+        return logged
+
     def _on_request(
         self, request: PointQuery.Request, response: PointQuery.Response
     ) -> PointQuery.Response:
-        return self._answer(request, response, self._closing.is_set)
+        return self._answer(request, response, self._stopped)
 
     def _on_goal(self, goal: ServerGoalHandle) -> PointQueryAction.Result:
         def should_stop() -> bool:
-            return goal.is_cancel_requested or self._closing.is_set()
+            return goal.is_cancel_requested or self._stopped()
 
         def on_progress(stage: str, points: tuple[GroundedPoint, ...]) -> None:
             feedback = PointQueryAction.Feedback(stage=stage, points=write_points(points))
@@ -201,22 +324,27 @@ class PointQueryNode(Node):
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None] = lambda stage, points: None,
     ) -> Any:
         """Fill in the response; an exception here would end the executor, so none leaves."""
+        brought = len(request.image.data) + len(request.depth.data)
         with self._idle:
             self._running += 1
+            self._request_bytes += brought
         begun = time.monotonic()
         try:
             settings = self._settings()
             result = self._result(request, settings, should_stop, on_progress)
             write_result(result, response, settings.waypoint_standoff)
-            self._log.add(result, time.monotonic() - begun)
+            spent = time.monotonic() - begun
+            self._log.add(result.status.name, result.message, spent, result.stage_times)
             self._show(result, settings)
         except Exception as error:
             self.get_logger().error(f'a question failed: {error!r}')
             response.status = int(Status.ENGINE_FAILED)
             response.message = f'{type(error).__name__}: {error}'
+            self._log.add(Status.ENGINE_FAILED.name, response.message, time.monotonic() - begun)
         finally:
             with self._idle:
                 self._running -= 1
+                self._request_bytes -= brought
                 self._idle.notify_all()
         return response
 
@@ -274,8 +402,8 @@ def make_executor(node: PointQueryNode) -> Executor:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_node(PointQueryNode, make_executor, PointQueryNode.close, args)
+    return run_node(PointQueryNode, make_executor, lambda node: node.close(_END_TIMEOUT_S), args)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    end(main())

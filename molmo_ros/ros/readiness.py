@@ -30,8 +30,8 @@ _LOOK_S = 0.5
 
 @dataclass(frozen=True)
 class EngineReport:
-    """What a node said of its engine. text: 'ready', 'loading: ...', 'failed: ...'; progress: 0 to
-    1, NaN where not known."""
+    """What a node said of its engine. text: 'ready', 'ready, but ...', 'loading: ...',
+    'failed: ...' and the like; progress: 0 to 1, NaN where not known."""
 
     text: str = ''
     progress: float = math.nan
@@ -39,7 +39,7 @@ class EngineReport:
     @property
     def ready(self) -> bool:
         """Whether it can be asked."""
-        return self.text == EnginePhase.READY.value
+        return self.text.split(',')[0] == EnginePhase.READY.value
 
     @property
     def failed(self) -> bool:

@@ -7,7 +7,11 @@ python -m molmo_ros.ros.realsense_camera --ros-args -p serial:=831612073525
 
 from __future__ import annotations
 
-import sys
+if __name__ == '__main__':  # before all that takes time to import
+    from molmo_ros.starting import begin, end
+
+    begin()
+
 import threading
 from pathlib import Path
 from typing import Any
@@ -159,4 +163,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    end(main())

@@ -20,8 +20,12 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from molmo_ros.starting import end
+
 N = TypeVar('N', bound=Node)
 _LAST_CALLBACKS_S = 0.2
+# From the signal to the end of the process, at most.
+_END_S = 1.5
 
 
 class Spinner:
@@ -77,6 +81,7 @@ def run_node(
     executor.add_node(node)
     spinner = Spinner(executor)
     wait_for_signal()
+    _end_in(_END_S)
     finished = close(node)
     # The results of an action leave in callbacks of their own.
     time.sleep(_LAST_CALLBACKS_S)
@@ -85,10 +90,15 @@ def run_node(
     rclpy.try_shutdown()
     if not finished:
         # A pass of the model cannot be interrupted, and Python would wait for it here.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        end(0)
     return 0
+
+
+def _end_in(seconds: float) -> None:
+    """Whatever still hangs then, the process ends; who started it would kill it."""
+    timer = threading.Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def _sentence(error: Exception) -> str:

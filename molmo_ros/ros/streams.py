@@ -122,6 +122,11 @@ class CameraStreams:
         """How many messages came, when, and how often."""
         return self._store.state(stream)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the messages that are kept."""
+        return self._store.size
+
     def clock_problem(self) -> str:
         """Why there is no time yet; '' where there is."""
         clock = self._node.get_clock()

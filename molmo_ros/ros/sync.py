@@ -153,6 +153,12 @@ class FrameStore:
             self._messages[name].extend(last)
             self._arrivals[name].clear()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the messages that are kept."""
+        with self._changed:
+            return sum(_size(message) for kept in self._messages.values() for message in kept)
+
     def state(self, stream: str) -> StreamState:
         """How many messages came, when, and how often."""
         with self._changed:

@@ -7,7 +7,11 @@ python -m molmo_ros.tabletop.camera_node --ros-args -p seed:=5003
 
 from __future__ import annotations
 
-import sys
+if __name__ == '__main__':  # before all that takes time to import
+    from molmo_ros.starting import begin, end
+
+    begin()
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -131,4 +135,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    end(main())

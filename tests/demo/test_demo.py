@@ -102,6 +102,21 @@ def test_who_interrupts_it_leaves_no_process_behind(ending, demo_command, tmp_pa
     assert not [pid for pid in children if is_running(pid)]
 
 
+def test_killed_it_takes_its_processes_along(demo_command, tmp_path):
+    demo = subprocess.Popen(demo_command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    log = tmp_path / 'demo_output/point_query_node.log'
+    while len(children := children_of(demo.pid)) < 2 or 'weights' not in log.read_text():
+        assert demo.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    demo.kill()
+    demo.wait()
+    end = time.monotonic() + 60
+    while any(is_running(pid) for pid in children):
+        assert time.monotonic() < end, 'they go on'
+        time.sleep(0.02)
+
+
 def test_a_checkpoint_that_does_not_load_ends_it_with_the_reason(demo_command, tmp_path):
     (tmp_path / 'config.json').write_text('{}')
     command = [*demo_command, '--checkpoint', '.', '--seed', '5000']

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cannot be answered is refused in words, at once, and leaves the engine as it was."""
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from molmo_ros.engine import (
     Stopped,
     load_engine,
 )
+from molmo_ros.engine.local import LocalEngine
+from molmo_ros.model.loading import load_molmo
 
 MUG = Question('mug')
 
@@ -120,3 +124,18 @@ def test_a_closed_engine_says_so(checkpoint, images):
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(EngineError):
         load_engine(tmp_path)
+
+
+def test_a_closed_engine_holds_no_weights(checkpoint):
+    """Nor do circles of references: a node that is cleaned up gives its GPU's memory back."""
+    loaded = load_molmo(checkpoint())
+    weights = [weakref.ref(weight) for weight in loaded.model.parameters()]
+    engine = LocalEngine(loaded)
+    del loaded
+    engine.answer(np.zeros((40, 60, 3), np.uint8), MUG)
+    gc.disable()
+    try:
+        engine.close()
+        assert weights and not any(weight() is not None for weight in weights)
+    finally:
+        gc.enable()

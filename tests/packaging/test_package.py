@@ -63,7 +63,7 @@ def test_executables_have_something_to_run(name, module):
 
 
 def test_the_command_is_installed_as_the_same_thing_everywhere():
-    assert PROJECT['scripts'] == {'molmo-ros': dict(ENTRY_POINTS)['molmo-ros'] + ':main'}
+    assert PROJECT['scripts'] == {'molmo-ros': dict(ENTRY_POINTS)['molmo-ros'] + ':run'}
 
 
 def test_files_beside_the_modules_are_found():

@@ -14,8 +14,8 @@ from benchmarks.imports import imports_of, modules_of, room_of
 
 PACKAGE = Path(__file__).parents[2] / 'molmo_ros'
 # The modules beside the rooms: where files are and whether they came whole, what users are told,
-# what may be missing, how figures are written.
-ANYBODY = {'share', 'git_lfs', 'errors', 'extras', 'output'}
+# what may be missing, how figures are written, how processes begin and end.
+ANYBODY = {'share', 'git_lfs', 'errors', 'extras', 'output', 'starting'}
 LIBRARY = {'engine', 'evaluation', 'finetuning', 'grounding', 'pointing', 'spatial'}
 ROOMS = {
     **{module: set[str]() for module in ANYBODY},

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from molmo_ros.srv import PointQuery
 from rclpy.context import Context
@@ -294,3 +295,44 @@ def request_about(frame):
         )
 
     return make
+
+
+class Listener:
+    """What the nodes say on /diagnostics, by name: level, message and values."""
+
+    def __init__(self):
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self._node = Node('listener', context=self._context)
+        self._said = {}
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._hear, 50)
+
+    def _hear(self, message):
+        for status in message.status:
+            self._said[status.name] = status
+
+    def wait_for(self, name, accept):
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(self._node)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+            status = self._said.get(name)
+            if status is not None:
+                values = {pair.key: pair.value for pair in status.values}
+                if accept(status, values):
+                    return
+        pytest.fail(f'never said of {name}; last: {self._said.get(name)}')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+
+@pytest.fixture(scope='session')
+def listening():
+    """Makes listeners to /diagnostics."""
+    return Listener

@@ -7,6 +7,7 @@ Where launch is installed it runs the file; on the wheels, which have none, a st
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -137,7 +138,8 @@ def test_the_driver_sees_its_own_arguments_and_none_of_ours(workspace, launched,
     assert seen['depth_module.depth_profile'] == '424x240x30'
     assert seen['align_depth.enable'] == 'true' and seen['serial_no'] == "''"
     ours = 'camera checkpoint adapter params_file namespace rviz fixed_frame use_sim_time image '
-    ours += 'depth camera_info depth_camera_info image_transport depth_transport'
+    ours += 'depth camera_info depth_camera_info image_transport depth_transport '
+    ours += 'autostart exit_when_dead respawn respawn_delay'
     assert not seen.keys() & set(ours.split())
 
 
@@ -204,9 +206,36 @@ def test_rendered_cameras_in_two_namespaces_have_frames_of_their_own(launched, c
         assert abs(answer(client(namespace), target_frame='table')[1][2]) < 0.5
 
 
+def process_with(*words):
+    """The id of a process of ours with these words in its command line."""
+    for folder in Path('/proc').glob('[0-9]*'):
+        try:
+            command = (folder / 'cmdline').read_text().split('\0')
+        except OSError:
+            continue
+        if set(words) <= set(command):
+            return int(folder.name)
+    return None
+
+
+def test_a_node_that_was_killed_is_started_again_and_answers(launched, client, tmp_path):
+    launched(camera='demo', namespace='again', respawn_delay='0.1')
+    answer(client('again'))
+    words = PROGRAMS['molmo_ros/point_query_node'], '__ns:=/again'
+    killed = process_with(*words)
+    os.kill(killed, signal.SIGKILL)
+    end = time.monotonic() + 60
+    while (another := process_with(*words)) in (None, killed):
+        assert time.monotonic() < end, 'it was not started again'
+        time.sleep(0.05)
+    answer(client('again'))
+    assert process_with(*words) == another
+
+
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
+        ({'respawn_delay': 'soon'}, "respawn_delay is 'soon'"),
         ({'params_file': '/no/such/mine.yaml'}, 'there is no params_file /no/such/mine.yaml'),
         ({'camera': 'realsense'}, 'camera:=realsense needs the package realsense2_camera'),
     ],

@@ -14,12 +14,7 @@ from array import array
 import cv2
 import numpy as np
 import pytest
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from molmo_ros.srv import PointQuery
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -204,47 +199,14 @@ def test_depth_of_another_camera_is_registered(client_of, wall_camera, namespace
         assert len(told) == (1 if namespace == 'lonely' else 0)
 
 
-class Listener:
-    """What the nodes say on /diagnostics, by name: level, message and values."""
-
-    def __init__(self):
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self._node = Node('listener', context=self._context)
-        self._said = {}
-        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._hear, 50)
-
-    def _hear(self, message):
-        for status in message.status:
-            self._said[status.name] = status
-
-    def wait_for(self, name, accept):
-        executor = SingleThreadedExecutor(context=self._context)
-        executor.add_node(self._node)
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            executor.spin_once(timeout_sec=0.1)
-            status = self._said.get(name)
-            if status is not None:
-                values = {pair.key: pair.value for pair in status.values}
-                if accept(status, values):
-                    return
-        pytest.fail(f'never said of {name}; last: {self._said.get(name)}')
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
-
-
-def test_depth_that_never_matches_is_named_with_its_offset_and_rate(client_of, wall_camera):
+def test_depth_that_never_matches_is_named_with_its_offset_and_rate(
+    client_of, wall_camera, listening
+):
     """As from a camera whose depth trails: each stream is fine, together they are not."""
     client = client_of('trailing')
     late = wall_camera('trailing', ['depth'])
     name = 'trailing/molmo_point_query'
-    with wall_camera('trailing', ['image', 'camera_info']), Listener() as listener:
+    with wall_camera('trailing', ['image', 'camera_info']), listening() as listener:
 
         def accept(answered):
             late.publish(time.time_ns() - 500_000_000)
@@ -423,14 +385,14 @@ def test_simulated_time_counts_and_may_start_again(client_of, wall_camera):
     camera.close()
 
 
-def test_simulated_time_without_a_clock_is_named(node, wall_camera):
+def test_simulated_time_without_a_clock_is_named(node, wall_camera, listening):
     """A node set to a simulator's time while nobody publishes it: every image is of the future."""
     arguments = ['-r', '__ns:=/timeless', '-p', 'frame_wait:=0.2', '-p', 'use_sim_time:=true']
     with (
         node(*arguments),
         wall_camera('timeless'),
         PointQueryClient('timeless') as client,
-        Listener() as listener,
+        listening() as listener,
     ):
         assert client.wait_until_ready(120)
         answered = ask_until(client, 'at 80 60', lambda a: 'in the future' in a.message)

@@ -119,7 +119,7 @@ def test_wrong_values_are_refused_with_a_reason_while_running(node):
     for name, value in [*wrong, ('depth_aligned', 'perhaps')]:
         refused = set_to(name, value)
         assert not refused.successful and name in refused.reason
-    assert not set_to('checkpoint', '/somewhere').successful
+    assert not set_to('max_waiting', 1).successful
 
 
 def declared(node):

@@ -4,16 +4,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
 from molmo_ros.errors import UserError
+from molmo_ros.starting import PARENT
 
-_STOP_TIMEOUT_S = 15.0
+_STOP_TIMEOUT_S = 5.0
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -55,6 +58,7 @@ class NodeProcesses:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=os.environ | _named_parent(),
                 # Ctrl-C reaches this process alone, which then ends them in order.
                 start_new_session=True,
             )
@@ -91,6 +95,13 @@ class NodeProcesses:
                 signal.signal(number, handler)
         if kind is None:
             self._end_if_told()
+
+
+def _named_parent() -> dict[str, str]:
+    """Has nodes end when this process is killed; Linux goes by the thread that started them."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {PARENT: str(os.getpid())}
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -113,7 +114,8 @@ class Node(Action):
             words += ['--params-file', parameter_file(parameters, context)]
         for name, topic in self.named.get('remappings', ()):
             words += ['-r', f'{name}:={topic}']
-        context.commands.append(words)
+        delay = self.named.get('respawn_delay') if self.named.get('respawn') else None
+        context.commands.append((words, delay))
 
 
 def text_of(value, context):
@@ -187,8 +189,16 @@ def launch(file, arguments):
         print(f'[ERROR] [launch]: Caught exception in launch: {error}', file=sys.stderr)
         return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    processes = [subprocess.Popen(words, preexec_fn=heed_signals) for words in context.commands]
-    signal.sigwait([signal.SIGINT])
+    processes = [started(words) for words, _ in context.commands]
+    while signal.sigtimedwait([signal.SIGINT], 0.1) is None:
+        for index, (words, delay) in enumerate(context.commands):
+            if delay is not None and processes[index].poll() is not None:
+                time.sleep(delay)
+                processes[index] = started(words)
     for process in processes:
         process.send_signal(signal.SIGINT)
     return max(process.wait(60) for process in processes)
+
+
+def started(words):
+    return subprocess.Popen(words, preexec_fn=heed_signals)
