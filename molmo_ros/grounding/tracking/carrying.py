@@ -21,6 +21,7 @@ from molmo_ros.pointing.points import ImagePoint, centred, from_centred
 
 Places = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Depths = NDArray[np.floating]
 
 # Corners of a point, fewer where there are many points: the time goes into these.
 _CORNERS, _FEWEST, _IN_ALL = 16, 5, 96
@@ -30,6 +31,9 @@ _QUALITY = 0.02  # of the best corner's
 _SLOPE = 2.5  # grey levels a pixel, the weaker way across a corner: less is noise
 _BLOCK = 5  # grey pixels that a corner's slopes are taken from
 _LEAST = 3  # corners without which a point is lost
+_MANY_LEFT = 0.6  # of the corners: with fewer new ones are looked for
+_REACH = 20.0  # grey pixels at which a corner has half the weight
+_ROUNDS = 4
 _WINDOW, _LEVELS = (15, 15), 3
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 0.03)
 _BACK = 0.7  # grey pixels that a corner may be off after its way forward and back
@@ -55,6 +59,7 @@ class Track:
         drift: how far it may be off by now, pixels of the picture.
         corners: (N, 2) what it is carried by, as place.
         looks: (13, 13) float32 grey levels around it as they were at the answer.
+        found: how many corners there were when they were last looked for.
         turn: by which the surroundings have been turned and scaled since, as a complex number.
         doubts: how many views in a row speak against it.
     """
@@ -66,6 +71,7 @@ class Track:
     drift: float
     corners: Places
     looks: NDArray[np.float32]
+    found: int
     turn: complex = 1.0
     doubts: int = 0
 
@@ -93,7 +99,7 @@ def _anchored(point: ImagePoint, view: View, count: int) -> Track:
     depth = _middle(view.depths(place[None]))[0]
     corners = _corners(view, place, depth, count)
     looks = _looks(view, place, 1.0)
-    return Track(point, place, view.scale, float(depth), 0.0, corners, looks)
+    return Track(point, place, view.scale, float(depth), 0.0, corners, looks, len(corners))
 
 
 def _middle(readings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -162,21 +168,109 @@ def carry(tracks: Sequence[Track], before: View, after: View) -> list[Track | No
     """Each track in the next view; None where it is lost."""
     if not tracks or before.grey.shape != after.grey.shape:
         return [None] * len(tracks)
-    corners = np.concatenate([track.corners for track in tracks])
-    moved, found = _follow(corners, before, after)
-    ends = np.cumsum([len(track.corners) for track in tracks])[:-1]
+    corners = _followed(tracks, before, after)
+    places = np.stack([track.place for track in tracks])
+    depths = np.array([track.depth for track in tracks])
+    motion = _common_motion(corners, places, depths)
+    places = (places + _pairs(motion.shift)).astype(np.float32)
+    turns = np.array([track.turn for track in tracks]) * (1 + motion.turn)
+    looks = np.stack([_looks(after, place, turn) for place, turn in zip(places, turns, strict=True)])
+    depths, fits = _depths_now(depths, corners, after, places)
+    fits &= _same_looks(np.stack([track.looks for track in tracks]), looks)
+    lost = (motion.kept.sum(1) < _LEAST) | ~after.contains(places)
     count = _corners_each(len(tracks))
     return [
-        _carried(track, _Corners(*parts), after, count)
-        for track, *parts in zip(
-            tracks,
-            np.split(moved, ends),
-            np.split(found, ends),
-            np.split(before.depths(corners)[:, 0], ends),
-            np.split(after.depths(moved)[:, 0], ends),
-            strict=True,
+        None
+        if lost[i]
+        else _carried(
+            track,
+            after,
+            count,
+            place=places[i],
+            depth=float(depths[i]),
+            drift=track.drift + track.scale * (_CREEP + float(motion.doubt[i])),
+            corners=corners.now[i, motion.kept[i]],
+            looks=looks[i] if fits[i] else None,
+            turn=complex(turns[i]),
         )
+        for i, track in enumerate(tracks)
     ]
+
+
+def _carried(
+    track: Track,
+    view: View,
+    count: int,
+    *,
+    place: Places,
+    depth: float,
+    drift: float,
+    corners: Places,
+    looks: NDArray[np.float32] | None,
+    turn: complex,
+) -> Track | None:
+    """A track in the next view. looks: None where something speaks against it."""
+    doubts = track.doubts + 1 if looks is None else 0
+    if doubts >= _DOUBTS:
+        return None
+    found = track.found
+    if looks is not None and len(corners) < max(_MANY_LEFT * found, _LEAST + 1):
+        corners = _corners(view, place, depth, count)
+        found = len(corners)
+    known = track.looks if looks is None else track.looks + _NEW * (looks - track.looks)
+    return Track(
+        track.point, place, track.scale, depth, drift, corners, known, found, turn, doubts
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Corners:
+    """Of T tracks with up to K corners each.
+
+    was, now: (T, K, 2) places. used: (T, K) whether there is one that was found again, and whose
+    depth has changed as at most of them. before, after: (T, K) depths, infinite where not known.
+    """
+
+    was: Places
+    now: Places
+    used: Mask
+    before: Depths
+    after: Depths
+
+    @property
+    def known(self) -> Mask:
+        """(T, K) whether it is used and both depths are known."""
+        return self.used & np.isfinite(self.before) & np.isfinite(self.after)
+
+    @property
+    def change(self) -> Depths:
+        """(T, K) of the depths; 0 where that is not known."""
+        known = self.known
+        return np.where(known, self.after, 0) - np.where(known, self.before, 0)
+
+
+def _followed(tracks: Sequence[Track], before: View, after: View) -> _Corners:
+    """The corners of tracks in the next view."""
+    most = max(max(len(track.corners) for track in tracks), 1)
+    was = np.zeros((len(tracks), most, 2), np.float32)
+    there = np.zeros((len(tracks), most), bool)
+    for i, track in enumerate(tracks):
+        was[i, : len(track.corners)] = track.corners
+        there[i, : len(track.corners)] = True
+    now, used = was.copy(), there.copy()
+    now[there], used[there] = _follow(was[there], before, after)
+    shape = there.shape
+    corners = _Corners(
+        was,
+        now,
+        used,
+        before.depths(was.reshape(-1, 2))[:, 0].reshape(shape),
+        after.depths(now.reshape(-1, 2))[:, 0].reshape(shape),
+    )
+    known, change = corners.known, corners.change
+    off = np.abs(change - _medians(change, known)[:, None])
+    same = off < np.maximum(_TOLERANCE[0] * np.where(known, corners.before, 1), _TOLERANCE[1])
+    return replace(corners, used=used & (~known | same))
 
 
 def _follow(corners: Places, before: View, after: View) -> tuple[Places, Mask]:
@@ -191,122 +285,83 @@ def _follow(corners: Places, before: View, after: View) -> tuple[Places, Mask]:
     return np.where(found[:, None], there, corners).astype(np.float32), found
 
 
-@dataclass(frozen=True, eq=False)
-class _Corners:
-    """Of one track in the next view: (N, 2) places, whether found, depths before and after."""
-
-    moved: Places
-    found: Mask
-    before: NDArray[np.float32]
-    after: NDArray[np.float32]
+def _medians(values: NDArray[np.floating], wanted: Mask) -> NDArray[np.float64]:
+    """(T,) of those in (T, K) that are wanted; 0 where none is."""
+    ordered = np.sort(np.where(wanted, values, np.inf), axis=1)
+    number = wanted.sum(1)
+    middle = ordered[np.arange(len(values)), np.maximum(number - 1, 0) // 2]
+    return np.where(number > 0, middle, 0.0)
 
 
-def _carried(track: Track, corners: _Corners, view: View, count: int) -> Track | None:
-    on_surface = corners.found & _same_change(corners)
-    if np.count_nonzero(on_surface) < _LEAST:
-        return None
-    was, now = track.corners[on_surface], corners.moved[on_surface]
-    motion = _common_motion(track, was, now, corners.before[on_surface])
-    if np.count_nonzero(motion.kept) < _LEAST:
-        return None
-    place = (track.place + motion.shift).astype(np.float32)
-    if not view.contains(place[None])[0]:
-        return None
-    turn = track.turn * (1 + motion.turn)
-    looks = _looks(view, place, turn)
-    depth, fits = _depth_now(track, corners, on_surface, view, place)
-    fits &= _same_looks(track.looks, looks)
-    doubts = 0 if fits else track.doubts + 1
-    if doubts >= _DOUBTS:
-        return None
-    kept = now[motion.kept]
-    if len(kept) <= count // 2 and fits:
-        kept = _corners(view, place, depth, count)
-    return replace(
-        track,
-        place=place,
-        depth=depth,
-        drift=track.drift + track.scale * (_CREEP + motion.doubt),
-        corners=kept,
-        looks=track.looks + _NEW * (looks - track.looks) if fits else track.looks,
-        turn=turn,
-        doubts=doubts,
-    )
+def _depths_now(
+    depths: Depths, corners: _Corners, view: View, places: Places
+) -> tuple[Depths, Mask]:
+    """(T,) metres at the places, and whether these are what the corners' change lets expect."""
+    expected = depths + _medians(corners.change, corners.known)
+    seen = _middle(view.depths(places))
+    both = np.isfinite(seen) & np.isfinite(expected)
+    off = np.abs(np.where(both, seen, 0) - np.where(both, expected, 0))
+    fits = off < np.maximum(_TOLERANCE[0] * np.where(both, expected, 1), _TOLERANCE[1])
+    return np.where(np.isfinite(seen) & fits, seen, expected), fits
 
 
-def _same_change(corners: _Corners) -> Mask:
-    """Whether the depth at each corner has changed as at most of them, where it is known."""
-    known = corners.found & np.isfinite(corners.before) & np.isfinite(corners.after)
-    if not known.any():
-        return np.ones(len(known), bool)
-    change = np.where(known, corners.after - np.where(known, corners.before, 0), 0)
-    usual = np.median(change[known])
-    allowed = np.maximum(_TOLERANCE[0] * corners.before, _TOLERANCE[1])
-    return ~known | (np.abs(change - usual) < allowed)
-
-
-def _depth_now(
-    track: Track, corners: _Corners, used: Mask, view: View, place: Places
-) -> tuple[float, bool]:
-    """Metres at the place, and whether that is what the corners' change lets expect."""
-    known = used & np.isfinite(corners.before) & np.isfinite(corners.after)
-    change = float(np.median((corners.after - corners.before)[known])) if known.any() else 0.0
-    expected, seen = track.depth + change, float(_middle(view.depths(place[None]))[0])
-    if not np.isfinite(seen):
-        return expected, True
-    if not np.isfinite(expected):
-        return seen, True
-    fits = abs(seen - expected) < _tolerance(expected)
-    return (seen if fits else expected), fits
-
-
-def _same_looks(known: NDArray[np.float32], seen: NDArray[np.float32]) -> bool:
-    off = seen - known
-    shade = float(off.mean())
-    rough = float(np.abs(off - shade).mean())
-    return abs(shade) < _SHADE and rough < _LOOKS + _CONTRAST * float(known.std())
+def _same_looks(known: NDArray[np.float32], seen: NDArray[np.float32]) -> Mask:
+    """(T,) whether patches (T, 13, 13) show the same, in a light that may differ a little."""
+    off = (seen - known).reshape(len(known), -1)
+    shade = off.mean(1)
+    rough = np.abs(off - shade[:, None]).mean(1)
+    contrast = known.reshape(len(known), -1).std(1)
+    return (np.abs(shade) < _SHADE) & (rough < _LOOKS + _CONTRAST * contrast)
 
 
 @dataclass(frozen=True, eq=False)
 class _Motion:
-    """shift: (2,) of the point. turn: complex, what is added to 1 by turning and scaling. kept:
-    which corners agree. doubt: pixels, standard error of the shift."""
+    """Of T tracks.
 
-    shift: Places
-    turn: complex
+    shift: (T,) complex, of the points. turn: (T,) complex, what is added to 1 by turning and
+    scaling. kept: (T, K) which corners agree. doubt: (T,) pixels, standard error of the shift.
+    """
+
+    shift: NDArray[np.complex128]
+    turn: NDArray[np.complex128]
     kept: Mask
-    doubt: float
+    doubt: NDArray[np.float64]
 
 
-def _common_motion(
-    track: Track, was: Places, now: Places, depth: NDArray[np.float32]
-) -> _Motion:
-    """How the point moves where most of its corners move so.
+def _common_motion(corners: _Corners, places: Places, depths: Depths) -> _Motion:
+    """How points move where most of their corners move so.
 
     Least squares in complex numbers, weighted again and again: shift + turn * offset + parallax,
     where parallax goes with the corner's inverse depth less the point's.
     """
-    offset = (was - track.place) @ np.array([1, 1j])
-    shift = (now - was) @ np.array([1, 1j])
-    columns = [np.ones(len(was), complex), offset / 20]
-    if np.isfinite(track.depth):
-        relative = np.where(np.isfinite(depth), track.depth / depth - 1, 0.0)
-        columns.append(relative / _TOLERANCE[0] + 0j)
-        near = 1 / (1 + np.abs(offset / 20) ** 2 + np.abs(columns[2]) ** 2)
-    else:
-        near = 1 / (1 + np.abs(offset / 20) ** 2)
-    matrix = np.stack(columns, 1)
-    # So few corners, or so near to each other, show no turning: then there is none.
-    ridge = np.diag([1e-6] + [_RIDGE] * (len(columns) - 1))
-    start = np.median(shift.real) + 1j * np.median(shift.imag)
-    solution = np.array([start] + [0j] * (len(columns) - 1))
-    for _ in range(4):
-        off = np.abs(shift - matrix @ solution)
+    offset = _complex(corners.was - places[:, None]) / _REACH
+    shift = _complex(corners.now - corners.was)
+    known = np.isfinite(corners.before) & np.isfinite(depths)[:, None]
+    here, there = np.where(known, depths[:, None], 1), np.where(known, corners.before, 1)
+    parallax = (here / there - 1) / _TOLERANCE[0]
+    columns = np.stack([np.ones(offset.shape, complex), offset, parallax + 0j], axis=2)
+    near = corners.used / (1 + np.abs(offset) ** 2 + parallax**2)
+    # Corners so few, or so near to each other, show no turning: then there is none.
+    ridge = np.diag([1e-9, _RIDGE, _RIDGE])
+    real, imaginary = _medians(shift.real, corners.used), _medians(shift.imag, corners.used)
+    solution = np.zeros((len(places), 3), complex)
+    solution[:, 0] = real + 1j * imaginary
+    for _ in range(_ROUNDS):
+        off = np.abs(shift - np.einsum('tkc,tc->tk', columns, solution))
         weight = near / (1 + (off / _OFF) ** 2) ** 2
-        weighted = matrix.conj().T * weight
-        solution = np.linalg.solve(weighted @ matrix + ridge * weight.sum(), weighted @ shift)
-    off = np.abs(shift - matrix @ solution)
-    kept = off < 2 * _OFF
-    spread = float(np.sqrt((weight * off**2).sum() / weight.sum() / max(kept.sum() - 1, 1)))
-    moved = np.array([solution[0].real, solution[0].imag], np.float32)
-    return _Motion(moved, complex(solution[1]) / 20, kept, spread)
+        whole = np.maximum(weight.sum(1), 1e-9)
+        weighted = columns.conj().swapaxes(1, 2) * (weight / whole[:, None])[:, None]
+        solution = np.linalg.solve(weighted @ columns + ridge, weighted @ shift[..., None])[..., 0]
+    off = np.abs(shift - np.einsum('tkc,tc->tk', columns, solution))
+    kept = corners.used & (off < 2 * _OFF)
+    square = (weight * off**2).sum(1) / whole
+    doubt = np.sqrt(square / np.maximum(kept.sum(1) - 1, 1))
+    return _Motion(solution[:, 0], solution[:, 1] / _REACH, kept, doubt)
+
+
+def _complex(pairs: NDArray[np.floating]) -> NDArray[np.complex128]:
+    return np.asarray(pairs[..., 0] + 1j * pairs[..., 1], np.complex128)
+
+
+def _pairs(numbers: NDArray[np.complex128]) -> NDArray[np.float64]:
+    return np.stack([numbers.real, numbers.imag], axis=-1)
