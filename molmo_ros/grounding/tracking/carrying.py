@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Points carried from one view to the next by what is seen around them.
 
-A point itself is often on a bare patch. Corners near it that lie on the same surface, by the depth,
-are followed forward and backward (pyramidal Lucas-Kanade), and the point moves as most of them do:
-shifted, turned and scaled, and where the depth is known shifted by its inverse, as parallax is.
+A point itself is often on a bare patch. Marks near it on the same surface are followed forward and
+backward (pyramidal Lucas-Kanade), and the point moves as most of them do: shifted, turned and
+scaled, and where the depth is known shifted by its inverse, as parallax is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.grounding.tracking.camera_motion import find_camera_motion
+from molmo_ros.grounding.tracking.marks import LEAST, RELATIVE, Marks, marks_around, tolerance
 from molmo_ros.grounding.tracking.view import View
 from molmo_ros.pointing.points import ImagePoint, centred, from_centred
 
@@ -23,28 +25,27 @@ Places = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Depths = NDArray[np.floating]
 
-# Corners of a point, fewer where there are many points: the time goes into these.
-_CORNERS, _FEWEST, _IN_ALL = 16, 5, 96
-_REACHES = (20, 40, 80, 160)  # grey pixels around a point in which corners are looked for
-_APART = 4.0  # grey pixels between corners
-_QUALITY = 0.02  # of the best corner's
-_SLOPE = 2.5  # grey levels a pixel, the weaker way across a corner: less is noise
-_BLOCK = 5  # grey pixels that a corner's slopes are taken from
-_LEAST = 3  # corners without which a point is lost
-_MANY_LEFT = 0.6  # of the corners: with fewer new ones are looked for
-_REACH = 20.0  # grey pixels at which a corner has half the weight
+# Marks of a point, fewer where there are many points: the time goes into these.
+_MARKS, _FEWEST, _IN_ALL = 20, 8, 110
+_MANY_LEFT = 0.6  # of the marks: with fewer new ones are looked for
+_REACH = 20.0  # grey pixels at which a mark has half the weight
 _ROUNDS = 4
 _WINDOW, _LEVELS = (15, 15), 3
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 0.03)
-_BACK = 0.7  # grey pixels that a corner may be off after its way forward and back
+_BACK = 0.7  # grey pixels that a mark may be off after its way forward and back
 _OFF = 1.0  # grey pixels from the common motion: half the weight
-_TOLERANCE = 0.03, 0.015  # of the depth, and metres: what is on the same surface, from view to view
-_RIDGE = 0.01  # square of what corners show against what the motion may be
+_ELSEWHERE = 0.03  # weight of what may not be on the thing
+_TEXTURED = 8  # corners of its own by which a thing is followed whatever the camera does
+_STILL = 0.02  # grey pixels, standard error where only the camera moves
+_ITSELF = 0.6  # grey pixels a view by which outlines say that the thing itself moves
+_LEAP = 2.0  # times the tolerance that the depth of a mark may change in a view
+_RIDGE = 0.01  # square of what marks show against what the motion may be
 _PATCH = 13  # grey pixels, side of what is compared with the looks at the answer
 _NEW = 0.1  # share of what is seen that goes into these looks, for the light may change
 _SHADE, _LOOKS, _CONTRAST = 20.0, 8.0, 0.6  # grey levels, and of the patch's contrast
 _DOUBTS = 2  # views in a row that speak against a point until it is lost
-_CREEP = 0.04  # grey pixels a view that cannot be seen from the corners
+_CREEP = 0.04  # grey pixels a view that cannot be seen from the marks
+_UNSURE = 2.0  # grey pixels, standard error in a view with which a point is lost
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +58,9 @@ class Track:
         scale: pixels of the picture to one of the grey one.
         depth: metres, infinite where not known.
         drift: how far it may be off by now, pixels of the picture.
-        corners: (N, 2) what it is carried by, as place.
+        marks: what it is carried by.
         looks: (13, 13) float32 grey levels around it as they were at the answer.
-        found: how many corners there were when they were last looked for.
+        found: how many marks there were when they were last looked for.
         turn: by which the surroundings have been turned and scaled since, as a complex number.
         doubts: how many views in a row speak against it.
     """
@@ -69,7 +70,7 @@ class Track:
     scale: int
     depth: float
     drift: float
-    corners: Places
+    marks: Marks
     looks: NDArray[np.float32]
     found: int
     turn: complex = 1.0
@@ -84,69 +85,23 @@ class Track:
 
 def anchored(points: Sequence[ImagePoint], view: View) -> list[Track]:
     """Tracks that begin where a model pointed in this view."""
-    count = _corners_each(len(points))
+    count = _marks_each(len(points))
     return [_anchored(point, view, count) for point in points]
 
 
-def _corners_each(tracks: int) -> int:
-    return max(_FEWEST, min(_CORNERS, _IN_ALL // max(tracks, 1)))
+def _marks_each(tracks: int) -> int:
+    return max(_FEWEST, min(_MARKS, _IN_ALL // max(tracks, 1)))
 
 
 def _anchored(point: ImagePoint, view: View, count: int) -> Track:
     place = (np.array(centred(point.u, point.v)) + 0.5) / view.scale - 0.5
     height, width = view.grey.shape
     place = np.clip(place, 0, (width - 1, height - 1)).astype(np.float32)
-    depth = _middle(view.depths(place[None]))[0]
-    corners = _corners(view, place, depth, count)
-    looks = _looks(view, place, 1.0)
-    return Track(point, place, view.scale, float(depth), 0.0, corners, looks, len(corners))
-
-
-def _middle(readings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N,) the middle of those (N, k) that are there; infinite where fewer than a third are."""
-    there = np.isfinite(readings).sum(1)
-    middle = readings[np.arange(len(readings)), np.maximum(there - 1, 0) // 2]
-    return np.where(3 * there >= readings.shape[1], middle, np.float32(np.inf))
-
-
-def _tolerance(depth: float) -> float:
-    return max(_TOLERANCE[0] * depth, _TOLERANCE[1])
-
-
-def _corners(view: View, place: Places, depth: float, count: int) -> Places:
-    """(N, 2) up to so many corners around a place, the nearest reach first.
-
-    Those on its surface; where these are few, others too if their depth is known.
-    """
-    on_surface = others = np.empty((0, 2), np.float32)
-    for reach in _REACHES:
-        found = _all_corners(view, place, reach, 3 * count)
-        if not np.isfinite(depth):
-            on_surface = found
-        elif len(found):
-            # What is seen of an outline belongs to the nearer side.
-            nearest = view.depths(found, 2)[:, 0]
-            near = np.abs(nearest - depth) < _tolerance(depth)
-            on_surface, others = found[near], found[~near & np.isfinite(nearest)]
-        if len(on_surface) >= count:
-            break
-    missing = max(count // 2 - len(on_surface), 0)
-    return np.concatenate([on_surface[:count], others[: 2 * missing]]).astype(np.float32)
-
-
-def _all_corners(view: View, place: Places, reach: int, count: int) -> Places:
-    """(N, 2) corners in a square around a place, the clearest first."""
-    height, width = view.grey.shape
-    left, top = (max(int(c) - reach, 0) for c in place)
-    right, bottom = min(int(place[0]) + reach + 1, width), min(int(place[1]) + reach + 1, height)
-    crop = view.grey[top:bottom, left:right]
-    corners = cv2.goodFeaturesToTrack(crop, count, _QUALITY, _APART, blockSize=_BLOCK)
-    if corners is None:
-        return np.empty((0, 2), np.float32)
-    inside = corners.reshape(-1, 2)
-    columns, rows = inside.astype(np.intp).T
-    slopes = 127.5 * np.sqrt(cv2.cornerMinEigenVal(crop, _BLOCK)[rows, columns])
-    return inside[slopes > _SLOPE] + np.float32((left, top))
+    depth = float(view.middle_depths(place[None])[0])
+    marks = marks_around(view, place, depth, count)
+    return Track(
+        point, place, view.scale, depth, 0.0, marks, _looks(view, place, 1.0), len(marks)
+    )
 
 
 def _looks(view: View, place: Places, turn: complex) -> NDArray[np.float32]:
@@ -168,17 +123,17 @@ def carry(tracks: Sequence[Track], before: View, after: View) -> list[Track | No
     """Each track in the next view; None where it is lost."""
     if not tracks or before.grey.shape != after.grey.shape:
         return [None] * len(tracks)
-    corners = _followed(tracks, before, after)
+    marks = _followed(tracks, before, after)
     places = np.stack([track.place for track in tracks])
     depths = np.array([track.depth for track in tracks])
-    motion = _common_motion(corners, places, depths)
-    places = (places + _pairs(motion.shift)).astype(np.float32)
+    motion = _motion(tracks, marks, places, depths, before, after)
+    places = (places + motion.shift).astype(np.float32)
     turns = np.array([track.turn for track in tracks]) * (1 + motion.turn)
     looks = np.stack([_looks(after, place, turn) for place, turn in zip(places, turns, strict=True)])
-    depths, fits = _depths_now(depths, corners, after, places)
+    depths, fits = _depths_now(depths, marks, after, places)
     fits &= _same_looks(np.stack([track.looks for track in tracks]), looks)
-    lost = (motion.kept.sum(1) < _LEAST) | ~after.contains(places)
-    count = _corners_each(len(tracks))
+    lost = ~motion.known | (motion.doubt > _UNSURE) | ~after.contains(places)
+    count = _marks_each(len(tracks))
     return [
         None
         if lost[i]
@@ -189,7 +144,7 @@ def carry(tracks: Sequence[Track], before: View, after: View) -> list[Track | No
             place=places[i],
             depth=float(depths[i]),
             drift=track.drift + track.scale * (_CREEP + float(motion.doubt[i])),
-            corners=corners.now[i, motion.kept[i]],
+            marks=motion.marks_of(i, marks),
             looks=looks[i] if fits[i] else None,
             turn=complex(turns[i]),
         )
@@ -205,7 +160,7 @@ def _carried(
     place: Places,
     depth: float,
     drift: float,
-    corners: Places,
+    marks: Marks,
     looks: NDArray[np.float32] | None,
     turn: complex,
 ) -> Track | None:
@@ -214,25 +169,26 @@ def _carried(
     if doubts >= _DOUBTS:
         return None
     found = track.found
-    if looks is not None and len(corners) < max(_MANY_LEFT * found, _LEAST + 1):
-        corners = _corners(view, place, depth, count)
-        found = len(corners)
+    if looks is not None and len(marks) < max(_MANY_LEFT * found, LEAST + 1):
+        marks = marks_around(view, place, depth, count)
+        found = len(marks)
     known = track.looks if looks is None else track.looks + _NEW * (looks - track.looks)
-    return Track(
-        track.point, place, track.scale, depth, drift, corners, known, found, turn, doubts
-    )
+    return Track(track.point, place, track.scale, depth, drift, marks, known, found, turn, doubts)
 
 
 @dataclass(frozen=True, eq=False)
-class _Corners:
-    """Of T tracks with up to K corners each.
+class _Followed:
+    """Of T tracks with up to K marks each.
 
-    was, now: (T, K, 2) places. used: (T, K) whether there is one that was found again, and whose
-    depth has changed as at most of them. before, after: (T, K) depths, infinite where not known.
+    was, now: (T, K, 2) places. normals: (T, K, 2) and own: (T, K), as marks have them. used:
+    (T, K) whether there is one that was found again, and whose depth has changed as at most of
+    them. before, after: (T, K) depths, infinite where not known.
     """
 
     was: Places
     now: Places
+    normals: Places
+    own: Mask
     used: Mask
     before: Depths
     after: Depths
@@ -249,40 +205,52 @@ class _Corners:
         return np.where(known, self.after, 0) - np.where(known, self.before, 0)
 
 
-def _followed(tracks: Sequence[Track], before: View, after: View) -> _Corners:
-    """The corners of tracks in the next view."""
-    most = max(max(len(track.corners) for track in tracks), 1)
-    was = np.zeros((len(tracks), most, 2), np.float32)
-    there = np.zeros((len(tracks), most), bool)
+def _followed(tracks: Sequence[Track], before: View, after: View) -> _Followed:
+    """The marks of tracks in the next view."""
+    most = max(max(len(track.marks) for track in tracks), 1)
+    shape = (len(tracks), most)
+    was, normals = np.zeros((2, *shape, 2), np.float32)
+    own, there = np.zeros((2, *shape), bool)
     for i, track in enumerate(tracks):
-        was[i, : len(track.corners)] = track.corners
-        there[i, : len(track.corners)] = True
+        number = len(track.marks)
+        was[i, :number], normals[i, :number] = track.marks.places, track.marks.normals
+        own[i, :number], there[i, :number] = track.marks.own, True
     now, used = was.copy(), there.copy()
-    now[there], used[there] = _follow(was[there], before, after)
-    shape = there.shape
-    corners = _Corners(
+    now[there], used[there] = _follow(was[there], normals[there], before, after)
+    marks = _Followed(
         was,
         now,
+        normals,
+        own,
         used,
         before.depths(was.reshape(-1, 2))[:, 0].reshape(shape),
         after.depths(now.reshape(-1, 2))[:, 0].reshape(shape),
     )
-    known, change = corners.known, corners.change
+    known, change = marks.known, marks.change
     off = np.abs(change - _medians(change, known)[:, None])
-    same = off < np.maximum(_TOLERANCE[0] * np.where(known, corners.before, 1), _TOLERANCE[1])
-    return replace(corners, used=used & (~known | same))
+    allowed = tolerance(np.where(known, marks.before, 1))
+    same = (off < allowed) & (np.abs(change) < _LEAP * allowed)
+    return replace(marks, used=used & (~known | same))
 
 
-def _follow(corners: Places, before: View, after: View) -> tuple[Places, Mask]:
-    """(N, 2) where corners are now, and whether they come back to where they were."""
-    if not len(corners):
-        return corners, np.zeros(0, bool)
+def _follow(
+    places: Places, normals: Places, before: View, after: View
+) -> tuple[Places, Mask]:
+    """(N, 2) where marks are now, and whether they come back to where they were."""
+    if not len(places):
+        return places, np.zeros(0, bool)
     options = {'winSize': _WINDOW, 'maxLevel': _LEVELS, 'criteria': _STOP}
-    there, seen, _ = cv2.calcOpticalFlowPyrLK(before.grey, after.grey, corners, None, **options)
+    there, seen, _ = cv2.calcOpticalFlowPyrLK(before.grey, after.grey, places, None, **options)
     back, again, _ = cv2.calcOpticalFlowPyrLK(after.grey, before.grey, there, None, **options)
-    off = np.linalg.norm(back - corners, axis=1)
+    off = _lengths(back - places, normals)
     found = (seen.ravel() > 0) & (again.ravel() > 0) & (off < _BACK) & after.contains(there)
-    return np.where(found[:, None], there, corners).astype(np.float32), found
+    return np.where(found[:, None], there, places).astype(np.float32), found
+
+
+def _lengths(vectors: NDArray[np.floating], normals: Places) -> NDArray[np.floating]:
+    """(...) of vectors (..., 2): along the normal where a mark has one."""
+    along = np.abs((vectors * normals).sum(-1))
+    return np.where(normals.any(-1), along, np.linalg.norm(vectors, axis=-1))
 
 
 def _medians(values: NDArray[np.floating], wanted: Mask) -> NDArray[np.float64]:
@@ -294,14 +262,14 @@ def _medians(values: NDArray[np.floating], wanted: Mask) -> NDArray[np.float64]:
 
 
 def _depths_now(
-    depths: Depths, corners: _Corners, view: View, places: Places
+    depths: Depths, marks: _Followed, view: View, places: Places
 ) -> tuple[Depths, Mask]:
-    """(T,) metres at the places, and whether these are what the corners' change lets expect."""
-    expected = depths + _medians(corners.change, corners.known)
-    seen = _middle(view.depths(places))
+    """(T,) metres at the places, and whether these are what the marks' change lets expect."""
+    expected = depths + _medians(marks.change, marks.known)
+    seen = view.middle_depths(places)
     both = np.isfinite(seen) & np.isfinite(expected)
     off = np.abs(np.where(both, seen, 0) - np.where(both, expected, 0))
-    fits = off < np.maximum(_TOLERANCE[0] * np.where(both, expected, 1), _TOLERANCE[1])
+    fits = off < tolerance(np.where(both, expected, 1))
     return np.where(np.isfinite(seen) & fits, seen, expected), fits
 
 
@@ -318,50 +286,140 @@ def _same_looks(known: NDArray[np.float32], seen: NDArray[np.float32]) -> Mask:
 class _Motion:
     """Of T tracks.
 
-    shift: (T,) complex, of the points. turn: (T,) complex, what is added to 1 by turning and
-    scaling. kept: (T, K) which corners agree. doubt: (T,) pixels, standard error of the shift.
+    shift: (T, 2) of the points. turn: (T,) complex, what is added to 1 by turning and scaling.
+    off: (T, K) pixels by which marks are off this motion. kept: (T, K) which of them agree.
+    settled: (T, K, 2) where they are; those on outlines are only seen across these. doubt: (T,)
+    pixels, standard error of the shift. known: (T,) whether there is enough to tell it by.
     """
 
-    shift: NDArray[np.complex128]
+    shift: NDArray[np.float64]
     turn: NDArray[np.complex128]
+    off: NDArray[np.float64]
     kept: Mask
+    settled: Places
     doubt: NDArray[np.float64]
+    known: Mask
+
+    def marks_of(self, track: int, marks: _Followed) -> Marks:
+        """Those of a track that are kept, where they are now."""
+        kept = self.kept[track]
+        turn = 1 + self.turn[track]
+        c, s = turn.real / abs(turn), turn.imag / abs(turn)
+        normals = marks.normals[track, kept] @ np.array([[c, s], [-s, c]], np.float32)
+        return Marks(self.settled[track, kept], normals, marks.own[track, kept])
 
 
-def _common_motion(corners: _Corners, places: Places, depths: Depths) -> _Motion:
-    """How points move where most of their corners move so.
+def _motion(
+    tracks: Sequence[Track],
+    marks: _Followed,
+    places: Places,
+    depths: Depths,
+    before: View,
+    after: View,
+) -> _Motion:
+    """How points move, by their own marks or as the camera's motion has it.
 
-    Least squares in complex numbers, weighted again and again: shift + turn * offset + parallax,
-    where parallax goes with the corner's inverse depth less the point's.
+    A thing with many corners of its own is followed by these. Others stand still as far as their
+    own marks do not speak against it: what bare things show, shine and the outlines of round
+    forms, moves over them as the camera moves.
     """
-    offset = _complex(corners.was - places[:, None]) / _REACH
-    shift = _complex(corners.now - corners.was)
-    known = np.isfinite(corners.before) & np.isfinite(depths)[:, None]
-    here, there = np.where(known, depths[:, None], 1), np.where(known, corners.before, 1)
-    parallax = (here / there - 1) / _TOLERANCE[0]
-    columns = np.stack([np.ones(offset.shape, complex), offset, parallax + 0j], axis=2)
-    near = corners.used / (1 + np.abs(offset) ** 2 + parallax**2)
-    # Corners so few, or so near to each other, show no turning: then there is none.
-    ridge = np.diag([1e-9, _RIDGE, _RIDGE])
-    real, imaginary = _medians(shift.real, corners.used), _medians(shift.imag, corners.used)
-    solution = np.zeros((len(places), 3), complex)
-    solution[:, 0] = real + 1j * imaginary
+    design, distance = _design(marks, places, depths)
+    near = marks.used / (1 + distance) * np.where(marks.own, 1.0, _ELSEWHERE)
+    alone = _fitted(marks, design, near)
+    outline = marks.normals.any(-1)
+    deep = marks.used & np.isfinite(marks.before)
+    still = deep & ~outline
+    camera = find_camera_motion(
+        before, after, marks.was[still], marks.now[still], marks.before[still].astype(np.float64)
+    )
+    if camera is None:
+        return alone
+    moved = np.zeros(marks.was.shape)
+    rays = before.rays(marks.was[deep])
+    seen = after.project(camera.carried(rays, marks.before[deep].astype(np.float64)))
+    moved[deep] = seen - marks.was[deep]
+    rest = marks.now - marks.was - moved
+    across = (rest * marks.normals).sum(-1)
+    off = np.where(outline, np.abs(across), np.linalg.norm(rest, axis=-1))
+    corners = deep & marks.own & ~outline
+    many = corners.sum(1)
+    against = np.where(many >= LEAST, _medians(off, corners), _medians(off, deep & outline))
+    stands = np.isfinite(depths) & (many < _TEXTURED) & (against < _ITSELF)
+    known = np.where(np.isfinite(depths), depths, 1.0)
+    points = camera.carried(before.rays(places), known)
+    shift = after.project(points) - places
+    stands &= np.isfinite(shift).all(1)
+    turn = known / points[:, 2] * np.exp(1j * np.arctan2(camera.R[1, 0], camera.R[0, 0])) - 1
+    seen_across = np.where(outline[..., None], marks.normals * across[..., None], rest)
+    each, pair = stands[:, None], stands[:, None, None]
+    return _Motion(
+        np.where(each, shift, alone.shift),
+        np.where(stands, turn, alone.turn),
+        np.where(each, off, alone.off),
+        np.where(each, deep & (off < 2 * _OFF), alone.kept),
+        np.where(pair, marks.was + moved + seen_across, alone.settled).astype(np.float32),
+        np.where(stands, _STILL, alone.doubt),
+        stands | alone.known,
+    )
+
+
+def _design(
+    marks: _Followed, places: Places, depths: Depths
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(T, K, 2, 6) how marks shift with the point's shift (2), scale, turn and parallax (2), and
+    (T, K) how far they are from the point, squared.
+
+    Parallax goes with the mark's inverse depth less the point's; what is nearer grows faster.
+    """
+    offset = (marks.was - places[:, None]) / _REACH
+    known = np.isfinite(marks.before) & np.isfinite(depths)[:, None]
+    nearer = np.where(known, depths[:, None], 1) / np.where(known, marks.before, 1)
+    parallax = (nearer - 1) / RELATIVE
+    design = np.zeros((*nearer.shape, 2, 6))
+    x, y = offset[..., 0], offset[..., 1]
+    design[..., 0, 0] = design[..., 1, 1] = 1
+    design[..., 0, 2], design[..., 1, 2] = x * nearer, y * nearer
+    design[..., 0, 3], design[..., 1, 3] = -y, x
+    design[..., 0, 4] = design[..., 1, 5] = parallax
+    return design, x**2 + y**2 + parallax**2
+
+
+def _fitted(marks: _Followed, design: NDArray[np.float64], near: NDArray[np.float64]) -> _Motion:
+    """Least squares, weighted again and again, so that most of the weight (T, K) agrees."""
+    shift = (marks.now - marks.was).astype(np.float64)
+    # Of a mark on an outline only what goes across it counts.
+    outline = marks.normals.any(-1)
+    corner = ~outline[..., None, None]
+    rows = np.where(corner, design, 0)
+    rows[..., 0, :] += (design * marks.normals[..., None]).sum(-2)
+    aim = np.where(corner[..., 0], shift, 0)
+    aim[..., 0] += (shift * marks.normals).sum(-1)
+    ridge = np.diag([1e-6, 1e-6] + 4 * [_RIDGE])
+    solution = np.zeros((len(shift), 6))
+    for axis in range(2):
+        solution[:, axis] = _medians(shift[..., axis], (near > 0) & ~outline)
     for _ in range(_ROUNDS):
-        off = np.abs(shift - np.einsum('tkc,tc->tk', columns, solution))
+        off = np.linalg.norm(aim - (rows @ solution[:, None, :, None])[..., 0], axis=-1)
         weight = near / (1 + (off / _OFF) ** 2) ** 2
-        whole = np.maximum(weight.sum(1), 1e-9)
-        weighted = columns.conj().swapaxes(1, 2) * (weight / whole[:, None])[:, None]
-        solution = np.linalg.solve(weighted @ columns + ridge, weighted @ shift[..., None])[..., 0]
-    off = np.abs(shift - np.einsum('tkc,tc->tk', columns, solution))
-    kept = corners.used & (off < 2 * _OFF)
-    square = (weight * off**2).sum(1) / whole
-    doubt = np.sqrt(square / np.maximum(kept.sum(1) - 1, 1))
-    return _Motion(solution[:, 0], solution[:, 1] / _REACH, kept, doubt)
-
-
-def _complex(pairs: NDArray[np.floating]) -> NDArray[np.complex128]:
-    return np.asarray(pairs[..., 0] + 1j * pairs[..., 1], np.complex128)
-
-
-def _pairs(numbers: NDArray[np.complex128]) -> NDArray[np.float64]:
-    return np.stack([numbers.real, numbers.imag], axis=-1)
+        weight /= np.maximum(weight.sum(1), 1e-9)[:, None]
+        weighted = (rows * weight[..., None, None]).reshape(len(shift), -1, 6).swapaxes(1, 2)
+        information = weighted @ rows.reshape(len(shift), -1, 6) + ridge
+        against = weighted @ aim.reshape(len(shift), -1, 1)
+        solution = np.linalg.solve(information, against)[..., 0]
+    moved = (design @ solution[:, None, :, None])[..., 0]
+    rest = shift - moved
+    across = (rest * marks.normals).sum(-1)
+    off = np.where(outline, np.abs(across), np.linalg.norm(rest, axis=-1))
+    kept = marks.used & (off < 2 * _OFF)
+    seen = np.where(outline[..., None], marks.normals * across[..., None], rest)
+    noise = (weight * off**2).sum(1) + 1e-4
+    spread = np.linalg.inv(information)[:, :2, :2].trace(axis1=1, axis2=2)
+    return _Motion(
+        solution[:, :2],
+        (solution[:, 2] + 1j * solution[:, 3]) / _REACH,
+        off,
+        kept,
+        (marks.was + moved + seen).astype(np.float32),
+        np.sqrt(noise * spread / 2 / np.maximum(kept.sum(1) - 1, 1)),
+        kept.sum(1) >= LEAST,
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.grounding.capture import Capture
+from molmo_ros.spatial import CameraModel
 
 # Larger pictures are reduced: what is lost is a fraction of a pixel.
 _MOST_PIXELS = 450_000
@@ -28,12 +29,30 @@ class View:
         depth: (h / 2, w / 2) float32 metres, every second pixel; infinite where invalid. None
             where there is none that belongs to the picture pixel for pixel.
         scale: pixels of the picture to one of the grey one.
+        camera: of the picture; None where it is not known.
     """
 
     stamp: int
     grey: NDArray[np.uint8]
     depth: NDArray[np.float32] | None
     scale: int
+    camera: CameraModel | None = None
+
+    @property
+    def focal(self) -> float:
+        """Pixels of the grey picture; 1 where no camera is known."""
+        return 1.0 if self.camera is None else float(self.camera.K[0, 0]) / self.scale
+
+    def rays(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, 2) x and y at z = 1 of places (N, 2); a camera must be known."""
+        assert self.camera is not None
+        pixels = (np.asarray(places, np.float64) + 0.5) * self.scale - 0.5
+        return self.camera.ray(pixels[:, 0], pixels[:, 1])[:, :2]
+
+    def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, 2) places of points (N, 3) in the optical frame; a camera must be known."""
+        assert self.camera is not None
+        return (self.camera.project(points) + 0.5) / self.scale - 0.5
 
     @property
     def size(self) -> int:
@@ -55,6 +74,13 @@ class View:
         rows = np.clip(middle[:, 1, None] + around, 0, height - 1)
         readings = self.depth[rows[:, :, None], columns[:, None, :]]
         return np.sort(readings.reshape(len(places), side * side), axis=1)
+
+    def middle_depths(self, places: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N,) the middle one of the readings at each place; infinite where few are there."""
+        readings = self.depths(places)
+        there = np.isfinite(readings).sum(1)
+        middle = readings[np.arange(len(readings)), np.maximum(there - 1, 0) // 2]
+        return np.where(3 * there >= readings.shape[1], middle, np.float32(np.inf))
 
     def contains(self, places: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(N,) whether places (N, 2) in pixels of grey lie in the picture."""
@@ -84,7 +110,7 @@ def view_of(capture: Capture) -> View:
             step, first = _DEPTH_STEP * scale, scale // 2
             few = frame.depth[first::step, first::step]
             depth = np.where(few > 0, few, np.float32(np.inf))
-    return View(frame.stamp, np.asarray(grey, np.uint8), depth, scale)
+    return View(frame.stamp, np.asarray(grey, np.uint8), depth, scale, frame.camera)
 
 
 class ViewHistory:
