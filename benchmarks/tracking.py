@@ -203,8 +203,7 @@ def follow(
         frame = Frame(picture.color, depth, picture.camera, (tick + 1) * 33_333_333, '')
         begun = time.thread_time()
         told = {
-            one.point.label: one
-            for one in tracker.add_view(view_of(Capture(frame))).get('all', ())
+            one.point.label: one for one in tracker.add_view(view_of(Capture(frame))).get('all', ())
         }
         tally.seconds.append(time.thread_time() - begun)
         tally.points.append(len(told))

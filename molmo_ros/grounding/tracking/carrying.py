@@ -30,12 +30,13 @@ _MARKS, _FEWEST, _IN_ALL = 20, 8, 110
 _MANY_LEFT = 0.6  # of the marks: with fewer new ones are looked for
 _REACH = 20.0  # grey pixels at which a mark has half the weight
 _ROUNDS = 4
-_WINDOW, _LEVELS = (15, 15), 3
+_WINDOW, _LEVELS = (11, 11), 3
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 0.03)
 _BACK = 0.7  # grey pixels that a mark may be off after its way forward and back
 _OFF = 1.0  # grey pixels from the common motion: half the weight
-_ELSEWHERE = 0.03  # weight of what may not be on the thing
+_ELSEWHERE = 0.3  # weight of what may not be on the thing
 _TEXTURED = 8  # corners of its own by which a thing is followed whatever the camera does
+_TOGETHER = 0.5  # share of these that agree if it moves by itself
 _STILL = 0.02  # grey pixels, standard error where only the camera moves
 _ITSELF = 0.6  # grey pixels a view by which outlines say that the thing itself moves
 _LEAP = 2.0  # times the tolerance that the depth of a mark may change in a view
@@ -99,9 +100,7 @@ def _anchored(point: ImagePoint, view: View, count: int) -> Track:
     place = np.clip(place, 0, (width - 1, height - 1)).astype(np.float32)
     depth = float(view.middle_depths(place[None])[0])
     marks = marks_around(view, place, depth, count)
-    return Track(
-        point, place, view.scale, depth, 0.0, marks, _looks(view, place, 1.0), len(marks)
-    )
+    return Track(point, place, view.scale, depth, 0.0, marks, _looks(view, place, 1.0), len(marks))
 
 
 def _looks(view: View, place: Places, turn: complex) -> NDArray[np.float32]:
@@ -109,9 +108,7 @@ def _looks(view: View, place: Places, turn: complex) -> NDArray[np.float32]:
     c, s = turn.real, turn.imag
     middle = _PATCH // 2
     x, y = float(place[0]), float(place[1])
-    to_view = np.array(
-        [[c, -s, x - middle * (c - s)], [s, c, y - middle * (s + c)]], np.float32
-    )
+    to_view = np.array([[c, -s, x - middle * (c - s)], [s, c, y - middle * (s + c)]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     patch = cv2.warpAffine(
         view.grey, to_view, (_PATCH, _PATCH), flags=flags, borderMode=cv2.BORDER_REPLICATE
@@ -129,9 +126,12 @@ def carry(tracks: Sequence[Track], before: View, after: View) -> list[Track | No
     motion = _motion(tracks, marks, places, depths, before, after)
     places = (places + motion.shift).astype(np.float32)
     turns = np.array([track.turn for track in tracks]) * (1 + motion.turn)
-    looks = np.stack([_looks(after, place, turn) for place, turn in zip(places, turns, strict=True)])
-    depths, fits = _depths_now(depths, marks, after, places)
-    fits &= _same_looks(np.stack([track.looks for track in tracks]), looks)
+    looks = np.stack(
+        [_looks(after, place, turn) for place, turn in zip(places, turns, strict=True)]
+    )
+    depths, fits, told = _depths_now(depths, marks, after, places)
+    # A shadow changes the looks of a place, what comes before it the depth as well.
+    fits &= told | _same_looks(np.stack([track.looks for track in tracks]), looks)
     lost = ~motion.known | (motion.doubt > _UNSURE) | ~after.contains(places)
     count = _marks_each(len(tracks))
     return [
@@ -233,9 +233,7 @@ def _followed(tracks: Sequence[Track], before: View, after: View) -> _Followed:
     return replace(marks, used=used & (~known | same))
 
 
-def _follow(
-    places: Places, normals: Places, before: View, after: View
-) -> tuple[Places, Mask]:
+def _follow(places: Places, normals: Places, before: View, after: View) -> tuple[Places, Mask]:
     """(N, 2) where marks are now, and whether they come back to where they were."""
     if not len(places):
         return places, np.zeros(0, bool)
@@ -263,14 +261,15 @@ def _medians(values: NDArray[np.floating], wanted: Mask) -> NDArray[np.float64]:
 
 def _depths_now(
     depths: Depths, marks: _Followed, view: View, places: Places
-) -> tuple[Depths, Mask]:
-    """(T,) metres at the places, and whether these are what the marks' change lets expect."""
+) -> tuple[Depths, Mask, Mask]:
+    """(T,) metres at the places, whether these are what the marks' change lets expect, and whether
+    there is a reading that says so."""
     expected = depths + _medians(marks.change, marks.known)
     seen = view.middle_depths(places)
     both = np.isfinite(seen) & np.isfinite(expected)
     off = np.abs(np.where(both, seen, 0) - np.where(both, expected, 0))
     fits = off < tolerance(np.where(both, expected, 1))
-    return np.where(np.isfinite(seen) & fits, seen, expected), fits
+    return np.where(np.isfinite(seen) & fits, seen, expected), fits, both & fits
 
 
 def _same_looks(known: NDArray[np.float32], seen: NDArray[np.float32]) -> Mask:
@@ -344,7 +343,12 @@ def _motion(
     corners = deep & marks.own & ~outline
     many = corners.sum(1)
     against = np.where(many >= LEAST, _medians(off, corners), _medians(off, deep & outline))
-    stands = np.isfinite(depths) & (many < _TEXTURED) & (against < _ITSELF)
+    # What comes before a thing takes few of its marks along.
+    mine = marks.own & ~outline
+    together = (alone.kept & mine).sum(1) >= _TOGETHER * np.maximum(mine.sum(1), 1)
+    together |= ~mine.any(1)
+    stands = (many < _TEXTURED) & (against < _ITSELF) | ~together
+    stands &= np.isfinite(depths)
     known = np.where(np.isfinite(depths), depths, 1.0)
     points = camera.carried(before.rays(places), known)
     shift = after.project(points) - places

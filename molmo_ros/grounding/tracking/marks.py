@@ -22,7 +22,7 @@ _APART = 4.0  # grey pixels between corners
 _QUALITY = 0.02  # of the best corner's
 _SLOPE = 2.5  # grey levels a pixel, the weaker way across a corner: less is noise
 _BLOCK = 5  # grey pixels that a corner's slopes are taken from
-_ALIKE = 10  # grey levels within which a bare patch is one
+_ALIKE = 6  # grey levels within which a bare patch is one
 _BARE = 60  # grey pixels of such a patch, at least
 _EDGE = 4  # grey pixels around it in which its corners are
 
@@ -66,8 +66,9 @@ def marks_around(view: View, place: Places, depth: float, count: int) -> Marks:
     if np.isfinite(depth):  # the camera's motion is told by what is around
         on, edges, normals = on[: count // 2], edges[: count // 4], normals[: count // 4]
     else:
-        on = on[: count - len(edges) // 2]
-        edges, normals = edges[: count - len(on)], normals[: count - len(on)]
+        room = count - min(count // 3, len(others))
+        on = on[: room - min(len(edges), room) // 2]
+        edges, normals = edges[: room - len(on)], normals[: room - len(on)]
     others = others[: max(count - len(on) - len(edges), 0)]
     own = [_within(on, patch), np.ones(len(edges), bool), np.zeros(len(others), bool)]
     return Marks(
@@ -131,9 +132,7 @@ def _bare_patch(view: View, place: Places) -> NDArray[np.uint8] | None:
     return np.asarray(cv2.dilate(whole, np.ones((2 * _EDGE + 1,) * 2, np.uint8)), np.uint8)
 
 
-def _outline(
-    view: View, patch: NDArray[np.uint8] | None, count: int
-) -> tuple[Places, Places]:
+def _outline(view: View, patch: NDArray[np.uint8] | None, count: int) -> tuple[Places, Places]:
     """(N, 2) places on the outline of a patch, evenly spread, and (N, 2) unit normals."""
     none = np.empty((0, 2), np.float32)
     if patch is None:

@@ -206,17 +206,13 @@ def _trimmed(one: _Known, stamp: int) -> _Known:
     return replace(one, trail={at: pixel for at, pixel in one.trail.items() if at >= stamp})
 
 
-def _carry_some(
-    tracks: Sequence[Track | None], before: View, after: View
-) -> list[Track | None]:
+def _carry_some(tracks: Sequence[Track | None], before: View, after: View) -> list[Track | None]:
     """As `carry`, leaving out those that are lost already."""
     moved = iter(carry([track for track in tracks if track is not None], before, after))
     return [None if track is None else next(moved) for track in tracks]
 
 
-def _mark(
-    trails: Sequence[dict[int, Pixel]], tracks: Sequence[Track | None], stamp: int
-) -> None:
+def _mark(trails: Sequence[dict[int, Pixel]], tracks: Sequence[Track | None], stamp: int) -> None:
     for trail, track in zip(trails, tracks, strict=True):
         if track is not None:
             trail[stamp] = track.pixel
