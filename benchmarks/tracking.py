@@ -8,8 +8,8 @@ A rendered table along paths of a camera at 30 Hz, with the noise of a sensor in
 Answers are perfect, 1 s apart, and come `delay` seconds after the picture that they are about.
 A point counts from its first answer on, in every picture in which its place on the thing is seen
 and has been seen since the picture of the last answer; it is good where it is tracked to within
-5 pixels. Late: the most pictures in which a point was told although it was out of sight. Times are of
-one core; a pyramid is what OpenCV needs for one with derivatives.
+5 pixels. Late: the most pictures in which a point was told although it was out of sight. Times are
+of one core; a pyramid is what OpenCV needs for one with derivatives.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def follow(
                 tally.missing += 1
         if tick % every == 0:
             stamp = frame.stamp
-            tracker.asked(stamp)
+            tracker.begin(stamp)
             asked = {str(place.thing): place for place in places_of(now, picture)}
             answer = [
                 ImagePoint(*from_centred(*place.seen(now, picture)[0]), name)

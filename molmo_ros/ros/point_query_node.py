@@ -49,6 +49,7 @@ from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
+from molmo_ros.ros.watch_service import WatchService
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import PointQuery
 
@@ -96,6 +97,17 @@ class PointQueryNode(Node):
             self._streams,
             self._log,
         )
+        self._watches = WatchService(
+            self,
+            self._worker,
+            self._streams,
+            lambda request, frame: self._answering.target(
+                request, frame, _answer_settings(self._settings()), self._closing.is_set
+            ),
+            self._settings,
+            self._markers,
+            self._waypoints,
+        )
         # Several at once, so that those who wait are heard and can be told BUSY or cancelled.
         questions = ReentrantCallbackGroup()
         self._service = self.create_service(
@@ -123,6 +135,7 @@ class PointQueryNode(Node):
         False if the engine is in the middle of a pass that takes longer than `timeout` seconds.
         """
         self._closing.set()
+        self._watches.close(timeout)
         with self._idle:
             self._idle.wait_for(lambda: self._running == 0, timeout)
         return self._worker.close(timeout)
@@ -241,12 +254,7 @@ class PointQueryNode(Node):
         return self._answering.answer(
             request,
             capture,
-            AnswerSettings(
-                settings.grounding,
-                settings.frames.transform_timeout,
-                settings.up_frame,
-                settings.frames.optical_frame,
-            ),
+            _answer_settings(settings),
             should_stop=should_stop,
             on_progress=on_progress,
         )
@@ -265,6 +273,15 @@ class PointQueryNode(Node):
         picture.header.frame_id = frame.frame_id
         picture.header.stamp = stamp_message(frame.stamp)
         self._annotated.publish(picture)
+
+
+def _answer_settings(settings: NodeSettings) -> AnswerSettings:
+    return AnswerSettings(
+        settings.grounding,
+        settings.frames.transform_timeout,
+        settings.up_frame,
+        settings.frames.optical_frame,
+    )
 
 
 def make_executor(node: PointQueryNode) -> Executor:

@@ -95,9 +95,9 @@ def _marks_each(tracks: int) -> int:
 
 
 def _anchored(point: ImagePoint, view: View, count: int) -> Track:
-    place = (np.array(centred(point.u, point.v)) + 0.5) / view.scale - 0.5
+    wanted = (np.array(centred(point.u, point.v)) + 0.5) / view.scale - 0.5
     height, width = view.grey.shape
-    place = np.clip(place, 0, (width - 1, height - 1)).astype(np.float32)
+    place: Places = np.clip(wanted, 0, (width - 1, height - 1)).astype(np.float32)
     depth = float(view.middle_depths(place[None])[0])
     marks = marks_around(view, place, depth, count)
     return Track(point, place, view.scale, depth, 0.0, marks, _looks(view, place, 1.0), len(marks))
@@ -194,6 +194,11 @@ class _Followed:
     after: Depths
 
     @property
+    def outline(self) -> Mask:
+        """(T, K) whether it is on an outline."""
+        return np.asarray(self.normals.any(-1))
+
+    @property
     def known(self) -> Mask:
         """(T, K) whether it is used and both depths are known."""
         return self.used & np.isfinite(self.before) & np.isfinite(self.after)
@@ -237,12 +242,24 @@ def _follow(places: Places, normals: Places, before: View, after: View) -> tuple
     """(N, 2) where marks are now, and whether they come back to where they were."""
     if not len(places):
         return places, np.zeros(0, bool)
-    options = {'winSize': _WINDOW, 'maxLevel': _LEVELS, 'criteria': _STOP}
-    there, seen, _ = cv2.calcOpticalFlowPyrLK(before.grey, after.grey, places, None, **options)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(after.grey, before.grey, there, None, **options)
+    there, seen = _flow(before, after, places)
+    back, again = _flow(after, before, there)
     off = _lengths(back - places, normals)
-    found = (seen.ravel() > 0) & (again.ravel() > 0) & (off < _BACK) & after.contains(there)
+    found = seen & again & (off < _BACK) & after.contains(there)
     return np.where(found[:, None], there, places).astype(np.float32), found
+
+
+def _flow(before: View, after: View, places: Places) -> tuple[Places, Mask]:
+    there, seen, _ = cv2.calcOpticalFlowPyrLK(
+        before.grey,
+        after.grey,
+        places,
+        np.zeros_like(places),
+        winSize=_WINDOW,
+        maxLevel=_LEVELS,
+        criteria=_STOP,
+    )
+    return np.asarray(there, np.float32), np.asarray(seen).ravel() > 0
 
 
 def _lengths(vectors: NDArray[np.floating], normals: Places) -> NDArray[np.floating]:
@@ -325,7 +342,7 @@ def _motion(
     design, distance = _design(marks, places, depths)
     near = marks.used / (1 + distance) * np.where(marks.own, 1.0, _ELSEWHERE)
     alone = _fitted(marks, design, near)
-    outline = marks.normals.any(-1)
+    outline = marks.outline
     deep = marks.used & np.isfinite(marks.before)
     still = deep & ~outline
     camera = find_camera_motion(
@@ -358,7 +375,7 @@ def _motion(
     each, pair = stands[:, None], stands[:, None, None]
     return _Motion(
         np.where(each, shift, alone.shift),
-        np.where(stands, turn, alone.turn),
+        np.where(stands, turn, alone.turn).astype(np.complex128),
         np.where(each, off, alone.off),
         np.where(each, deep & (off < 2 * _OFF), alone.kept),
         np.where(pair, marks.was + moved + seen_across, alone.settled).astype(np.float32),
@@ -392,7 +409,7 @@ def _fitted(marks: _Followed, design: NDArray[np.float64], near: NDArray[np.floa
     """Least squares, weighted again and again, so that most of the weight (T, K) agrees."""
     shift = (marks.now - marks.was).astype(np.float64)
     # Of a mark on an outline only what goes across it counts.
-    outline = marks.normals.any(-1)
+    outline = marks.outline
     corner = ~outline[..., None, None]
     rows = np.where(corner, design, 0)
     rows[..., 0, :] += (design * marks.normals[..., None]).sum(-2)

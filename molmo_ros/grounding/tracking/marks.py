@@ -29,9 +29,11 @@ _EDGE = 4  # grey pixels around it in which its corners are
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """places: (N, 2) in pixels of the grey picture. normals: (N, 2) unit vectors across the outline
-    that a mark is on, 0 for a corner. own: (N,) whether it is on the thing for all that is seen, not
-    only as far away."""
+    """What a point is carried by.
+
+    places: (N, 2) in pixels of the grey picture. normals: (N, 2) unit vectors across the outline
+    that a mark is on, 0 for a corner. own: (N,) whether it is on the thing for all that is seen.
+    """
 
     places: Places
     normals: Places
@@ -118,7 +120,7 @@ def _crop(view: View, place: Places, reach: int) -> tuple[NDArray[np.uint8], Pla
 
 
 def _bare_patch(view: View, place: Places) -> NDArray[np.uint8] | None:
-    """(h, w) 255 in and around the patch of even shade that a place is on; None if there is none."""
+    """(h, w) 255 in and around the patch of even shade that a place is on; None without one."""
     crop, first = _crop(view, place, _REACHES[-2])
     mask = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.uint8)
     seed = tuple(int(c) for c in np.rint(place - first))

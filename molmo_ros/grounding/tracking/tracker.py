@@ -45,7 +45,7 @@ class Tracked:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """A point with an id. trail: where it was, by the stamps of views. lost: since when, or None."""
+    """A point with an id. trail: where it was, by the stamps of views. lost: since when, if so."""
 
     id: int
     track: Track
@@ -96,18 +96,27 @@ class PointTracker:
             }
             return told
 
-    def asked(self, stamp: int) -> None:
+    def begin(self, stamp: int) -> bool:
         """A question is put about the view of that stamp: all views from it on are kept.
 
-        One at a time: what was kept for an earlier question is given up.
+        False where that view is not kept any more. One at a time: what was kept for an earlier
+        question is given up.
         """
         with self._lock:
+            if not any(view.stamp == stamp for view in self._history.since(stamp)):
+                return False
             self._asked = stamp
             self._history.forget_before(stamp)
             self._known = {
                 key: tuple(_trimmed(one, stamp) for one in known)
                 for key, known in self._known.items()
             }
+            return True
+
+    def end(self) -> None:
+        """The answer is there, or will never be: only the newest view is kept."""
+        with self._lock:
+            self._asked = None
 
     def answered(self, key: Hashable, stamp: int, points: Sequence[ImagePoint]) -> bool:
         """Take the points of an answer about the view of that stamp in place of those before.

@@ -104,12 +104,12 @@ def view_of(capture: Capture) -> View:
     # Noise would pass for corners.
     grey = cv2.GaussianBlur(grey, (3, 3), 0)
     depth = None
-    if capture.registration is None and frame.depth is not None:
-        if frame.depth.shape == (height, width):
-            # The first of the pixels that a grey one stands for, and every second of these.
-            step, first = _DEPTH_STEP * scale, scale // 2
-            few = frame.depth[first::step, first::step]
-            depth = np.where(few > 0, few, np.float32(np.inf))
+    own = capture.registration is None and frame.depth is not None
+    if own and frame.depth is not None and frame.depth.shape == (height, width):
+        # The first of the pixels that a grey one stands for, and every second of these.
+        step, first = _DEPTH_STEP * scale, scale // 2
+        few = frame.depth[first::step, first::step]
+        depth = np.where(few > 0, few, np.float32(np.inf))
     return View(frame.stamp, np.asarray(grey, np.uint8), depth, scale, frame.camera)
 
 
