@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from math import inf
@@ -248,9 +248,7 @@ class Watching:
         begun = time.monotonic()
         stop = threading.Event()
         pending = {
-            one: self._engine.submit(
-                capture.frame.color, one.question, lambda one=one: stop.is_set() or self._over(one)
-            )
+            one: self._engine.submit(capture.frame.color, one.question, self._unwanted(one, stop))
             for one in due
         }
         gave_way = False
@@ -276,8 +274,11 @@ class Watching:
             time.sleep(_POLL_S / 4)
         self._gave_way = gave_way
 
-    def _over(self, standing: Standing) -> bool:
-        return all(one.key != standing.key for one in self._book.living())
+    def _unwanted(self, standing: Standing, stop: threading.Event) -> Callable[[], bool]:
+        def unwanted() -> bool:
+            return stop.is_set() or standing.key not in [one.key for one in self._book.living()]
+
+        return unwanted
 
     def _take(
         self, standing: Standing, future: Future[Answer], capture: Capture, begun: float
@@ -361,9 +362,9 @@ def _widened(
     return replace(point, surface=replace(point.surface, covariance=covariance))
 
 
-def _stop(stop: threading.Event, pending: Sequence[Future[Answer]] | object) -> None:
+def _stop(stop: threading.Event, pending: Iterable[Future[Answer]]) -> None:
     stop.set()
-    for future in list(pending):  # type: ignore[call-overload]
+    for future in list(pending):
         future.cancel()
 
 

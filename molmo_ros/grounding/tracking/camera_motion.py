@@ -18,7 +18,7 @@ _LEAST = 8  # marks, and
 _SHARE = 0.5  # of them that have to agree
 _OFF = 0.5  # grey pixels from the motion: half the weight
 _AGREES = 1.0  # grey pixels
-_ROUNDS = 6
+_ROUNDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def find_camera_motion(
         seen = points[:, :2] / z[:, None]
         rest = aims - seen
         off = focal * np.linalg.norm(rest, axis=1)
-        weight = 1 / (1 + (off / np.maximum(_OFF, np.median(off))) ** 2) ** 2
+        weight = 1 / (1 + (off / np.maximum(_OFF, np.sort(off)[len(off) // 2])) ** 2) ** 2
         rows = _sensitivity(points, seen, z)
         weighted = rows * weight[:, None, None]
         information = np.einsum('nia,nib->ab', weighted, rows) + 1e-9 * np.eye(6)

@@ -26,10 +26,10 @@ Mask = NDArray[np.bool_]
 Depths = NDArray[np.floating]
 
 # Marks of a point, fewer where there are many points: the time goes into these.
-_MARKS, _FEWEST, _IN_ALL = 20, 8, 110
+_MARKS, _FEWEST, _IN_ALL = 20, 8, 80
 _MANY_LEFT = 0.6  # of the marks: with fewer new ones are looked for
 _REACH = 20.0  # grey pixels at which a mark has half the weight
-_ROUNDS = 4
+_ROUNDS = 3
 _WINDOW, _LEVELS = (11, 11), 3
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 0.03)
 _BACK = 0.7  # grey pixels that a mark may be off after its way forward and back
@@ -437,7 +437,7 @@ def _fitted(marks: _Followed, design: NDArray[np.float64], near: NDArray[np.floa
     spread = np.linalg.inv(information)[:, :2, :2].trace(axis1=1, axis2=2)
     return _Motion(
         solution[:, :2],
-        (solution[:, 2] + 1j * solution[:, 3]) / _REACH,
+        np.asarray(solution[:, 2] + 1j * solution[:, 3], np.complex128) / _REACH,
         off,
         kept,
         (marks.was + moved + seen).astype(np.float32),

@@ -116,7 +116,7 @@ def _crop(view: View, place: Places, reach: int) -> tuple[NDArray[np.uint8], Pla
     height, width = view.grey.shape
     left, top = (max(int(c) - reach, 0) for c in place)
     right, bottom = min(int(place[0]) + reach + 1, width), min(int(place[1]) + reach + 1, height)
-    return view.grey[top:bottom, left:right], np.float32([left, top])
+    return view.grey[top:bottom, left:right], np.array([left, top], np.float32)
 
 
 def _bare_patch(view: View, place: Places) -> NDArray[np.uint8] | None:
