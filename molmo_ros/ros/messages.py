@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
 from std_msgs.msg import Header
@@ -157,6 +157,12 @@ def result_header(result: Result) -> Header:
 def stamp_message(nanoseconds: int) -> Time:
     """A stamp as a message."""
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def duration_message(seconds: float) -> Duration:
+    """Seconds as a message."""
+    whole = int(seconds)
+    return Duration(sec=whole, nanosec=int((seconds - whole) * 1e9))
 
 
 def write_points(points: Iterable[GroundedPoint]) -> list[GroundedPointMessage]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from builtin_interfaces.msg import Duration
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
@@ -55,12 +54,6 @@ def read_seconds(message: Any, name: str, default: float) -> float:
             f'{name} is {seconds:g} s: give seconds from 0 to {_LONGEST_S:.0f}',
         )
     return seconds or default
-
-
-def duration_message(seconds: float) -> Duration:
-    """Seconds as a message."""
-    whole = int(seconds)
-    return Duration(sec=whole, nanosec=int((seconds - whole) * 1e9))
 
 
 def write_tracked(sighting: Sighting, standoff: float) -> TrackedPoints:

@@ -14,11 +14,11 @@ from rclpy.qos import QoSProfile
 
 from molmo_ros.msg import TrackedPoints
 from molmo_ros.ros.answering import Refused, Status
+from molmo_ros.ros.messages import duration_message
 from molmo_ros.ros.node_settings import NodeSettings
 from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.tracked_messages import (
-    duration_message,
     read_id,
     read_seconds,
     read_watch,
