@@ -30,9 +30,10 @@ from molmo_ros.ros.engine_worker import EngineNotReady
 from molmo_ros.ros.node_settings import NodeSettings
 from molmo_ros.ros.standing import Standing, StandingBook
 from molmo_ros.ros.streams import CameraStreams
-from molmo_ros.ros.sync import STREAMS
+from molmo_ros.ros.sync import DEPTH, IMAGE, STREAMS
 
 _LOOK_S = 0.004  # between looks whether an image has come
+_DEPTH_LATE_S = 0.03  # after its image depth may come
 _POLL_S = 0.02  # between looks at the engine
 _SILENCE_S = 1.0  # without an image, until that is said; and between tries of what has failed
 _JUMP_NS = 1_000_000_000  # an image that much older than the last means that time went back
@@ -172,11 +173,8 @@ class Watching:
         last = self._latest.frame.stamp if self._latest is not None else -inf
         end = time.monotonic() + _SILENCE_S
         while self._book.living() and not self._closing.is_set():
-            # Its depth may come after the image: then this looks again.
-            seen = tuple(self._streams.state(stream).received for stream in STREAMS)
             late = time.monotonic() > end
-            if seen != self._seen or late:
-                self._seen = seen
+            if self._something_new() or late:
                 capture = self._streams.capture(replace(self._settings.frames, frame_wait=0.0))
                 stamp = capture.frame.stamp
                 if stamp > last or stamp < last - _JUMP_NS:
@@ -185,6 +183,18 @@ class Watching:
                     raise Refused(Status.NO_FRAME, f'no new image for {_SILENCE_S:g} s')
             self._closing.wait(_LOOK_S)
         return None
+
+    def _something_new(self) -> bool:
+        """Whether a message has come since the last look that found one; its depth may be late."""
+        states = {stream: self._streams.state(stream) for stream in STREAMS}
+        seen = tuple(state.received for state in states.values())
+        image, depth = states[IMAGE], states[DEPTH]
+        if image.stamp_ns is not None and depth.stamp_ns is not None:
+            behind = image.stamp_ns - depth.stamp_ns > self._settings.frames.sync_slop * 1e9
+            if behind and image.quiet < _DEPTH_LATE_S:
+                return False
+        new, self._seen = seen != self._seen, seen
+        return new
 
     def _tell_of_none(self, why: LastAnswer) -> None:
         living = self._book.living()

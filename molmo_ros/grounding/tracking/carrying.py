@@ -28,6 +28,7 @@ Depths = NDArray[np.floating]
 # Marks of a point, fewer where there are many points: the time goes into these.
 _MARKS, _FEWEST, _IN_ALL = 20, 8, 80
 _MANY_LEFT = 0.6  # of the marks: with fewer new ones are looked for
+_REST = 10  # views until marks are looked for again where there are hardly any
 _REACH = 20.0  # grey pixels at which a mark has half the weight
 _ROUNDS = 3
 _WINDOW, _LEVELS = (11, 11), 3
@@ -64,6 +65,7 @@ class Track:
         found: how many marks there were when they were last looked for.
         turn: by which the surroundings have been turned and scaled since, as a complex number.
         doubts: how many views in a row speak against it.
+        rested: how many views ago marks were last looked for.
     """
 
     point: ImagePoint
@@ -76,6 +78,7 @@ class Track:
     found: int
     turn: complex = 1.0
     doubts: int = 0
+    rested: int = 0
 
     @property
     def pixel(self) -> tuple[float, float]:
@@ -168,12 +171,15 @@ def _carried(
     doubts = track.doubts + 1 if looks is None else 0
     if doubts >= _DOUBTS:
         return None
-    found = track.found
-    if looks is not None and len(marks) < max(_MANY_LEFT * found, LEAST + 1):
+    found, rested = track.found, track.rested + 1
+    few = len(marks) < _MANY_LEFT * found or (len(marks) <= LEAST and rested > _REST)
+    if few and looks is not None:
         marks = marks_around(view, place, depth, count)
-        found = len(marks)
+        found, rested = len(marks), 0
     known = track.looks if looks is None else track.looks + _NEW * (looks - track.looks)
-    return Track(track.point, place, track.scale, depth, drift, marks, known, found, turn, doubts)
+    return Track(
+        track.point, place, track.scale, depth, drift, marks, known, found, turn, doubts, rested
+    )
 
 
 @dataclass(frozen=True, eq=False)
