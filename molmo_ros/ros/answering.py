@@ -157,6 +157,16 @@ class Answering:
             self._log_error(f'a question failed: {error!r}')
             return run.ended(Status.ENGINE_FAILED, f'{type(error).__name__}: {error}')
 
+    def target(
+        self,
+        request: Request,
+        frame: Frame,
+        settings: AnswerSettings,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> TargetFrame:
+        """Where a frame is in the one that is asked for, if that is known in the request's time."""
+        return self._target(_Run(request, settings, should_stop, lambda stage, points: None), frame)
+
     def _check(self, request: Request) -> None:
         if not request.query.strip():
             raise Refused(Status.INVALID_REQUEST, 'query is empty: say what to point at')

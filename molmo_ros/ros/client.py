@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -36,13 +37,14 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Status
+from molmo_ros.ros.client_watch import Followed, WatchHandle, watch_request
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.ros.readiness import EngineWatch
 from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.spatial import LiftStatus, SurfacePoint
-from molmo_ros.srv import PointQuery
+from molmo_ros.srv import PointQuery, Watch
 
 # How much longer than the question's own timeout a response may be on its way.
 _GRACE_S = 10.0
@@ -175,6 +177,7 @@ class PointQueryClient:
         self._node = Node(node_name, namespace=namespace, context=self._context)
         self._client: Any = self._node.create_client(PointQuery, service)
         self._action: Any = ActionClient(self._node, PointQueryAction, action)
+        self._watch: Any = self._node.create_client(Watch, f'{service}/watch')
         self._name = self._node.resolve_service_name(service)
         self._action_name = self._node.resolve_service_name(action)
         self._engine = EngineWatch(self._node, self._client, self._name)
@@ -281,6 +284,34 @@ class PointQueryClient:
         return PendingAnswer(
             self._executor.create_task,
             lambda: self._action.send_goal_async(goal, feedback_callback=told),
+        )
+
+    def watch(
+        self,
+        query: str,
+        on_points: Callable[[Followed], object] = lambda followed: None,
+        *,
+        mode: Mode = Mode.POINT,
+        target_frame: str = '',
+        max_points: int = 0,
+        period: float = 0.0,
+        lease: float = 3.0,
+        timeout: float = 10.0,
+    ) -> WatchHandle:
+        """Set a standing question, which stands until the handle is closed.
+
+        on_points: told where its points are in every image, in this client's thread. period:
+        seconds at least from answer to answer; 0 is as often as the model can. lease: seconds that
+        the question outlives this process. timeout: seconds to wait for the node. Raises
+        ServiceUnavailable, WatchRefused.
+        """
+        if not self._watch.wait_for_service(timeout_sec=timeout):
+            raise ServiceUnavailable(f'no node offers {self._name}/watch')
+        request = watch_request(
+            uuid.uuid4().hex, query, mode.value, target_frame, max_points, period, lease
+        )
+        return WatchHandle(
+            self._node, self._watch, request, lease, on_points, _read_points, timeout
         )
 
 

@@ -20,13 +20,15 @@ _TEXT = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 _NORMAL = ColorRGBA(r=0.1, g=0.8, b=1.0, a=0.9)
 
 
-def markers(points: Iterable[GroundedPoint], header: Header, diameter: float) -> MarkerArray:
+def markers(
+    points: Iterable[GroundedPoint], header: Header, diameter: float, first: int = 0
+) -> MarkerArray:
     """DELETEALL, then the markers of the points that have a position; ids are the points' places.
 
-    diameter: metres, of the spheres; all else is in proportion.
+    diameter: metres, of the spheres; all else is in proportion. first: id of the first point.
     """
     array = [Marker(header=header, action=Marker.DELETEALL)]
-    for number, point in enumerate(points):
+    for number, point in enumerate(points, first):
         if point.surface.status is LiftStatus.OK:
             array += _of_point(number, point, header, diameter)
     return MarkerArray(markers=array)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
 from std_msgs.msg import Header
@@ -39,21 +39,23 @@ from molmo_ros.spatial.frames import frame_name, frame_of
 
 def read_request(message: Any, default_timeout: float) -> Request:
     """What a PointQuery request or goal asks. Raises Refused."""
-    try:
-        mode = Mode(message.mode)
-    except ValueError:
-        modes = ', '.join(f'{mode.value} ({mode.name})' for mode in Mode)
-        raise Refused(
-            Status.INVALID_REQUEST, f'mode {message.mode} is not one of {modes}'
-        ) from None
     timeout = message.timeout.sec + message.timeout.nanosec * 1e-9
     return Request(
         query=message.query,
-        mode=mode,
+        mode=read_mode(message.mode),
         target_frame=frame_name(message.target_frame),
         max_points=message.max_points,
         timeout=timeout or default_timeout,
     )
+
+
+def read_mode(number: int) -> Mode:
+    """The mode of a request. Raises Refused."""
+    try:
+        return Mode(number)
+    except ValueError:
+        modes = ', '.join(f'{mode.value} ({mode.name})' for mode in Mode)
+        raise Refused(Status.INVALID_REQUEST, f'mode {number} is not one of {modes}') from None
 
 
 def brings_image(message: Any) -> bool:
@@ -131,8 +133,8 @@ def write_result(result: Result, message: Any, standoff: float) -> Any:
     """Fill in a PointQuery response or result, and return it."""
     header = result_header(result)
     message.status = int(result.status)
-    message.message = _encodable(result.message)
-    message.answer = _encodable(result.answer)
+    message.message = encodable(result.message)
+    message.answer = encodable(result.answer)
     message.header = header
     message.points = write_points(result.points)
     message.count = result.count
@@ -141,7 +143,7 @@ def write_result(result: Result, message: Any, standoff: float) -> Any:
         StageTime(stage=stage, seconds=float(seconds))
         for stage, seconds in result.stage_times.items()
     ]
-    message.assumed = [_encodable(assumption) for assumption in result.assumed]
+    message.assumed = [encodable(assumption) for assumption in result.assumed]
     return message
 
 
@@ -157,6 +159,12 @@ def stamp_message(nanoseconds: int) -> Time:
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
+def duration_message(seconds: float) -> Duration:
+    """Seconds as a message."""
+    whole = int(seconds)
+    return Duration(sec=whole, nanosec=int((seconds - whole) * 1e9))
+
+
 def write_points(points: Iterable[GroundedPoint]) -> list[GroundedPointMessage]:
     """GroundedPoint messages."""
     return [_write_point(point) for point in points]
@@ -169,10 +177,10 @@ def _write_point(point: GroundedPoint) -> GroundedPointMessage:
     message = GroundedPointMessage(
         u=float(image.u),
         v=float(image.v),
-        label=_encodable(image.label),
+        label=encodable(image.label),
         confidence=float(image.confidence),
         status_3d=int(surface.status),
-        reason=_encodable(surface.reason),
+        reason=encodable(surface.reason),
         position=Point(x=x, y=y, z=z),
         normal=Vector3(x=nx, y=ny, z=nz),
         position_covariance=surface.covariance.ravel(),
@@ -202,6 +210,6 @@ def _write_pick(pick: Pick, message: GroundedPointMessage) -> None:
     message.graspable = pick.pose is not None and pick.pose.graspable
 
 
-def _encodable(text: str) -> str:
-    """Half a character, as a model may write, is none that a message can carry."""
+def encodable(text: str) -> str:
+    """A text that a message can carry: half a character, as a model may write, is none."""
     return text.encode('utf-8', 'replace').decode()

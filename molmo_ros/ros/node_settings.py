@@ -99,6 +99,8 @@ class NodeSettings:
     grounding: GroundingSettings
     timeout: float
     max_waiting: int
+    max_standing: int
+    standing_lease: float
     transform_cache: float
     up_frame: str
     waypoint_standoff: float
@@ -148,6 +150,8 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
         grounding=_grounding(values),
         timeout=values['timeout'],
         max_waiting=values['max_waiting'],
+        max_standing=values['max_standing'],
+        standing_lease=values['standing_lease'],
         transform_cache=values['transform_cache'],
         up_frame=frame_name(values['grasp.up_frame']),
         waypoint_standoff=values['waypoint_standoff'],

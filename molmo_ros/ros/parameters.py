@@ -137,6 +137,19 @@ POINT_QUERY = (
         fixed=True,
     ),
     Parameter(
+        'max_standing',
+        4,
+        'Questions that may stand (`point_query/watch`) at once; more are told BUSY.',
+        range=(0, 16),
+        fixed=True,
+    ),
+    Parameter(
+        'standing_lease',
+        10.0,
+        'Seconds that a standing question lives without being renewed when its request says none.',
+        range=(0.5, 86400.0),
+    ),
+    Parameter(
         'image_transport',
         'raw',
         "How the color image comes: 'raw' on `image`, or 'compressed' on `image/compressed`.",

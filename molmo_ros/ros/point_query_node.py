@@ -59,6 +59,7 @@ from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
+from molmo_ros.ros.watch_service import WatchService
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import PointQuery
 
@@ -123,6 +124,17 @@ class PointQueryNode(ManagedNode):
             ignored=parameters.ignored(self, parameters.POINT_QUERY),
             on_dead=self._on_dead,
         )
+        self._watches = WatchService(
+            self,
+            self._engine,
+            self._streams,
+            lambda request, frame: self._answering.target(
+                request, frame, _answer_settings(self._settings()), self._stopped
+            ),
+            self._settings,
+            self._markers,
+            self._waypoints,
+        )
         # Several at once, so that those who wait are heard and can be told BUSY or cancelled.
         questions = ReentrantCallbackGroup()
         self._service = self.create_service(
@@ -156,7 +168,8 @@ class PointQueryNode(ManagedNode):
         """
         end = time.monotonic() + timeout
         self._closing.set()
-        self._wait_until_idle(timeout)
+        self._watches.close(timeout)
+        self._wait_until_idle(max(end - time.monotonic(), 0.0))
         closed = self._engine.close(max(end - time.monotonic(), 0.0))
         self.stop_managing(max(end - time.monotonic(), 0.0))
         return closed
@@ -369,12 +382,7 @@ class PointQueryNode(ManagedNode):
         return self._answering.answer(
             request,
             capture,
-            AnswerSettings(
-                settings.grounding,
-                settings.frames.transform_timeout,
-                settings.up_frame,
-                settings.frames.optical_frame,
-            ),
+            _answer_settings(settings),
             should_stop=should_stop,
             on_progress=on_progress,
         )
@@ -393,6 +401,15 @@ class PointQueryNode(ManagedNode):
         picture.header.frame_id = frame.frame_id
         picture.header.stamp = stamp_message(frame.stamp)
         self._annotated.publish(picture)
+
+
+def _answer_settings(settings: NodeSettings) -> AnswerSettings:
+    return AnswerSettings(
+        settings.grounding,
+        settings.frames.transform_timeout,
+        settings.up_frame,
+        settings.frames.optical_frame,
+    )
 
 
 def make_executor(node: PointQueryNode) -> Executor:

@@ -60,6 +60,12 @@ def test_progress_is_told_and_a_question_can_be_taken_back(run):
     assert told.splitlines()[-1] in ('CANCELED', 'SUCCESS')
 
 
+def test_a_standing_question_is_followed(run):
+    told = run('follow.py', QUERY, 'table', 6)
+    assert 'answered' in told and 'carried' in told and 'in table' in told
+    assert told.splitlines()[-1] == 'SUCCESS'
+
+
 def test_a_picture_of_ones_own_is_answered_in_its_frame(run, files):
     told = run('own_picture.py', *files, 'the purple banana')
     assert 'OK' in told and 'm in camera_color_optical_frame' in told

@@ -8,7 +8,7 @@ from pathlib import Path
 from ament_index_python import get_package_share_directory
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.msg import GroundedPoint
-from molmo_ros.srv import PointQuery
+from molmo_ros.srv import PointQuery, Watch
 from rosbags.typesys import Stores, get_typestore
 
 from molmo_ros.pointing import Mode
@@ -34,11 +34,18 @@ def test_action_asks_and_answers_what_the_service_does():
     )
 
 
-def test_constants_of_the_action_are_those_of_the_service():
-    def constants(cls: type) -> dict[str, int]:
-        names = [name for name in dir(type(cls)) + dir(cls) if name.isupper() and name[0] != '_']
-        return {name: getattr(cls, name) for name in names}
+def constants(cls: type) -> dict[str, int]:
+    names = [name for name in dir(type(cls)) + dir(cls) if name.isupper() and name[0] != '_']
+    return {name: getattr(cls, name) for name in names}
 
+
+def test_standing_questions_use_the_numbers_of_single_ones():
+    assert constants(Watch.Request) == constants(PointQuery.Request)
+    assert constants(Watch.Response).items() <= constants(PointQuery.Response).items()
+    assert len(constants(Watch.Response)) == 4
+
+
+def test_constants_of_the_action_are_those_of_the_service():
     assert constants(PointQuery.Request) == constants(PointQueryAction.Goal)
     assert constants(PointQuery.Response) == constants(PointQueryAction.Result)
     assert constants(PointQuery.Response)['ENGINE_FAILED'] == 8

@@ -232,13 +232,13 @@ def asking(node, wall_camera):
 
 
 class Caller:
-    """Sends PointQuery requests as they are."""
+    """Sends requests as they are, of PointQuery unless another service is named."""
 
-    def __init__(self, namespace=''):
+    def __init__(self, namespace='', kind=PointQuery, service='point_query'):
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node('caller', namespace=namespace, context=self._context)
-        self._client = self.node.create_client(PointQuery, 'point_query')
+        self._client = self.node.create_client(kind, service)
         executor = SingleThreadedExecutor(context=self._context)
         executor.add_node(self.node)
         self._spinner = Spinner(executor)

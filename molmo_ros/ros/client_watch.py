@@ -1,0 +1,177 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A standing question as a client has it: renewed for as long as somebody wants it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from geometry_msgs.msg import PoseArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from molmo_ros.msg import TrackedPoints
+from molmo_ros.ros.answering import Status
+from molmo_ros.ros.messages import duration_message
+from molmo_ros.ros.sync import stamp_ns
+from molmo_ros.srv import Watch
+
+_RENEWALS = 3  # in the time of a lease
+_TAKEN_BACK_S = 2.0
+
+
+@dataclass(frozen=True)
+class FollowedPoint:
+    """A point of a standing question in one image.
+
+    id: the same for as long as it is followed or found again. answered: the model has pointed at it
+    since the last message. drift: pixels by which carrying may have moved it off. point: an
+    AnsweredPoint.
+    """
+
+    id: int
+    answered: bool
+    drift: float
+    point: Any
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Where the points of a standing question are in one image.
+
+    stamp_ns: of the image, 0 where there is none; frame_id: of the 3D. status, message: how the
+    last answer ended; answered_ns: stamp of the image that the last good one is about, 0 for none.
+    """
+
+    status: Status
+    message: str
+    stamp_ns: int
+    frame_id: str
+    answered_ns: int
+    points: tuple[FollowedPoint, ...]
+    waypoints: PoseArray
+    assumed: tuple[str, ...]
+
+
+class WatchRefused(Exception):
+    """A standing question is not taken; status and text say why."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class WatchHandle:
+    """A standing question, which ends when this is closed, or its process is gone.
+
+    node: spun by somebody else. client: of the node's watch service. on_points: told of every
+    image, in the thread that spins.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        client: Any,
+        request: Watch.Request,
+        lease: float,
+        on_points: Callable[[Followed], object],
+        read_points: Callable[[Any], tuple[Any, ...]],
+        timeout: float,
+    ) -> None:
+        self._node = node
+        self._client = client
+        self._request = request
+        self._on_points = on_points
+        self._read_points = read_points
+        self._newest: Followed | None = None
+        response = self._call(timeout)
+        if response.status != Status.SUCCESS:
+            raise WatchRefused(Status(response.status), response.message)
+        self._subscription = node.create_subscription(
+            TrackedPoints, response.topic, self._on_message, QoSProfile(depth=10)
+        )
+        self._timer = node.create_timer(lease / _RENEWALS, self._renew)
+
+    @property
+    def newest(self) -> Followed | None:
+        """What was last told; None before the first message."""
+        return self._newest
+
+    def close(self) -> None:
+        """End the standing question."""
+        self._timer.cancel()
+        self._request.stop = True
+        self._call(_TAKEN_BACK_S)
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_subscription(self._subscription)
+
+    def __enter__(self) -> WatchHandle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(self, timeout: float) -> Watch.Response:
+        done = threading.Event()
+        future = self._client.call_async(self._request)
+        future.add_done_callback(lambda _: done.set())
+        if done.wait(timeout):
+            return future.result()
+        self._client.remove_pending_request(future)
+        return Watch.Response(status=int(Status.TIMEOUT), message='the node did not respond')
+
+    def _renew(self) -> None:
+        self._client.call_async(self._request)
+
+    def _on_message(self, message: TrackedPoints) -> None:
+        if message.id != self._request.id:
+            return
+        self._newest = self._read(message)
+        self._on_points(self._newest)
+
+    def _read(self, message: TrackedPoints) -> Followed:
+        points = zip(message.points, message.drift, self._read_points(message.points), strict=True)
+        answered = message.answered
+        return Followed(
+            status=Status(message.status),
+            message=message.message,
+            stamp_ns=stamp_ns(message),
+            frame_id=message.header.frame_id,
+            answered_ns=answered.sec * 1_000_000_000 + answered.nanosec,
+            points=tuple(
+                FollowedPoint(one.track_id, one.source == one.ANSWERED, drift, point)
+                for one, drift, point in points
+            ),
+            waypoints=message.waypoints,
+            assumed=tuple(message.assumed),
+        )
+
+
+def watch_request(
+    id: str,
+    query: str,
+    mode: int,
+    target_frame: str,
+    max_points: int,
+    period: float,
+    lease: float,
+) -> Watch.Request:
+    """A request for a standing question; period, lease: seconds."""
+    return Watch.Request(
+        id=id,
+        query=query,
+        mode=mode,
+        target_frame=target_frame,
+        max_points=max_points,
+        period=duration_message(period),
+        lease=duration_message(lease),
+    )

@@ -1,0 +1,103 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The part of the node that standing questions see: the service, and the topics."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+
+from molmo_ros.msg import TrackedPoints
+from molmo_ros.ros.answering import Refused, Status
+from molmo_ros.ros.messages import duration_message
+from molmo_ros.ros.node_settings import NodeSettings
+from molmo_ros.ros.standing import StandingBook
+from molmo_ros.ros.streams import CameraStreams
+from molmo_ros.ros.tracked_messages import (
+    read_id,
+    read_seconds,
+    read_watch,
+    sighting_header,
+    sighting_markers,
+    write_tracked,
+)
+from molmo_ros.ros.watching import Asked, Sighting, TargetOf, Watching
+from molmo_ros.ros.waypoints import waypoints
+from molmo_ros.srv import Watch
+
+
+class WatchService:
+    """Offers `point_query/watch` and publishes `~/tracked`, and markers and waypoints with it.
+
+    Arguments: see `Watching`; markers, waypoints: the node's own publishers.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        engine: Asked,
+        streams: CameraStreams,
+        target: TargetOf,
+        settings: Callable[[], NodeSettings],
+        markers: Publisher,
+        waypoints: Publisher,
+    ) -> None:
+        self._settings = settings
+        self._markers = markers
+        self._waypoints = waypoints
+        self._tracked = node.create_publisher(TrackedPoints, '~/tracked', QoSProfile(depth=10))
+        self._book = StandingBook(settings().max_standing)
+        log_error = node.get_logger().error
+        self._watching = Watching(
+            self._book, engine, streams, target, settings, self._show, log_error
+        )
+        self._shown = settings()
+        self._service = node.create_service(
+            Watch,
+            'point_query/watch',
+            self._on_request,
+            callback_group=ReentrantCallbackGroup(),
+        )
+
+    def close(self, timeout: float) -> bool:
+        """End all standing questions; False if that takes longer than `timeout` seconds."""
+        return self._watching.close(timeout)
+
+    def _on_request(self, request: Watch.Request, response: Watch.Response) -> Watch.Response:
+        response.topic = self._tracked.topic_name
+        try:
+            response.id = read_id(request)
+            if request.stop:
+                self._book.end(response.id)
+                return response
+            self._shown = self._settings()
+            response.id = response.id or uuid.uuid4().hex
+            lease = read_seconds(request, 'lease', self._shown.standing_lease)
+            period = read_seconds(request, 'period', 0.0)
+            self._book.set(response.id, read_watch(request), period, lease)
+            response.lease = duration_message(lease)
+        except Refused as refusal:
+            response.status, response.message = int(refusal.status), str(refusal)
+        except Exception as error:
+            response.status = int(Status.INVALID_REQUEST)
+            response.message = f'{type(error).__name__}: {error}'
+        return response
+
+    def _show(self, sightings: Sequence[Sighting]) -> None:
+        shown = self._shown
+        for sighting in sightings:
+            self._tracked.publish(write_tracked(sighting, shown.waypoint_standoff))
+        seen = [one for one in sightings if one.capture is not None and one.last.stamp]
+        if not seen:
+            return
+        if self._markers.get_subscription_count():
+            self._markers.publish(sighting_markers(seen, shown.marker_diameter))
+        if self._waypoints.get_subscription_count():
+            for one in seen:
+                header = sighting_header(one)
+                self._waypoints.publish(waypoints(one.points, header, shown.waypoint_standoff))
