@@ -80,7 +80,7 @@ class StereoCamera:
         if self.smear > 0:
             part = _smooth_share(true.shape, rng) * self.smear
             for reach in range(1, int(np.ceil(self.smear)) + 1):
-                seen = np.where(part > reach - 0.5, cv2.dilate(true, _disc(reach)), seen)
+                seen = np.where(part > reach - 0.5, true + _risen(true, reach), seen)
         return np.asarray(seen)
 
     def _holes(self, shape: tuple[int, ...], rng: np.random.Generator) -> Mask:
@@ -102,6 +102,15 @@ REALSENSE_WIDE = replace(REALSENSE, sigma=0.27, blur=2.6)
 def _disc(radius: int) -> NDArray[np.uint8]:
     size = 2 * radius + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+
+
+def _risen(disparity: Floats, reach: int) -> Floats:
+    """How much nearer something within reach is, beside what the surface here slopes.
+
+    A window on a slope sees as much that is nearer as that is farther, and errs by neither.
+    """
+    near, far = cv2.dilate(disparity, _disc(reach)), cv2.erode(disparity, _disc(reach))
+    return np.maximum((near - disparity) - (disparity - far), 0)
 
 
 def _smooth_share(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:

@@ -34,6 +34,9 @@ COMMANDS = {
     'check-camera': _Command(
         'molmo_ros.commands.check_camera', 'do a picture, its depth and its calibration fit'
     ),
+    'calibrate depth': _Command(
+        'molmo_ros.commands.calibrate_depth', 'the noise of a depth camera, from views of a wall'
+    ),
     'check': _Command('molmo_ros.commands.check', 'does a checkpoint compute here what it should'),
     'mcp': _Command('molmo_ros.commands.mcp', 'tools for language-model agents: look and ask'),
     'fetch': _Command('molmo_ros.commands.fetch', 'download a checkpoint; nothing else downloads'),

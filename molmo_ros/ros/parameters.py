@@ -283,6 +283,13 @@ POINT_QUERY = (
         range=(3.0, 50.0),
     ),
     Parameter(
+        'lift.radius_metres',
+        0.01,
+        'Metres; what that radius may be on the surface, so that far away a disc does not take in '
+        'what stands beside. Four pixels always count.',
+        range=(0.001, 10.0),
+    ),
+    Parameter(
         'lift.hole_radius',
         6,
         'Pixels; how far from a point without depth the surface around it may begin.',

@@ -22,7 +22,8 @@ class LiftSettings:
     """What a depth camera can do, and how far to look around a pixel.
 
     min_range, max_range: metres along the optical axis; readings outside are OUT_OF_RANGE.
-    radius: pixels, of the disc that a surface is fitted in.
+    radius: pixels, of the disc that a surface is fitted in, and radius_metres: what that may be on
+    the surface, so that far away it does not take in what stands beside; 4 pixels always count.
     hole_radius: pixels, how far from a pixel without a reading the surface around it may begin.
     noise: of the depth camera.
     pixel_sigma: pixels, how surely (u, v) is known, for the covariance.
@@ -35,6 +36,7 @@ class LiftSettings:
     min_range: float = 0.1
     max_range: float = 10.0
     radius: float = DEFAULT_RADIUS
+    radius_metres: float = 0.01
     hole_radius: int = 6
     noise: DepthNoise = field(default_factory=StereoNoise)
     pixel_sigma: float = 0.5
@@ -51,6 +53,8 @@ class LiftSettings:
                 'radius must be 3 or more, hole_radius 1 or more, pixel_sigma and edge_reach not '
                 'negative'
             )
+        if self.radius_metres <= 0:
+            raise ValueError('radius_metres must be more than 0')
         if self.preset and self.preset not in PRESETS:
             raise ValueError(f"preset is '{self.preset}', not one of {', '.join(PRESETS)}")
 

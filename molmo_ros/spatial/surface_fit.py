@@ -20,12 +20,17 @@ of the noise says, the covariance goes by them: the camera is another than the m
 Where one quadric goes on over a disc twice as wide (nearly all readings are on it, by no more than
 noise and hardly more than in the narrow disc off it), that one is taken, which tells a gentle
 curvature from none. It goes by every second pixel of every second row.
+
+Far away a disc of so many pixels covers much of a surface, and noise may be as high as a low thing
+on a table: the disc would swallow it. So it is bounded in metres too, and there the wide one counts
+only if it has the pixel where the bounded one has it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +47,18 @@ _SIGMA_OF_HALF = 1.4826  # of a normal distribution: its sigma over the half of 
 _EVEN = 0.2  # as many readings on either side of the surface, as a share of all
 _TAIL = 2.0, 2.8  # nine tenths of normal residuals lie within 2.44 times their half; two
 # surfaces that share the disc have less of a tail, flying pixels more
-_LEAST_EXCESS = 1.25  # below it may be chance: a disc has no more independent readings
+_LEAST_EXCESS = 3.6  # times what residuals vary from disc to disc; below it may be chance
 _MOST_EXCESS = 4.0  # RealSense and others are up to three times off each other's models
 _RADII = (2.3, 2.3, 4.5)  # pixels of the discs before the widest: 21, 21 and 69 readings
+_LEAST_REACH = 4.5  # pixels of the widest disc, however small that is on the surface
+_WHITE = 0.01  # share of the noise that each reading has for itself: steps of the disparity
 # The wide disc: how many times wider, how often it is fitted, and what it must show to be taken.
 _WIDER = 2
 _WIDE_ROUNDS = 2
 _WIDE_SHARE = 0.98  # of its readings lie on the quadric,
-_WIDE_SPREAD = 1.1  # no farther off it than this many sigmas (root mean square),
-_WIDE_ROUGHER = 1.6  # nor than this many times as far as in the narrow disc
+_WIDE_SPREAD = 1.4  # no farther off it than noise is, by that many of what this varies by,
+_WIDE_ROUGHER = 1.4  # nor so much farther than in the narrow disc, beside what either fit leaves,
+_AGREES = 0.6  # sigmas that it may be off the narrow one, where the surface bounds that
 # Surfaces that end or bend nearby are no quadrics. Times the variance, so that the covariance held
 # on rendered tables (benchmarks/lifting.py, other seeds than docs/accuracy.md reports).
 _UNEVEN = 1.1
@@ -88,81 +96,143 @@ class Surfaces:
 
 @dataclass(frozen=True)
 class _Basis:
-    """The quadric's terms at the pixels of a disc, and all their products.
-
-    sharing: how many readings count for one, because neighbours err alike.
-    """
+    """The quadric's terms at the pixels of a disc, and all their products."""
 
     offsets: Integers
     distance: Floats
     terms: Floats
     products: Floats
-    sharing: float
 
 
 @lru_cache
-def _basis(radius: float, step: int, correlation: float) -> _Basis:
-    """Of every `step`th pixel within a radius; correlation: pixels, of the noise."""
+def _basis(radius: float, step: int = 1) -> _Basis:
+    """Of every `step`th pixel within a radius."""
     offsets = disc(radius / step) * step
     x, y = offsets.T.astype(np.float64)
     terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
     products = (terms[:, :, None] * terms[:, None, :]).reshape(len(x), 36)
-    sharing = _sharing(offsets, terms, correlation) if step > 1 else 4 * np.pi * correlation**2
-    return _Basis(offsets, np.hypot(x, y), terms, products, max(1.0, sharing))
+    return _Basis(offsets, np.hypot(x, y), terms, products)
 
 
-def _sharing(offsets: Integers, terms: Floats, correlation: float) -> float:
-    """By how much correlation makes the fit's value at the middle of a whole disc less sure.
+class _DiscNoise(NamedTuple):
+    """What correlated noise does to the fits over N discs.
 
-    The correlation exp(-d^2 / (4 correlation^2)) is a product of one in x and one in y, so that it
-    is put on the disc's square row by row and column by column.
+    sharing: (N, 6) how many readings count for one in each coefficient, as neighbours err alike:
+    smooth noise moves a small disc as a whole, so that its level is no surer than a reading, but
+    hardly tilts it. spread: (N,) what the fit leaves of the noise's standard deviation. varies:
+    (N,) the standard deviation of that from disc to disc, as a share.
     """
-    gain = np.linalg.pinv(terms)[0]
-    low = offsets.min()
-    cells = offsets - low
-    square = np.zeros((cells.max() + 1,) * 2)
-    square[cells[:, 1], cells[:, 0]] = gain
-    apart = np.arange(len(square))
+
+    sharing: Floats
+    spread: Floats
+    varies: Floats
+
+    def repeated(self, count: int) -> _DiscNoise:
+        """Of one disc, for as many."""
+        return _DiscNoise(*(np.repeat(part, count, axis=0) for part in self))
+
+    def replaced_by(self, other: _DiscNoise, where: Bools) -> _DiscNoise:
+        return _DiscNoise(
+            np.where(where[:, None], other.sharing, self.sharing),
+            np.where(where, other.spread, self.spread),
+            np.where(where, other.varies, self.varies),
+        )
+
+
+@lru_cache(maxsize=512)
+def _disc_noise(radius: float, step: int, correlation: float) -> _DiscNoise:
+    """Of one whole disc; correlation: pixels, of the noise."""
+    basis = _basis(radius, step)
+    count = len(basis.offsets)
+    gains = np.asarray(np.linalg.pinv(basis.terms), np.float64)
+    sigmas = gains @ _correlated(basis.offsets, gains, correlation).T
+    sharing = (1 - _WHITE) * np.diag(sigmas) / (gains**2).sum(1) + _WHITE
+    left = 1 - float(np.trace(basis.terms.T @ basis.terms @ sigmas)) / count
+    alike = max(1.0, 2 * np.pi * (correlation / step) ** 2)  # readings, in a sum of squares
+    return _DiscNoise(
+        sharing[None],
+        np.sqrt([max(left, _WHITE)]),
+        np.sqrt([alike / (2 * count)]),
+    )
+
+
+def _noise_within(reach: Floats, radius: float, correlation: float) -> _DiscNoise:
+    """For N discs, no wider than either."""
+    radii, which = np.unique(np.minimum(reach, radius), return_inverse=True)
+    each = [_disc_noise(float(r), 1, correlation) for r in radii]
+    return _DiscNoise(*(np.concatenate(parts)[which] for parts in zip(*each, strict=True)))
+
+
+def _correlated(offsets: Integers, weights: Floats, correlation: float) -> Floats:
+    """What the noise's correlation between the pixels of a disc makes of K weights (K, M) each.
+
+    It is exp(-d^2 / (4 correlation^2)), a product of one in x and one in y, so that the disc's
+    square is gone over row by row and column by column.
+    """
+    columns, rows = (offsets - offsets.min()).T
+    side = int(columns.max()) + 1
+    apart = np.arange(side)
     along = np.exp(-((apart[:, None] - apart) ** 2) / (4 * max(correlation, 1e-3) ** 2))
-    return float((along @ square @ along * square).sum() / (gain @ gain))
+    square = np.zeros((len(weights), side, side))
+    square[:, rows, columns] = weights
+    return np.asarray((along @ square @ along)[:, rows, columns])
 
 
 def fit_surfaces(
     depth: NDArray[np.float32], seeds: Integers, focal: float, settings: LiftSettings
 ) -> Surfaces:
     """Surfaces around seeds (N, 2), each of which must have a reading within the range."""
-    basis = _basis(settings.radius, 1, settings.noise.correlation)
-    inverse, valid = settings.inverse(gather(depth, seeds, basis.offsets))
+    correlation = settings.noise.correlation
+    widest = _basis(settings.radius)
+    inverse, valid = settings.inverse(gather(depth, seeds, widest.offsets))
     level = inverse[:, 0]
     sigma = settings.inverse_sigma(level, focal)
-    prior = _prior(level, sigma, focal) * basis.sharing
+    prior = _prior(level, sigma, focal)
+    reach = _reach(1 / level, focal, settings)
     t = np.zeros((len(seeds), 6))
     t[:, 0] = level
     fitted = None
     for number, radius in enumerate(_radii(settings.radius)):
-        m = int(np.searchsorted(basis.distance, radius, 'right'))
+        basis = _basis(radius)
+        m = len(basis.offsets)
         tolerance = _SIGMAS * sigma[:, None]
         if number == 0:
-            tolerance = tolerance + level[:, None] * (STEEPEST / focal) * basis.distance[:m]
+            tolerance = tolerance + level[:, None] * (STEEPEST / focal) * basis.distance
         w = inverse[:, :m]
-        on = valid[:, :m] & (np.abs(w - t @ basis.terms[:m].T) < tolerance)
-        fit = _least_squares(on, w, basis, prior)
-        prior[:, 3:] = basis.sharing * _curve_prior(level, sigma, focal, fit.normal)[:, None]
+        on = valid[:, :m] & (np.abs(w - t @ basis.terms.T) < tolerance)
+        on &= basis.distance <= reach[:, None]
+        noise = _noise_within(reach, radius, correlation)
+        fit = _least_squares(on, w, basis, prior, noise)
+        prior[:, 3:] = _curve_prior(level, sigma, focal, fit.normal)[:, None]
         t = fit.t
         kept = np.abs(t[:, 0] - level) < _SIGMAS * sigma
         fitted = fit if fitted is None else fitted.replaced_by(fit, kept)
         t = fitted.t
     assert fitted is not None
-    wide, goes_on = _wide(depth, seeds, fitted, sigma, prior / basis.sharing, settings)
-    fitted = fitted.replaced_by(wide.weighing(basis.sharing), goes_on)
-    scale = sigma**2 * basis.sharing * np.where(goes_on, 1.0, _UNEVEN)
-    scale *= _excess_noise(np.where(valid, inverse - fitted.t @ basis.terms.T, np.nan), sigma) ** 2
-    covariance = scale[:, None, None] * np.linalg.inv(fitted.normal)
+    wide, goes_on = _wide(depth, seeds, fitted, sigma, prior, settings)
+    agrees = np.abs(wide.t[:, 0] - fitted.t[:, 0]) < _AGREES * sigma
+    goes_on &= agrees | (reach >= settings.radius)
+    fitted = fitted.replaced_by(wide, goes_on)
+    scale = sigma * np.where(goes_on, 1.0, np.sqrt(_UNEVEN))
+    within = widest.distance <= reach[:, None]
+    off = np.where(valid & within, inverse - fitted.t @ widest.terms.T, np.nan)
+    varies = _noise_within(reach, settings.radius, correlation).varies
+    least = 1 + _LEAST_EXCESS * varies
+    excess = _excess_noise(off, sigma * fitted.noise.spread, within.sum(1), least)
+    each = (scale * excess)[:, None] * np.sqrt(fitted.noise.sharing)
+    covariance = each[:, :, None] * each[:, None, :] * np.linalg.inv(fitted.normal)
     # No averaging makes one reading worse than it is.
-    excess = np.sqrt(np.minimum(1, sigma**2 / np.maximum(covariance[:, 0, 0], 1e-300)))
-    covariance[:, 0, :] *= excess[:, None]
-    covariance[:, :, 0] *= excess[:, None]
+    most = (sigma * excess) ** 2
+    less = np.sqrt(np.minimum(1, most / np.maximum(covariance[:, 0, 0], 1e-300)))
+    covariance[:, 0, :] *= less[:, None]
+    covariance[:, :, 0] *= less[:, None]
     return Surfaces(seeds, fitted.t, covariance, fitted.pixels, fitted.spread)
+
+
+def _reach(z: Floats, focal: float, settings: LiftSettings) -> Floats:
+    """Radius (N,) in pixels of the widest disc at each depth; whole pixels, so that few differ."""
+    bound = np.maximum(np.rint(settings.radius_metres * focal / z), _LEAST_REACH)
+    return np.minimum(settings.radius, bound)
 
 
 def _radii(widest: float) -> tuple[float, ...]:
@@ -173,12 +243,12 @@ def _radii(widest: float) -> tuple[float, ...]:
     return (*radii, widest)
 
 
-def _excess_noise(off: Floats, sigma: Floats) -> Floats:
+def _excess_noise(off: Floats, sigma: Floats, whole: Integers, least: Floats) -> Floats:
     """(N,) how many times larger than sigma the noise is; 1 where that is not plain.
 
-    off: (N, K) of all readings of a disc from its surface, NaN without one. Other surfaces in it
-    are told from noise by how the readings lie: noise has as many on either side, and its nine
-    tenths not far outside its half.
+    off: (N, K) of all readings of a disc of `whole` pixels from its surface, NaN without one. Other
+    surfaces in it are told from noise by how the readings lie: noise has as many on either side,
+    and its nine tenths not far outside its half. least: (N,) below which it may be chance.
     """
     seen = np.isfinite(off)
     size = np.where(seen, np.abs(off), np.inf)
@@ -190,7 +260,7 @@ def _excess_noise(off: Floats, sigma: Floats) -> Floats:
     even = np.abs(np.where(seen, np.sign(off), 0).sum(1)) < _EVEN * count
     like_noise = even & (most > _TAIL[0] * middle) & (most < _TAIL[1] * middle)
     excess = np.minimum(_SIGMA_OF_HALF * middle / sigma, _MOST_EXCESS)
-    plain = like_noise & (excess > _LEAST_EXCESS) & (count > 0.9 * off.shape[1])
+    plain = like_noise & (excess > least) & (count > 0.9 * whole)
     return np.where(plain, excess, 1.0)
 
 
@@ -203,19 +273,22 @@ def _wide(
     settings: LiftSettings,
 ) -> tuple[_Fit, Bools]:
     """The N quadrics over discs twice as wide, begun from the narrow ones, and which hold."""
-    basis = _basis(_WIDER * settings.radius, _WIDER, settings.noise.correlation)
+    radius = _WIDER * settings.radius
+    basis = _basis(radius, _WIDER)
+    noise = _disc_noise(radius, _WIDER, settings.noise.correlation)
     w, valid = settings.inverse(gather(depth, seeds, basis.offsets))
     # How curved it is was not known well, so the first look at the rim is with half closed eyes.
     slack = 1 + (basis.distance / basis.distance[-1]) ** 2
     level, t = w[:, 0], narrow.t
     for _ in range(_WIDE_ROUNDS):
         on = valid & (np.abs(w - t @ basis.terms.T) < _SIGMAS * sigma[:, None] * slack)
-        fit = _least_squares(on, w, basis, prior * basis.sharing)
+        fit = _least_squares(on, w, basis, prior, noise.repeated(len(seeds)))
         t, slack = fit.t, np.ones_like(slack)
-    most = np.minimum(_WIDE_SPREAD * sigma, _WIDE_ROUGHER * narrow.spread)
+    most = (1 + _WIDE_SPREAD * noise.varies) * sigma
+    rougher = _WIDE_ROUGHER * noise.spread / narrow.noise.spread
     goes_on = (
         (fit.pixels >= _WIDE_SHARE * len(basis.offsets))
-        & (fit.spread < most)
+        & (fit.spread < np.minimum(most, rougher * narrow.spread))
         & (np.abs(t[:, 0] - level) < _SIGMAS * sigma)
     )
     return fit, goes_on
@@ -227,11 +300,7 @@ class _Fit:
     normal: Floats
     pixels: NDArray[np.intp]
     spread: Floats
-    sharing: float
-
-    def weighing(self, sharing: float) -> _Fit:
-        """The same, its normal matrix in units of so many readings that count for one."""
-        return replace(self, normal=self.normal * (sharing / self.sharing), sharing=sharing)
+    noise: _DiscNoise
 
     def replaced_by(self, other: _Fit, where: Bools) -> _Fit:
         if where.all():
@@ -241,7 +310,7 @@ class _Fit:
             np.where(where[:, None, None], other.normal, self.normal),
             np.where(where, other.pixels, self.pixels),
             np.where(where, other.spread, self.spread),
-            self.sharing,
+            self.noise.replaced_by(other.noise, where),
         )
 
 
@@ -273,16 +342,15 @@ def _half_width(normal: Floats) -> Floats:
     return np.asarray(np.sqrt(3 * np.maximum(least, 0.1)))
 
 
-def _least_squares(on: Bools, w: Floats, basis: _Basis, prior: Floats) -> _Fit:
-    m = on.shape[1]
-    terms = basis.terms[:m]
+def _least_squares(on: Bools, w: Floats, basis: _Basis, prior: Floats, noise: _DiscNoise) -> _Fit:
+    terms = basis.terms
     weights = on.astype(np.float64)
-    normal = (weights @ basis.products[:m]).reshape(-1, 6, 6)
+    normal = (weights @ basis.products).reshape(-1, 6, 6)
     diagonal = np.arange(6)
-    normal[:, diagonal, diagonal] += prior
+    normal[:, diagonal, diagonal] += prior * noise.sharing
     right = (weights * w) @ terms
     t = np.asarray(np.linalg.solve(normal, right[:, :, None])[:, :, 0], np.float64)
     pixels = on.sum(1)
     residual = weights * (w - t @ terms.T)
     spread = np.sqrt(np.einsum('nm,nm->n', residual, residual) / np.maximum(pixels, 1))
-    return _Fit(t, normal, pixels, spread, basis.sharing)
+    return _Fit(t, normal, pixels, spread, noise)

@@ -77,7 +77,7 @@ def test_a_realsense_errs_as_its_preset_says(distance):
         ).mean()
         for seed in range(4)
     ]
-    assert 0.6 < np.mean(nees) < 1.5
+    assert 0.7 < np.mean(nees) < 1.5
 
 
 def test_a_camera_noisier_than_its_model_is_noticed_by_its_residuals():
@@ -149,6 +149,46 @@ def test_a_thing_on_a_table_is_still_one(height):
     extent = visible_extent(point, depth, CAMERA, settings)
     assert extent is not None and extent.plane is not None
     assert extent.size[0] == pytest.approx(60 / FOCAL * 0.5, abs=0.02)
+
+
+def swallowed(settings):
+    """Share of low things, two metres away on a table, that read nearer to the table behind."""
+    height, at = 0.032, [(u, v) for u in range(100, 600, 100) for v in (140, 240, 340)]
+    bare, _ = table(1.9)
+    exact, _ = table(1.9, *((u, v, 14, height) for u, v in at))
+    noise = PRESETS['d435'][0].noise
+    found = [
+        bare[v, u] - point.position[2] < (bare[v, u] - exact[v, u]) / 2
+        for seed in range(3)
+        for (u, v), point in zip(
+            at,
+            lift_points(
+                at,
+                seen(exact, noise.disparity_sigma, noise.correlation, seed),
+                CAMERA,
+                settings,
+            ),
+            strict=True,
+        )
+    ]
+    return np.mean(found)
+
+
+def test_far_away_the_table_does_not_swallow_a_low_thing():
+    """A disc of 16 pixels is 5 cm there, and the noise a third of the thing's height."""
+    assert swallowed(LiftSettings(preset='d435')) < 0.15
+    assert swallowed(LiftSettings(preset='d435', radius_metres=1.0)) > 0.25
+
+
+def test_a_floor_at_half_a_metre_has_its_normal():
+    """By what four sets of RealSense frames have for noise: else grasps along it come aslant."""
+    exact, normal = table(0.5)
+    for preset in ('d435', 'd415'):
+        noise, baseline = PRESETS[preset][0].noise, PRESETS[preset][0].noise.baseline
+        depth = seen(exact, noise.disparity_sigma, noise.correlation, 11, baseline)
+        points = lift_points(grid(), depth, CAMERA, LiftSettings(preset=preset))
+        angles = [np.degrees(np.arccos(min(point.normal @ normal, 1))) for point in points]
+        assert np.median(angles) < 3
 
 
 def test_near_an_outline_the_covariance_holds_the_jump_and_a_flag_says_so():
