@@ -118,6 +118,27 @@ def test_each_failure_has_its_status() -> None:
     assert point.status == LiftStatus.OUT_OF_RANGE
 
 
+def test_where_the_readings_end_before_the_ray_does_nothing_is_known_of_its_rest() -> None:
+    """The far wall is seen beside the thing, and the thing, clear or shiny, is not."""
+    registration = Registration(DEPTH, pose(0.08, turn=0.0))
+    depth = np.full((480, 640), np.inf, np.float32)
+    depth[:, 290:] = np.nan
+    point = lift(640, 355, depth, COLOR, registration=registration)
+    assert point.status == LiftStatus.DEPTH_INVALID and 'no reading' in point.reason
+    depth[:] = np.inf
+    point = lift(640, 355, depth, COLOR, registration=registration)
+    assert point.status == LiftStatus.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize('value', [0.04, 0.4, 3.5, np.inf, -np.inf, np.nan, 0.0, -1.0])
+def test_a_small_depth_image_of_the_same_view_has_the_statuses_of_a_large_one(value) -> None:
+    """Its size is no reason to tell a wall that is too near from one that is not seen."""
+    settings = LiftSettings(min_range=0.2, max_range=2.5)
+    large = np.full((480, 640), value, np.float32)
+    expected = lift(300, 200, large, DEPTH, settings).status
+    assert lift(300, 200, large[::2, ::2], DEPTH, settings).status == expected
+
+
 def test_a_hole_is_bridged_in_the_depth_image() -> None:
     """As with aligned depth: the same surface all around."""
     depth = np.full((480, 640), 1.0, np.float32)
