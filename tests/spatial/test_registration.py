@@ -182,3 +182,20 @@ def test_no_position_is_beyond_the_range_of_the_color_camera() -> None:
         assert not (z > 1.4).any(), seed
         found += len(z)
     assert found > 500
+
+
+def test_the_last_rays_of_a_lens_have_a_covariance_too() -> None:
+    """Half a pixel farther out the model has no ray: how far a pixel reaches goes by one side."""
+    K = np.array([[310.0, 0, 159.5], [0, 310, 119.5], [0, 0, 1]])
+    lens = CameraModel(320, 240, K, np.array([-0.9, 0.0, 0.0, 0.0, 0.0]))
+    columns = np.arange(160, 320, 0.2)
+    seen = np.isfinite(lens.ray(columns, np.full_like(columns, 119.5))).all(1)
+    last = float(columns[seen].max())
+    wide = CameraModel(640, 480, np.array([[320.0, 0, 318.7], [0, 320, 240.2], [0, 0, 1]]))
+    registration = Registration(wide, pose(0.01, turn=0.0))
+    depth = np.full((480, 640), 0.9, np.float32)
+    pixels = [(last, 119.5), (last + 1, 119.5)]
+    point, gone = lift_points(pixels, depth, lens, registration=registration)
+    assert point.status == LiftStatus.OK
+    assert np.linalg.eigvalsh(point.covariance).min() > 0
+    assert gone.status == LiftStatus.OUTSIDE_DEPTH
