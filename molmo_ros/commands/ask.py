@@ -200,9 +200,10 @@ def _point_fields(point: GroundedPoint) -> dict[str, Any]:
         'v': image.v,
         'label': image.label,
         'confidence': image.confidence,
-        'pixel_spread': image.spread,
+        'spread': image.spread,
         'status_3d': surface.status.name,
-        **{key: value for key, value in asdict(surface).items() if key != 'status'},
+        'depth_spread': surface.spread,
+        **{k: v for k, v in asdict(surface).items() if k not in ('status', 'spread')},
     }
 
 

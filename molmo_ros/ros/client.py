@@ -337,7 +337,7 @@ def _read_points(messages: Any) -> tuple[AnsweredPoint, ...]:
 
 def _read_point(message: Any) -> AnsweredPoint:
     return AnsweredPoint(
-        ImagePoint(message.u, message.v, message.label, message.confidence),
+        ImagePoint(message.u, message.v, message.label, message.confidence, spread=message.spread),
         SurfacePoint(
             LiftStatus(message.status_3d),
             position=_xyz(message.position),
@@ -346,6 +346,7 @@ def _read_point(message: Any) -> AnsweredPoint:
             valid_pixels=message.depth_valid_pixels,
             spread=message.depth_spread,
             bridged=message.bridged,
+            near_edge=message.near_edge,
             reason=message.reason,
         ),
         _read_object(message),

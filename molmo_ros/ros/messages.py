@@ -187,6 +187,8 @@ def _write_point(point: GroundedPoint) -> GroundedPointMessage:
         depth_valid_pixels=surface.valid_pixels,
         depth_spread=float(surface.spread),
         bridged=surface.bridged,
+        spread=float(image.spread),
+        near_edge=surface.near_edge,
     )
     _write_pick(point.pick, message)
     return message

@@ -27,9 +27,12 @@ from .windows import Bools, Floats
 _ACROSS = 160  # pixels that the patch is thinned to: bounds the time that a point takes
 _LEAST_PIXELS = 20  # of the thinned patch; fewer give no axes worth the name
 _SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the plane
+_LIFTED_SIGMAS = 2.0  # of a reading's noise, for the point itself, which many readings bear out
 _ROUGHNESS = 0.003  # metres that a table may be uneven, beside the noise
 _JUMP = 0.012  # metres in depth from one pixel to the next at which a thing ends, beside the noise
 _MOST_POINTS = 4000  # kept of the visible points
+_REACHES = 0.95  # of max_size: what is seen so far from the point goes on beyond
+_BAR = 0.25  # of max_size: what is narrower may go on, and is still a thing that can be taken
 _ROUND = 0.03  # of the radius: how far an outline may be off the circle that it is taken for
 
 
@@ -69,7 +72,8 @@ def visible_extent(
     """The extent of the thing that a lifted point is on; None where the depth shows none.
 
     point: in the frame of the camera that saw the depth image (H, W), metres. max_size: metres, how
-    far from the point to look. up: (3,) unit vector against gravity in the same frame, if known.
+    far from the point to look; what goes on beyond is no thing, unless it is narrow. up: (3,) unit
+    vector against gravity in the same frame, if known.
     """
     if point.status != LiftStatus.OK:
         return None
@@ -78,17 +82,23 @@ def visible_extent(
     points = patch.points[patch.valid]
     tolerance = _SIGMAS * patch.sigma[patch.valid] + _ROUGHNESS
     focal = float(camera.K[0, 0])
-    here = _SIGMAS * float(settings.noise.sigma(point.position[2], focal)) + _ROUGHNESS
+    here = _LIFTED_SIGMAS * float(settings.noise.sigma(point.position[2], focal)) + _ROUGHNESS
     plane = supporting_plane(points, tolerance, point.position, here, up)
     if plane is not None and plane.height(point.position) <= here:
         return None  # It is on the table, not on a thing.
-    mask = _grown(patch, plane)
+    mask = _grown(patch, plane, point.position)
     if mask is None or mask.sum() < _LEAST_PIXELS:
         return None
     if plane is None and mask.sum() > 0.5 * patch.valid.sum():
         # All there is: the point is on a table or a wall, not on a thing.
         return None
-    return _measured(patch, mask, plane)
+    extent = _measured(patch, mask, plane)
+    reach = np.linalg.norm(patch.points[mask] - point.position, axis=1).max()
+    if reach < _REACHES * max_size:
+        return extent
+    if extent.size[:2].min() > _BAR * max_size:
+        return None  # A wall, a table, a shelf: whether it ends is not seen.
+    return replace(extent, cut=True)
 
 
 def transform_extent(extent: Extent, T_target_source: Floats) -> Extent:
@@ -151,13 +161,16 @@ def _patch(
     return _Patch(points, valid, sigma, seed, stride * float(position[2]) / focal)
 
 
-def _grown(patch: _Patch, plane: Plane | None) -> Bools | None:
+def _grown(patch: _Patch, plane: Plane | None, position: Floats) -> Bools | None:
     """The pixels connected to the seed, on a surface and above the plane."""
     z = patch.points[..., 2]
     jump = _JUMP + 4 * patch.sigma + 2 * patch.pixel
     thing = patch.valid & _borne_out(z, patch.valid, jump)
     if plane is not None:
-        thing &= plane.height(patch.points) > _SIGMAS * patch.sigma + _ROUGHNESS
+        # Of a low thing the pixels that are nearer to its height than to the table's.
+        most = _SIGMAS * patch.sigma + _ROUGHNESS
+        least = np.clip(plane.height(position) / 2, most / 2, most)
+        thing &= plane.height(patch.points) > least
     column, row = _nearest(thing, patch.seed)
     if not thing[row, column]:
         return None

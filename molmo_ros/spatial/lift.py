@@ -148,7 +148,8 @@ def _hits(
         status = np.where(inside, LiftStatus.OK, LiftStatus.OUTSIDE_DEPTH)
         outside = f'the depth image is {width}x{height}, the pixel outside of it'
         hits = Hits(uv, status, tuple('' if good else outside for good in inside))
-    seen = np.asarray(np.isfinite(rays.ray).all(1))
+    known = np.isfinite(rays.ray + rays.along_u + rays.along_v)
+    seen = np.asarray(known.all(1))
     if seen.all():
         return hits
     reasons = (r if good else NO_RAY for r, good in zip(hits.reasons, seen, strict=True))
@@ -168,7 +169,7 @@ class _Rays:
     def through(cls, camera: CameraModel, uv: Floats) -> _Rays:
         around = uv + 0.5 * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])[:, None]
         ray, right, left, below, above = camera.ray(around[..., 0], around[..., 1])
-        return cls(ray, right - left, below - above)
+        return cls(ray, _per_pixel(left, ray, right), _per_pixel(above, ray, below))
 
     def __getitem__(self, which: Integers) -> _Rays:
         return _Rays(self.ray[which], self.along_u[which], self.along_v[which])
@@ -178,6 +179,15 @@ class _Rays:
         rows = np.stack([self.along_u, self.along_v, self.ray], 1)
         values = np.column_stack([gradient, inverse])
         return np.asarray(np.linalg.solve(rows, values[:, :, None])[:, :, 0], np.float64)
+
+
+def _per_pixel(before: Floats, here: Floats, after: Floats) -> Floats:
+    """How rays (N, 3) move a pixel on, from those half a pixel to either side, or to one where the
+    lens model has none on the other."""
+    with np.errstate(invalid='ignore'):
+        one_sided = 2 * np.where(np.isfinite(after), after - here, here - before)
+        both = after - before
+    return np.where(np.isfinite(both), both, one_sided)
 
 
 @dataclass(frozen=True)

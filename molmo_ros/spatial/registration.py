@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .camera_model import CameraModel
 from .lift_settings import LiftSettings
-from .seeds import STEEPEST
+from .seeds import RANGE, STEEPEST
 from .surface_point import LiftStatus, is_rotation
 from .windows import Floats, within
 
@@ -110,7 +110,7 @@ def _readings(depth: NDArray[np.float32], pixels: Floats, camera: CameraModel) -
     inside = within(pixels, camera.width, camera.height)
     nearest = np.rint(np.where(inside[..., None], pixels, 0)).astype(np.intp)
     seen = depth[nearest[..., 1], nearest[..., 0]].astype(np.float64)
-    return np.where(inside & (seen != 0), seen, np.nan)
+    return np.where(inside & ((seen > 0) | np.isneginf(seen)), seen, np.nan)
 
 
 def _first_hit(
@@ -141,7 +141,11 @@ def _first_hit(
     if known[-1] < len(behind) - 1 and not within(pixels[-1:], camera.width, camera.height).any():
         return LiftStatus.OUTSIDE_DEPTH, UNSEEN, np.nan
     if behind[known[-1]] < 0:
+        if known[-1] < len(behind) - 1:
+            return LiftStatus.DEPTH_INVALID, NO_READING, np.nan
         return LiftStatus.OUT_OF_RANGE, BEYOND, np.nan
+    if (seen[known] < settings.min_range).all():
+        return LiftStatus.OUT_OF_RANGE, RANGE, np.nan
     return LiftStatus.DEPTH_INVALID, HIDDEN, np.nan
 
 

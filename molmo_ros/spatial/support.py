@@ -46,6 +46,8 @@ def supporting_plane(
     rng = np.random.default_rng(0)
     some = rng.choice(len(points), min(_SAMPLE, len(points)), replace=False)
     planes = _through_triples(points[rng.integers(len(points), size=(_TRIES, 3))])
+    if not len(planes):
+        return None  # They lie in one line.
     heights = planes[:, :3] @ points[some].T - planes[:, 3:]
     on = np.abs(heights) < tolerance[some]
     behind = heights < -3 * tolerance[some]

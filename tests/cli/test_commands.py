@@ -126,6 +126,9 @@ def test_asking_a_file_gives_pixels_and_metres(view, files, tmp_path):
     assert pixel + 0.5 == pytest.approx((point['u'], point['v']), abs=0.01)
     row, column = int(point['v']), int(point['u'])
     assert point['position'][2] == pytest.approx(view.picture.depth[row, column], abs=0.01)
+    # In pixels and in metres; the point is in the middle of the thing.
+    assert point['spread'] > 0.1 and 0 < point['depth_spread'] < 0.01
+    assert point['near_edge'] is False
     assert report['count'] == 1 and not report['absent']
     assert report['seconds'].keys() >= {'vision', 'decode'}
     assert out.stat().st_size > 1000

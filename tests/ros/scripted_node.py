@@ -34,7 +34,7 @@ class ScriptedEngine:
         if verb == 'at':
             numbers = [float(word) for word in words if word != 'at']
             pairs = zip(numbers[::2], numbers[1::2], strict=True)
-            points = tuple(ImagePoint(u, v, f'thing at {u:g}', 0.5) for u, v in pairs)
+            points = tuple(ImagePoint(u, v, f'thing at {u:g}', 0.5, spread=6.25) for u, v in pairs)
             points = points[: question.max_points or None]
         elif verb == 'slow':
             self._pass_until(time.monotonic() + float(words[0]), should_stop)

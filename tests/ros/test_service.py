@@ -3,6 +3,7 @@
 """What somebody gets who asks the node, which runs in a process of its own."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_a_point_is_in_metres_where_the_camera_saw_it(asking):
     assert answered.frame_id == OPTICAL and answered.stamp_ns in asking.camera.stamps
     (point,) = answered.points
     assert (point.image.u, point.image.v, point.image.label) == (100, 30, 'thing at 100')
-    assert point.image.confidence == 0.5
+    assert (point.image.confidence, point.image.spread) == (0.5, 6.25)
     assert point.surface.status is LiftStatus.OK
     np.testing.assert_allclose(point.surface.position, on_the_wall(100, 30), atol=2e-3)
     np.testing.assert_allclose(point.surface.normal, [0, 0, -1], atol=0.05)
@@ -196,6 +197,17 @@ def test_a_hole_that_was_bridged_is_marked_and_said(caller, request_about):
     assert [point.bridged for point in response.points] == [True, False]
     assert response.points[0].position.z == pytest.approx(DISTANCE, abs=2e-3)
     assert '1 of 2 in a hole' in response.message
+
+
+def test_a_point_beside_an_outline_is_marked_and_its_covariance_holds_the_jump(asking, frame):
+    depth = frame.depth.copy()
+    depth[:, :50] = 0.8
+    answered = asking.ask('at 51.5 60 at 110 60', frame=replace(frame, depth=depth))
+    beside, alone = (point.surface for point in answered.points)
+    assert (beside.near_edge, alone.near_edge) == (True, False)
+    assert np.sqrt(beside.covariance[2, 2]) > (DISTANCE - 0.8) / 6
+    assert np.sqrt(alone.covariance[2, 2]) < 0.01
+    assert '1 of 2 so near an outline' in answered.message
 
 
 def _empty_query(request):

@@ -10,6 +10,7 @@ import pytest
 
 from molmo_ros.spatial import (
     Approach,
+    CameraModel,
     GraspSettings,
     LiftSettings,
     LiftStatus,
@@ -236,3 +237,29 @@ def test_stereo_noise_leaves_normals_and_planes_usable(camera, bodies, stereo_no
         point = lift(u, v, depth, camera, LiftSettings())
         angles.append(np.degrees(np.arccos(np.clip(point.normal @ UP, -1, 1))))
     assert np.median(angles) < 15
+
+
+WIDE = CameraModel(640, 480, np.array([[260.0, 0, 319.5], [0, 260, 239.5], [0, 0, 1]]))
+
+
+def test_a_bar_that_goes_on_beyond_the_look_is_said_to_be_cut(bodies) -> None:
+    """All of it is in the picture, more of it than was looked at."""
+    body, _ = box_on_table(bodies, (1.1, 0.04, 0.05), 0)
+    _, _, extent = look_at(WIDE, bodies, body)
+    assert extent.cut and extent.size[0] == pytest.approx(0.8, abs=0.03)
+    assert extent.size[1] == pytest.approx(0.04, abs=0.01)
+
+
+def test_a_shelf_that_goes_on_beyond_the_look_is_no_thing(bodies) -> None:
+    """Nobody saw where it ends; a gripper would be told a size that is that of the look."""
+    body, _ = box_on_table(bodies, (1.1, 0.3, 0.05), 0)
+    _, point, extent = look_at(WIDE, bodies, body)
+    assert point.status == LiftStatus.OK and extent is None
+
+
+def test_readings_in_one_line_make_no_plane_and_no_fault(camera) -> None:
+    """Of a wire before a sky no more may be seen."""
+    depth = np.full((480, 640), np.nan, np.float32)
+    depth[240, 200:440] = 0.6
+    position = camera.ray(320, 240) * 0.6
+    assert visible_extent(SurfacePoint(LiftStatus.OK, position=position), depth, camera) is None

@@ -138,9 +138,9 @@ def test_a_bare_table_is_no_object(preset, sigma, reach):
         assert extents == [None] * len(extents)
 
 
-@pytest.mark.parametrize('height', [0.012, 0.02, 0.06])
+@pytest.mark.parametrize('height', [0.008, 0.012, 0.02, 0.06])
 def test_a_thing_on_a_table_is_still_one(height):
-    """Scissors and markers are little more than a centimetre high."""
+    """Scissors and markers are a centimetre high."""
     exact, _ = table(0.5, (300, 240, 60, height))
     preset = PRESETS['d435'][0].noise
     settings = LiftSettings(preset='d435')

@@ -118,6 +118,27 @@ def test_each_failure_has_its_status() -> None:
     assert point.status == LiftStatus.OUT_OF_RANGE
 
 
+def test_where_the_readings_end_before_the_ray_does_nothing_is_known_of_its_rest() -> None:
+    """The far wall is seen beside the thing, and the thing, clear or shiny, is not."""
+    registration = Registration(DEPTH, pose(0.08, turn=0.0))
+    depth = np.full((480, 640), np.inf, np.float32)
+    depth[:, 290:] = np.nan
+    point = lift(640, 355, depth, COLOR, registration=registration)
+    assert point.status == LiftStatus.DEPTH_INVALID and 'no reading' in point.reason
+    depth[:] = np.inf
+    point = lift(640, 355, depth, COLOR, registration=registration)
+    assert point.status == LiftStatus.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize('value', [0.04, 0.4, 3.5, np.inf, -np.inf, np.nan, 0.0, -1.0])
+def test_a_small_depth_image_of_the_same_view_has_the_statuses_of_a_large_one(value) -> None:
+    """Its size is no reason to tell a wall that is too near from one that is not seen."""
+    settings = LiftSettings(min_range=0.2, max_range=2.5)
+    large = np.full((480, 640), value, np.float32)
+    expected = lift(300, 200, large, DEPTH, settings).status
+    assert lift(300, 200, large[::2, ::2], DEPTH, settings).status == expected
+
+
 def test_a_hole_is_bridged_in_the_depth_image() -> None:
     """As with aligned depth: the same surface all around."""
     depth = np.full((480, 640), 1.0, np.float32)
@@ -161,3 +182,20 @@ def test_no_position_is_beyond_the_range_of_the_color_camera() -> None:
         assert not (z > 1.4).any(), seed
         found += len(z)
     assert found > 500
+
+
+def test_the_last_rays_of_a_lens_have_a_covariance_too() -> None:
+    """Half a pixel farther out the model has no ray: how far a pixel reaches goes by one side."""
+    K = np.array([[310.0, 0, 159.5], [0, 310, 119.5], [0, 0, 1]])
+    lens = CameraModel(320, 240, K, np.array([-0.9, 0.0, 0.0, 0.0, 0.0]))
+    columns = np.arange(160, 320, 0.2)
+    seen = np.isfinite(lens.ray(columns, np.full_like(columns, 119.5))).all(1)
+    last = float(columns[seen].max())
+    wide = CameraModel(640, 480, np.array([[320.0, 0, 318.7], [0, 320, 240.2], [0, 0, 1]]))
+    registration = Registration(wide, pose(0.01, turn=0.0))
+    depth = np.full((480, 640), 0.9, np.float32)
+    pixels = [(last, 119.5), (last + 1, 119.5)]
+    point, gone = lift_points(pixels, depth, lens, registration=registration)
+    assert point.status == LiftStatus.OK
+    assert np.linalg.eigvalsh(point.covariance).min() > 0
+    assert gone.status == LiftStatus.OUTSIDE_DEPTH
