@@ -26,7 +26,7 @@ from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.engine import Engine, Pointer, load_engine
-from molmo_ros.engine.shipped import default_checkpoint
+from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.ground import GroundedPoint, Watch
@@ -147,6 +147,8 @@ class PointQueryNode(Node):
 
     def _load(self, on_progress: Progress) -> Engine:
         wanted = self._settings().engine
+        if not wanted.checkpoint:
+            self.get_logger().warning(RENDERED_ONLY)
         return load_engine(
             wanted.checkpoint or default_checkpoint(),
             device=wanted.device,
