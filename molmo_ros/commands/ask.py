@@ -38,7 +38,7 @@ _WHOLE_LABEL = 40
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
     # Intermixed, so that the one word beside options is the query where no image is given.
-    arguments = _parser().parse_intermixed_args(argv)
+    arguments = parser().parse_intermixed_args(argv)
     question = _question(arguments)
     # Files first: a wrong one is told before the model is waited for.
     taken = taken_from_source(arguments) or Taken(_capture(arguments))
@@ -86,7 +86,8 @@ def _capture(arguments: argparse.Namespace) -> Capture:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros ask',
         description='Ask about an image. With --depth and --camera the points come in metres, in '

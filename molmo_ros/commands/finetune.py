@@ -41,7 +41,7 @@ Stopped with Ctrl-C, the same command goes on where it was. Afterwards:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status: 130 where it was stopped. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     tell_what_answers(arguments)
     arguments.checkpoint = checkpoint_of(arguments)
     outcome = _run(arguments)
@@ -53,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros finetune',
         description="Teach a checkpoint one's own objects: from a folder of pictures with points "

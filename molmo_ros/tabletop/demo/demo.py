@@ -94,7 +94,7 @@ class DemoRow:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.list:
         print(_things(arguments.table))
         return 0
@@ -124,7 +124,8 @@ def main(argv: Sequence[str]) -> int:
     return _conclusion(rows, folder, console, judged=not arguments.questions)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros demo',
         description='Start a rendered RGB-D camera and the node as processes of their own, ask '
