@@ -83,7 +83,10 @@ def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
 def _load(arguments: argparse.Namespace) -> Engine:
     checkpoint = checkpoint_of(arguments)
     columns = (SpinnerColumn(), description_column(), TimeElapsedColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
+    console = plain_console(stderr=True)
+    # Where nobody watches, what is transient would leave an empty line.
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task('importing torch', total=None)
 
         def told(what: str, share: float) -> None:
