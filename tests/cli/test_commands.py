@@ -256,7 +256,9 @@ def test_without_depth_the_points_stay_in_the_image(files, view, capsys):
     item = view.scene.objects[0]
     assert main(['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}']) == 0
     printed = capsys.readouterr().out
-    assert 'NO_CAMERA_INFO' in printed and 'count 1' in printed
+    assert 'count 1' in printed and 'confidence' in printed
+    # Nor is anything said of what nobody asked for, least of all in ROS's words.
+    assert '3D' not in printed and 'camera_info' not in printed.lower()
 
 
 def test_brackets_in_a_label_are_words_and_no_markup(files, view, capsys):
