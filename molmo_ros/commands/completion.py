@@ -48,12 +48,18 @@ def _whole(files: Any) -> argparse.ArgumentParser:
     whole.add_argument('--version', action='version', version='')
     firsts = whole.add_subparsers(metavar='COMMAND')
     for first in dict.fromkeys(name.split()[0] for name in COMMANDS):
-        # A shell reads two words one after the other: after the first come the options of both.
         names = [name for name in COMMANDS if name.split()[0] == first]
-        both = firsts.add_parser(first, help=COMMANDS[names[0]].summary, add_help=False)
+        one = firsts.add_parser(first, help=COMMANDS[names[0]].summary, add_help=False)
+        if first in COMMANDS:
+            # Where a second word is not needed, the options of all follow the first.
+            for name in names:
+                _add_new(one, _of(name, files))
+            _offer_seconds(one, [name.split()[1] for name in names if ' ' in name])
+            continue
+        seconds = one.add_subparsers(metavar='COMMAND')
         for name in names:
-            _add_new(both, _of(name, files))
-        _offer_seconds(both, [name.split()[1] for name in names if ' ' in name])
+            two = seconds.add_parser(name.split()[1], help=COMMANDS[name].summary, add_help=False)
+            _add_new(two, _of(name, files))
     return whole
 
 

@@ -97,6 +97,15 @@ echo "${{COMPREPLY[@]}}"
 """
 
 
+def completed(typed, files, folder, capsys):
+    assert main(['completion', 'bash']) == 0
+    (folder / 'script').write_text(capsys.readouterr().out)
+    lines = COMPLETE.format(script=folder / 'script', words=f'molmo-ros {typed}')
+    result = subprocess.run(['bash', '-c', lines], cwd=files, capture_output=True, text=True)
+    assert result.stderr == ''
+    return result.stdout.strip()
+
+
 @pytest.mark.parametrize(
     'typed, offered',
     [
@@ -110,11 +119,18 @@ echo "${{COMPREPLY[@]}}"
     ],
 )
 def test_a_shell_completes_commands_options_and_files(typed, offered, files, tmp_path, capsys):
-    assert main(['completion', 'bash']) == 0
-    (tmp_path / 'script').write_text(capsys.readouterr().out)
-    lines = COMPLETE.format(script=tmp_path / 'script', words=f'molmo-ros {typed}')
-    result = subprocess.run(['bash', '-c', lines], cwd=files, capture_output=True, text=True)
-    assert result.stdout.strip() == offered, result.stderr
+    assert completed(typed, files, tmp_path, capsys) == offered
+
+
+@pytest.mark.parametrize(
+    'typed, offered',
+    [('mend', 'mend'), ('mend ch', 'checkpoint'), ('mend checkpoint --de', '--device')],
+)
+def test_a_shell_completes_a_command_that_is_two_words_only(
+    typed, offered, files, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(COMMANDS, 'mend checkpoint', COMMANDS['check'])
+    assert completed(typed, files, tmp_path, capsys) == offered
 
 
 def test_what_may_lie_on_the_demos_tables_is_told(capsys):
