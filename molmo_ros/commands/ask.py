@@ -46,7 +46,8 @@ def main(argv: Sequence[str]) -> int:
     if not questions:
         _check_prompt(arguments, words.pictures)
     with ExitStack() as stack:
-        asking = _Asking(arguments, pictures.several or len(questions) != 1, stack)
+        several = pictures.several or len(questions) != 1
+        asking = _Asking(arguments, several, pictures.files(), stack)
         if questions:
             for wanted in pictures:
                 asking.about(wanted, questions)
@@ -64,11 +65,19 @@ class _Asking:
     """Asks one engine, which is loaded when there is a first picture, and tells what it says.
 
     several: whether there may be more than one answer: then what fails is told, and the next is
-    asked. stack: closes what is opened. Raises UserError where nothing can be written.
+    asked. kept: files that are not to be written over. stack: closes what is opened. Raises
+    UserError where nothing can be written.
     """
 
-    def __init__(self, arguments: argparse.Namespace, several: bool, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        several: bool,
+        kept: Sequence[Path],
+        stack: ExitStack,
+    ) -> None:
         self.failed = False
+        self._kept = kept
         self._arguments, self._several, self._stack = arguments, several, stack
         self._engine: Engine | None = None
         self._console = plain_console()
@@ -109,7 +118,9 @@ class _Asking:
                 self._fail(wanted.name, error)
 
     def _destination(self, option: str, given: Path | None, suffix: str) -> Destination | None:
-        return Destination(option, given, self._several, suffix) if given is not None else None
+        if given is None:
+            return None
+        return Destination(option, given, self._several, suffix, self._kept)
 
     def _check(self, taken: Taken) -> Cloud | None:
         """The cloud, if it is to be written. Raises UserError where something cannot be done."""

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -20,14 +20,21 @@ from molmo_ros.errors import UserError
 class Destination:
     """One file, or a folder with a file for each answer.
 
-    option: that named it, for errors. suffix: of a file in a folder. Raises UserError where nothing
-    can be written there.
+    option: that named it, for errors. suffix: of a file in a folder. kept: files that stay as they
+    are. Raises UserError where nothing can be written there.
     """
 
-    def __init__(self, option: str, given: Path, several: bool, suffix: str) -> None:
+    def __init__(
+        self, option: str, given: Path, several: bool, suffix: str, kept: Sequence[Path] = ()
+    ) -> None:
         self._given, self._suffix = given, suffix
         self._used: set[str] = set()
         self.is_folder = several or given.is_dir()
+        if given.resolve() in [path.parent if self.is_folder else path for path in kept]:
+            raise UserError(
+                f'{option} {given}: that is where the pictures asked about are; give another name, '
+                'so that none is written over'
+            )
         if not self.is_folder:
             check_writable(option, given)
             return

@@ -159,6 +159,13 @@ class Pictures:
             else:
                 yield Wanted(name, partial(self._of_file, name))
 
+    def files(self) -> list[Path]:
+        """Those that are asked about, with links followed."""
+        found: list[Path] = []
+        for path in (Path(name) for name in self._names if exists(name)):
+            found += pictures_in(path) if holds_pictures(path) else [path]
+        return [path.resolve() for path in found]
+
     def _check(self) -> None:
         names, arguments = self._names, self._arguments
         if not names:

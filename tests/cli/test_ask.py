@@ -246,14 +246,18 @@ def test_questions_are_asked_for_on_a_terminal(views):
         (['b.png', 'the mug', '--out', 'x.what'], 'end it in .png'),
         (['.', 'the mug', '--out', 'x.png'], 'give a folder'),
         (['.', 'the mug', '--out', 'b.png/x'], 'cannot be made'),
+        (['b.png', 'the mug', '--out', './b.png'], 'written over'),
+        (['.', 'the mug', '--out', '../{here}'], 'written over'),
         (['b.png', 'the mug', '--ply', 'x.ply'], 'neither depth nor a calibration'),
         (['b.png', 'the mug', '--rrd', 'nowhere/x.rrd'], 'there is no folder'),
         (['b.png', '-', '--questions', '-'], 'stdin cannot bring both'),
     ],
 )
-def test_a_mistake_is_told_before_the_model_is_loaded(words, complaint, monkeypatch, capsys):
+def test_a_mistake_is_told_before_the_model_is_loaded(
+    words, complaint, folder, monkeypatch, capsys
+):
     monkeypatch.setattr('sys.stdin', io.StringIO())
-    assert main(['ask', *words]) == 2
+    assert main(['ask', *(word.format(here=folder.name) for word in words)]) == 2
     output = capsys.readouterr()
     assert complaint in output.err and LOADED not in output.err and output.out == ''
 
