@@ -37,15 +37,14 @@ def read_words(words: Sequence[str], asks_elsewhere: bool) -> Words:
     if _names_picture(words[-1]) or (len(words) == 1 and exists(words[0])):
         return Words(_expanded(words), None)
     *pictures, question = words
-    loose: list[str] = []
-    while pictures and _is_loose(pictures[-1]):
-        loose.insert(0, pictures.pop())
-    if loose:
-        quoted = ' '.join((*loose, question))
-        before = ' '.join(('molmo-ros ask', *pictures))
+    if pictures and _is_loose(pictures[-1]):
+        # From the first on: a word in the middle may be the name of a file by chance.
+        first = next(i for i, word in enumerate(pictures) if _is_loose(word))
+        quoted = ' '.join(words[first:])
+        before = ' '.join(('molmo-ros ask', *pictures[:first]))
         raise UserError(
-            f"'{loose[0]}' is no file. If it belongs to the question, put the question in quotes: "
-            f'{before} "{quoted}"'
+            f"'{pictures[first]}' is no file. If it belongs to the question, put the question in "
+            f'quotes: {before} "{quoted}"'
         )
     return Words(_expanded(pictures), question)
 

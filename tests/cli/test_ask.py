@@ -236,6 +236,7 @@ def test_questions_are_asked_for_on_a_terminal(views):
         (['b.png'], 'there is no question'),
         (['b.png', 'a [left].png'], 'there is no question'),
         (['b.png', 'the', 'red', 'mug'], 'molmo-ros ask b.png "the red mug"'),
+        (['b.png', 'how', 'b.png', 'many', 'are', 'there?'], 'b.png "how b.png many are there?"'),
         (['b.png', 'of?', 'mine', '--json'], 'molmo-ros ask b.png "of? mine"'),
         (['c.png', 'b.png', 'the mug'], 'c.png does not exist'),
         (['*.bmp', 'the mug'], 'there is no file *.bmp'),
