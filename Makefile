@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 
 # Each set of requirements is an extra of pyproject.toml, but for `ros` and `runtime`.
 DEMO := $(addprefix requirements/,ros$(OTHER).txt runtime.txt wheels-tf.txt demo.txt)
-TESTS := $(DEMO) $(addprefix requirements/,agents.txt bags.txt realsense.txt quantize.txt finetune.txt evaluate.txt dev.txt)
+TESTS := $(DEMO) $(addprefix requirements/,agents.txt bags.txt realsense.txt quantize.txt finetune.txt evaluate.txt rerun.txt completion.txt dev.txt)
 LOCKS := $(addprefix requirements/,lock.txt ros$(OTHER)-lock.txt)
 PACKAGE := CMakeLists.txt package.xml pyproject.toml setup.py \
   $(sort $(shell find action cmake config launch models msg srv wheels -type f -not -name '*.pyc' 2>/dev/null))
@@ -80,7 +80,7 @@ $(BUILT): $(DEMO_INSTALLED)
 	@rm -f $(VENV)/.built-* && touch $@
 
 $(TESTS_INSTALLED): $(DEMO_INSTALLED)
-	@echo 'Installing what the tests need besides: 0.8 GB.'
+	@echo 'Installing what the tests need besides: 1.3 GB.'
 	$(call INSTALL,$(TESTS))
 	@rm -f $(VENV)/.tests-* && touch $@
 

@@ -17,7 +17,9 @@ EXTRAS = {
     'pybullet': 'evaluate',
     'pyrealsense2': 'realsense',
     'pytransform3d': 'wheels-tf',
+    'rerun': 'rerun',
     'rosbags': 'bags',
+    'shtab': 'completion',
 }
 """The extra of pyproject.toml by the package that is imported."""
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 
-def as_json(value: Any) -> str:
-    """JSON in the strict sense: what is not a finite number becomes null."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+def as_json(value: Any, indent: int | None = 2) -> str:
+    """JSON in the strict sense: what is not a finite number becomes null. indent None: one line."""
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -96,6 +96,7 @@ class Bag(Source):
             self.close()
             raise
         self._taken = 0
+        self.lasts = (self._reader.end_time - self._reader.start_time) / _NS
 
     @property
     def topics(self) -> Topics:
@@ -178,9 +179,8 @@ class Bag(Source):
 
     def _frame(self, at: float | None) -> tuple[_Stamped, _Stamped | None]:
         """An image and the depth nearest to it. Raises UserError."""
-        length = (self._reader.end_time - self._reader.start_time) / _NS
-        if at is not None and not 0 <= at <= length:
-            raise UserError(f'{at:g} s is not within the {length:.3f} s that it lasts')
+        if at is not None and not 0 <= at <= self.lasts:
+            raise UserError(f'{at:g} s is not within the {self.lasts:.3f} s that it lasts')
         start = self._reader.start_time + int((at or 0) * _NS)
         stop = None if at is None else start + int(_LATE_S * _NS)
         first = None

@@ -26,10 +26,15 @@ def read_color(path: Path, *, as_shown: bool = False) -> NDArray[np.uint8]:
 
 def read_image(path: Path) -> StoredImage:
     """A picture as its file has it. Raises UserError."""
+    return decode_named(str(path), _bytes(path))
+
+
+def decode_named(name: str, data: bytes) -> StoredImage:
+    """The picture in a file's bytes. name: where they are from, for errors. Raises UserError."""
     try:
-        return decode_image(_bytes(path))
+        return decode_image(data)
     except UnreadableImage as error:
-        raise UserError(f'{path} {error}') from error
+        raise UserError(f'{name} {error}') from error
 
 
 def read_depth(path: Path, unit: float | None = None) -> NDArray[np.float32]:

@@ -10,19 +10,25 @@ from pathlib import Path
 
 from molmo_ros.cameras.bag import Bag, BagSettings
 from molmo_ros.cameras.librealsense import is_realsense_recording
+from molmo_ros.cameras.picture_files import PictureSettings
 from molmo_ros.cameras.pictures import VIDEOS, PictureFolder, Video, Webcam
 from molmo_ros.cameras.realsense import RealSense, RealSenseSettings
 from molmo_ros.cameras.source import Source
 from molmo_ros.errors import UserError
 
-_BAGS = ('.mcap', '.db3', '.bag')
+BAGS = ('.mcap', '.db3', '.bag')
 
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """bag: how a bag is read. preset, align: of a RealSense, as its settings have them."""
+    """How sources are read.
+
+    bag: a bag. pictures: those of a folder. preset, align: of a RealSense, as its settings have
+    them.
+    """
 
     bag: BagSettings = field(default_factory=BagSettings)
+    pictures: PictureSettings = field(default_factory=PictureSettings)
     preset: str = ''
     align: bool = False
 
@@ -30,15 +36,19 @@ class SourceSettings:
 def names_camera(text: str) -> bool:
     """Whether a text names a camera of this machine: 'realsense', 'webcam:1'; a file of that name
     goes before it."""
-    if os.sep in text or Path(text).exists():
-        return False
-    return text.partition(':')[0] in ('realsense', 'webcam')
+    kind = text.partition(':')[0]
+    return kind in ('realsense', 'webcam') and os.sep not in text and not Path(text).exists()
 
 
 def names_recording(text: str) -> bool:
     """Whether a text names a folder, a bag, or a video: anything but a picture."""
     path = Path(text)
-    return path.is_dir() or path.suffix.lower() in (*_BAGS, *VIDEOS)
+    return path.is_dir() or path.suffix.lower() in (*BAGS, *VIDEOS)
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether a path is that of a folder, and of no bag."""
+    return path.is_dir() and not (path / 'metadata.yaml').exists()
 
 
 def open_source(text: str, settings: SourceSettings | None = None) -> Source:
@@ -55,8 +65,9 @@ def open_source(text: str, settings: SourceSettings | None = None) -> Source:
     if not path.exists():
         raise UserError(f'{path} does not exist')
     if path.is_dir():
-        is_bag = (path / 'metadata.yaml').exists()
-        return Bag(path, settings.bag) if is_bag else PictureFolder(path)
+        if holds_pictures(path):
+            return PictureFolder(path, settings.pictures)
+        return Bag(path, settings.bag)
     if path.suffix.lower() in VIDEOS:
         return Video(path)
     if is_realsense_recording(path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.cameras.files import read_camera, read_color, read_depth
+from molmo_ros.cameras.files import read_image
+from molmo_ros.cameras.picture_files import FLAT, PictureSettings, capture_of_files
 from molmo_ros.cameras.source import Source
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.capture import Capture
@@ -24,8 +26,8 @@ PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 VIDEOS = ('.mp4', '.avi', '.mkv', '.mov', '.m4v', '.webm', '.mpg', '.mpeg', '.wmv')
 _DEPTHS = ('.png', '.tiff', '.tif', '.npy')
 _CALIBRATIONS = ('.yaml', '.yml', '.json')
-# Seconds until a webcam has found its exposure.
-_SETTLES_S = 1.0
+# Seconds until a webcam has found its exposure, and in which what it kept from before is passed.
+_SETTLES_S, _PASSED_S = 1.0, 0.3
 
 
 class Video(Source):
@@ -39,6 +41,9 @@ class Video(Source):
             self._video = cv2.VideoCapture(str(path))
         if not self._video.isOpened():
             raise UserError(f'{path} is not a video that OpenCV can read, or it is cut short')
+        self._rate = self._video.get(cv2.CAP_PROP_FPS) or 30.0
+        count = self._video.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.lasts = count / self._rate if count > 0 else inf
 
     def close(self) -> None:
         """See Source."""
@@ -53,15 +58,13 @@ class Video(Source):
         if not good:
             raise UserError(f'{self._path} has no picture at {at or 0:g} s')
         self.about = f'{self._path}, picture {number}'
-        return Capture(Frame(_rgb(image), None, None, 0, ''))
+        return Capture(Frame(_rgb(image), None, None, 0, ''), missing=FLAT)
 
     def _number(self, at: float) -> int:
         """Of the picture that is shown at a time, from 0. Raises UserError."""
-        rate = self._video.get(cv2.CAP_PROP_FPS) or 30.0
-        count = self._video.get(cv2.CAP_PROP_FRAME_COUNT)
-        number = int(at * rate + 1e-6)
-        if at < 0 or (count > 0 and number >= count):
-            raise UserError(f'{self._path} lasts {count / rate:.3f} s: {at:g} s is not within it')
+        number = int(at * self._rate + 1e-6)
+        if at < 0 or number >= self.lasts * self._rate:
+            raise UserError(f'{self._path} lasts {self.lasts:.3f} s: {at:g} s is not within it')
         return number
 
 
@@ -70,6 +73,7 @@ class Webcam(Source):
 
     def __init__(self, number: int = 0) -> None:
         self._number = number
+        self._settles = _SETTLES_S
         with _quiet():
             self._video = cv2.VideoCapture(number)
         if not self._video.isOpened():
@@ -85,54 +89,51 @@ class Webcam(Source):
         """See Source. There is neither depth nor a calibration."""
         if at is not None:
             raise UserError('a webcam shows what it sees now: leave out --at')
-        end = time.monotonic() + _SETTLES_S
+        end = time.monotonic() + self._settles
+        self._settles = _PASSED_S
         good, image = self._video.read()
         while good and time.monotonic() < end:
             good, image = self._video.read()
         if not good:
             raise UserError(f'webcam {self._number} gives no picture')
         self.about = f'webcam {self._number}'
-        return Capture(Frame(_rgb(image), None, None, time.time_ns(), ''))
+        return Capture(Frame(_rgb(image), None, None, time.time_ns(), ''), missing=FLAT)
 
 
 class PictureFolder(Source):
     """Pictures by name. NAME_depth.png and NAME_camera.yaml, or one camera.yaml, go with NAME.png.
 
-    Raises UserError where there is none.
+    pictures: their paths. Raises UserError where there is none.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._pictures = sorted(
-            entry
-            for entry in path.iterdir()
-            if entry.suffix.lower() in PICTURES and not entry.stem.endswith('_depth')
-        )
-        if not self._pictures:
-            raise UserError(f'{path} holds no pictures ({", ".join(PICTURES)}), and is no ROS bag')
+    def __init__(self, path: Path, settings: PictureSettings | None = None) -> None:
+        self._path, self._settings = path, settings
+        self.pictures = pictures_in(path)
 
     def capture(self, at: float | None = None) -> Capture:
         """See Source; `at` counts pictures here, from 0. The stamp is 0."""
         number = int(at or 0)
-        if number != (at or 0) or not 0 <= number < len(self._pictures):
-            last = len(self._pictures) - 1
+        if number != (at or 0) or not 0 <= number < len(self.pictures):
+            last = len(self.pictures) - 1
             raise UserError(f'{self._path}: --at is the number of a picture here, 0 to {last}')
-        picture = self._pictures[number]
-        color = read_color(picture)
-        height, width = color.shape[:2]
+        picture = self.pictures[number]
         depth = _first_file([picture.with_name(f'{picture.stem}_depth{e}') for e in _DEPTHS])
         own = [picture.with_name(f'{picture.stem}_camera{e}') for e in _CALIBRATIONS]
         camera = _first_file([*own, *(picture.with_name(f'camera{e}') for e in _CALIBRATIONS)])
         self.about = ' with '.join(str(path) for path in (picture, depth, camera) if path)
-        return Capture(
-            Frame(
-                color,
-                read_depth(depth) if depth else None,
-                read_camera(camera, (width, height)) if camera else None,
-                0,
-                '',
-            )
-        )
+        return capture_of_files(read_image(picture), depth, camera, self._settings)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Those of a folder by name, without depth. Raises UserError where there is none."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f'{folder} cannot be read: {error.strerror}') from error
+    found = [e for e in entries if e.suffix.lower() in PICTURES and not e.stem.endswith('_depth')]
+    if not found:
+        raise UserError(f'{folder} holds no pictures ({", ".join(PICTURES)}), and is no ROS bag')
+    return found
 
 
 def _first_file(paths: Sequence[Path]) -> Path | None:

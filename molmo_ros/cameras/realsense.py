@@ -156,7 +156,9 @@ class RealSense(Source):
             raise UserError(self._why_not(error)) from error
         self._pipeline, self._device = pipeline, profile.get_device()
         self._describe(profile)
-        if settings.recording is None and settings.preset:
+        if settings.recording is not None:
+            self.lasts = self._device.as_playback().get_duration().total_seconds()
+        elif settings.preset:
             set_preset(self._device.first_depth_sensor(), settings.preset)
 
     def _serial_number(self) -> str:
@@ -210,11 +212,9 @@ class RealSense(Source):
     name: str
 
     def _seek(self, at: float) -> None:
-        playback = self._device.as_playback()
-        length = playback.get_duration().total_seconds()
-        if not 0 <= at <= length:
+        if not 0 <= at <= self.lasts:
             raise UserError(
-                f'{self._settings.recording} lasts {length:.3f} s: {at:g} s is not within it'
+                f'{self._settings.recording} lasts {self.lasts:.3f} s: {at:g} s is not within it'
             )
         # From anew: what is under way when one seeks is of another time.
         self.close()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import TracebackType
 
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
@@ -14,9 +15,11 @@ class Source:
 
     Attributes:
         about: what the last capture was taken from, in words.
+        lasts: seconds of a recording; infinite for a camera.
     """
 
     about = ''
+    lasts = inf
 
     def capture(self, at: float | None = None) -> Capture:
         """A frame with what belongs to it.

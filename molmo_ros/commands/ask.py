@@ -1,108 +1,270 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`molmo-ros ask IMAGE QUERY`: a question about a file, a recording or a camera, without ROS."""
+"""`molmo-ros ask PICTURE QUESTION`: questions about files, recordings or a camera, without ROS."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import asdict
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from rich.table import Table
-
-from molmo_ros.cameras.calibration_files import Calibration, read_calibration
-from molmo_ros.cameras.files import read_depth_with_remarks, read_image, write_color
+from molmo_ros.cameras.files import write_color
+from molmo_ros.commands.answers import Answered, error_report, report, show
 from molmo_ros.commands.console import plain_console
-from molmo_ros.commands.depth_unit import OPTION, add_depth_unit_argument
+from molmo_ros.commands.depth_unit import add_depth_unit_argument
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
-from molmo_ros.commands.sources import Taken, add_source_arguments, taken_from_source
-from molmo_ros.engine import Answer, Question
+from molmo_ros.commands.outputs import Destination, check_picture_name, check_writable, viewer
+from molmo_ros.commands.rerun_file import RerunFile
+from molmo_ros.commands.sources import Pictures, Taken, Wanted, add_source_arguments
+from molmo_ros.commands.words import STDIN, read_words
+from molmo_ros.engine import Answer, Engine, EngineError, Question
+from molmo_ros.engine.requests import check_image
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.annotate import annotated
-from molmo_ros.grounding.capture import Capture
-from molmo_ros.grounding.frame import Frame
-from molmo_ros.grounding.ground import GroundedPoint, Grounding, GroundingSettings, ground
-from molmo_ros.grounding.image_file import picture_notes
-from molmo_ros.output import as_json, seconds, xyz
+from molmo_ros.grounding.cloud import Cloud, cloud_of, ply_bytes, with_points
+from molmo_ros.grounding.ground import Grounding, GroundingSettings, ground
+from molmo_ros.output import as_json
 from molmo_ros.pointing import Mode, prompt_for
-from molmo_ros.spatial import PRESETS, DepthRemarks, LiftSettings, SurfacePoint
+from molmo_ros.spatial import PRESETS, LiftSettings
 
-# Characters of a label that are never wrapped.
-_WHOLE_LABEL = 40
+_PROMPT = 'question (Ctrl-D ends): '
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    # Intermixed, so that the one word beside options is the query where no image is given.
-    arguments = _parser().parse_intermixed_args(argv)
-    question = _question(arguments)
-    # Files first: a wrong one is told before the model is waited for.
-    taken = taken_from_source(arguments) or Taken(_capture(arguments))
-    image = taken.capture.frame.color
-    size = image.shape[1], image.shape[0]
-    with opened_engine(arguments) as engine:
-        answer = engine.answer(image, question)
-    settings = GroundingSettings(LiftSettings(preset=arguments.noise))
-    found = ground(answer.points, taken.capture, settings, taken.target)
-    if arguments.out:
-        write_color(arguments.out, annotated(image, answer.points))
-    if arguments.json:
-        report = _report(question, size, answer, found)
-        print(as_json({**report, 'source': taken.about, 'frame': _frame(arguments, taken)}))
-    else:
-        _show(answer, found, arguments.out)
-        if taken.about:
-            plain_console().print(f'from {taken.about}')
-    return 0
+    # Intermixed, so that the words may stand on either side of options.
+    options = parser()
+    arguments = options.parse_intermixed_args(argv)
+    if not arguments.words and not arguments.camera:
+        options.error('give a picture and a question: photo.jpg "the red mug"')
+    words = read_words(arguments.words, arguments.questions is not None)
+    pictures = Pictures(arguments, words.pictures)
+    questions = _questions(arguments, words.question)
+    if not questions:
+        _check_prompt(arguments, words.pictures)
+    with ExitStack() as stack:
+        several = pictures.several or len(questions) != 1
+        asking = _Asking(arguments, several, pictures.files(), stack)
+        if questions:
+            for wanted in pictures:
+                asking.about(wanted, questions)
+        else:
+            for wanted in pictures:
+                asking.load(wanted)
+                break
+            for question in _prompted(arguments):
+                for wanted in pictures:
+                    asking.about(wanted, [question])
+    return 2 if asking.failed else 0
 
 
-def _frame(arguments: argparse.Namespace, taken: Taken) -> str:
-    """The frame of the positions; '' for the optical one of files."""
-    return str(arguments.target_frame or taken.capture.frame.frame_id)
+class _Asking:
+    """Asks one engine, which is loaded when there is a first picture, and tells what it says.
+
+    several: whether there may be more than one answer: then what fails is told, and the next is
+    asked. kept: files that are not to be written over. stack: closes what is opened. Raises
+    UserError where nothing can be written.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        several: bool,
+        kept: Sequence[Path],
+        stack: ExitStack,
+    ) -> None:
+        self.failed = False
+        self._kept = kept
+        self._arguments, self._several, self._stack = arguments, several, stack
+        self._engine: Engine | None = None
+        self._console = plain_console()
+        self._settings = GroundingSettings(LiftSettings(preset=arguments.noise))
+        self._viewer = viewer() if arguments.open else None
+        self._out = self._destination('--out', arguments.out, '.png')
+        if self._out is None and arguments.open:
+            folder = Path(tempfile.mkdtemp(prefix='molmo_ros_'))
+            self._out = Destination('--out', folder, several, '.png')
+        if self._out is not None and not self._out.is_folder:
+            check_picture_name(arguments.out)
+        self._ply = self._destination('--ply', arguments.ply, '.ply')
+        self._rrd: RerunFile | None = None
+        if arguments.rrd is not None:
+            check_writable('--rrd', arguments.rrd)
+            self._rrd = stack.enter_context(RerunFile(arguments.rrd))
+
+    def load(self, wanted: Wanted) -> None:
+        """Load the engine, if that picture can be asked about. Raises UserError."""
+        self._check(wanted.take())
+        self._engine = self._stack.enter_context(opened_engine(self._arguments))
+
+    def about(self, wanted: Wanted, questions: Sequence[Question]) -> None:
+        """Ask about a picture. Raises UserError where it was the only one."""
+        try:
+            taken = wanted.take()
+            cloud = self._check(taken)
+        except UserError as error:
+            self._fail(wanted.name, error)
+            return
+        if self._engine is None:
+            self._engine = self._stack.enter_context(opened_engine(self._arguments))
+        for question in questions:
+            try:
+                answer = self._engine.answer(taken.capture.frame.color, question)
+                self._tell(wanted.name, taken, cloud, question, answer)
+            except (EngineError, UserError) as error:
+                self._fail(wanted.name, error)
+
+    def _destination(self, option: str, given: Path | None, suffix: str) -> Destination | None:
+        if given is None:
+            return None
+        return Destination(option, given, self._several, suffix, self._kept)
+
+    def _check(self, taken: Taken) -> Cloud | None:
+        """The cloud, if it is to be written. Raises UserError where something cannot be done."""
+        try:
+            check_image(taken.capture.frame.color)
+        except EngineError as error:
+            raise UserError(str(error)) from error
+        if self._ply is None:
+            return None
+        cloud = cloud_of(taken.capture, taken.target)
+        if cloud is None:
+            reasons = (*taken.capture.missing.values(), taken.target.why_not)
+            why = '; '.join(filter(None, reasons))
+            raise UserError(f'--ply needs depth and a calibration: {why}')
+        return cloud
+
+    def _fail(self, name: str, error: Exception) -> None:
+        if not self._several:
+            raise UserError(str(error)) from error
+        self.failed = True
+        about = '' if name in str(error) else f'{name}: '
+        print(f'molmo-ros ask: {about}{error}', file=sys.stderr)
+        if self._arguments.json:
+            print(as_json(error_report(name, error), indent=None), flush=True)
+
+    def _tell(
+        self, name: str, taken: Taken, cloud: Cloud | None, question: Question, answer: Answer
+    ) -> None:
+        found = ground(answer.points, taken.capture, self._settings, taken.target)
+        files = self._written(name, taken, cloud, answer, found)
+        if self._rrd is not None:
+            self._rrd.add(f'{name}: {question.query}', taken, found)
+        frame = str(self._arguments.target_frame or taken.capture.frame.frame_id)
+        one = Answered(name, taken, question, answer, found, frame, files)
+        if self._arguments.json:
+            print(as_json(report(one), indent=None if self._several else 2), flush=True)
+        else:
+            show(one, self._console, titled=self._several)
+
+    def _written(
+        self, name: str, taken: Taken, cloud: Cloud | None, answer: Answer, found: Grounding
+    ) -> dict[str, Path]:
+        """The files of an answer, written and shown. Raises UserError."""
+        files: dict[str, Path] = {}
+        if self._out is not None:
+            files['picture'] = self._out.path(name)
+            write_color(files['picture'], annotated(taken.capture.frame.color, answer.points))
+        if self._ply is not None and cloud is not None:
+            files['cloud'] = self._ply.path(name)
+            whole = with_points(cloud, [point.surface.position for point in found.points])
+            try:
+                files['cloud'].write_bytes(ply_bytes(whole))
+            except OSError as error:
+                raise UserError(f'{files["cloud"]} cannot be written: {error.strerror}') from error
+        if self._viewer is not None:
+            self._viewer(files['picture'])
+        return files
 
 
-def _capture(arguments: argparse.Namespace) -> Capture:
-    """The files of a question, and what they do not say. Raises UserError."""
-    stored = read_image(arguments.image)
-    # Depth and a calibration belong to the pixels as they are stored.
-    as_shown = arguments.depth is None and arguments.camera is None
-    image = stored.rgb(as_shown)
-    depth, remarks = None, DepthRemarks()
-    if arguments.depth:
-        depth, remarks = read_depth_with_remarks(arguments.depth, arguments.depth_unit, OPTION)
-    size = image.shape[1], image.shape[0]
-    calibration = _calibration(arguments, size)
-    camera = calibration.camera if calibration else None
-    assumed = calibration.assumed if calibration else ()
-    return Capture(
-        Frame(image, depth, camera, 0, ''),
-        warning=remarks.warning,
-        assumed=(*remarks.assumed, *assumed),
-        notes=picture_notes(image, stored.orientation, as_shown),
-    )
+def _questions(arguments: argparse.Namespace, given: str | None) -> list[Question]:
+    """Those of the command line, checked; none where they are to be asked for. Raises UserError."""
+    if arguments.questions is None:
+        return [_question(arguments, given)] if given is not None else []
+    if arguments.questions == STDIN and STDIN in arguments.words:
+        raise UserError('stdin cannot bring both a picture and the questions')
+    try:
+        if arguments.questions == STDIN:
+            text = sys.stdin.read()
+        else:
+            text = Path(arguments.questions).read_text(encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'{arguments.questions} cannot be read: {error.strerror}') from error
+    except UnicodeDecodeError as error:
+        raise UserError(f'{arguments.questions} is no text in UTF-8') from error
+    questions = [_question(arguments, line) for line in text.splitlines() if line.strip()]
+    if not questions:
+        raise UserError(f'{arguments.questions} has no question: write one a line')
+    return questions
 
 
-def _parser() -> argparse.ArgumentParser:
+def _question(arguments: argparse.Namespace, query: str) -> Question:
+    question = Question(query, Mode[arguments.mode.upper()])
+    try:
+        prompt_for(question.query, question.mode)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return question
+
+
+def _check_prompt(arguments: argparse.Namespace, names: Sequence[str]) -> None:
+    """Raise UserError where nobody can be asked for questions."""
+    if STDIN in names or not sys.stdin.isatty():
+        raise UserError(
+            'there is no question: give one in quotes after the pictures, as "the red mug", or '
+            '--questions FILE; it can only be asked for where stdin is a terminal'
+        )
+    if arguments.every is not None:
+        raise UserError('--every needs the question on the command line')
+
+
+def _prompted(arguments: argparse.Namespace) -> Iterator[Question]:
+    """What is typed, line by line; Ctrl-D or an empty line ends."""
+    # The arrow keys, and what was typed before.
+    with suppress(ImportError):
+        import readline  # noqa: F401
+    while True:
+        try:
+            line = input(_PROMPT)
+        except EOFError:
+            print()
+            return
+        if not line.strip():
+            return
+        try:
+            yield _question(arguments, line)
+        except UserError as error:
+            print(error, file=sys.stderr)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros ask',
-        description='Ask about an image. With --depth and --camera the points come in metres, in '
+        usage='molmo-ros ask [PICTURE ...] ["QUESTION"] [OPTIONS]',
+        description='Ask about pictures. With --depth and --camera the points come in metres, in '
         'the optical frame: x right, y down, z forward. Recordings and cameras bring depth and '
-        'calibration themselves.',
+        'calibration themselves. docs/ask.md has examples, and says what --json prints.',
+        epilog='exit status: 0 where every question was answered, whatever the answer; 2 where '
+        'something could not be read or asked; 130 after Ctrl-C',
     )
     parser.add_argument(
-        'image',
-        type=Path,
-        nargs='?',
-        metavar='IMAGE',
-        help='PNG, JPEG, ..., turned as its EXIF says, unless depth or a calibration is given; a '
-        'ROS bag (.mcap, .db3 or its folder), a RealSense recording, a video or a folder of '
-        'pictures; none with --camera realsense or webcam',
+        'words',
+        nargs='*',
+        metavar='PICTURE ... QUESTION',
+        help='PNG, JPEG, ..., turned as its EXIF says, unless depth or a calibration is given; an '
+        'address (http, https); - for stdin; a folder of pictures, all of them; a ROS bag (.mcap, '
+        '.db3 or its folder), a RealSense recording or a video; realsense or webcam. The question '
+        'comes last, in quotes: "the red mug"; without one it is asked for',
     )
-    parser.add_argument('query', metavar='QUERY', help='what to point at: "the red mug"')
+    parser.add_argument(
+        '--questions',
+        metavar='FILE',
+        help='ask these of every picture, one a line, in place of QUESTION; - for stdin',
+    )
     parser.add_argument(
         '--mode',
         choices=[mode.name.lower() for mode in Mode],
@@ -146,108 +308,34 @@ def _parser() -> argparse.ArgumentParser:
         help='whose noise the depth has, for the covariance and for how far to average: '
         f'{", ".join(PRESETS)} (default: a tame stereo camera)',
     )
-    parser.add_argument('--out', type=Path, metavar='PNG', help='write the image with the points')
-    parser.add_argument('--json', action='store_true', help='print the answer as JSON')
     add_source_arguments(parser)
+    group = parser.add_argument_group('what is written')
+    group.add_argument(
+        '--out',
+        type=Path,
+        metavar='PNG',
+        help='the picture with the points; where there may be several answers, a folder for them',
+    )
+    group.add_argument(
+        '--open', action='store_true', help='show that picture in the viewer of the desktop'
+    )
+    group.add_argument(
+        '--ply',
+        type=Path,
+        metavar='PLY',
+        help='the cloud in colour with the points as pink balls; of several, a folder. Needs depth '
+        'and a calibration',
+    )
+    group.add_argument(
+        '--rrd',
+        type=Path,
+        metavar='RRD',
+        help='picture, cloud and points of all answers, for the viewer of rerun',
+    )
+    group.add_argument(
+        '--json',
+        action='store_true',
+        help='print the answer as JSON; of several, each as one line',
+    )
     add_local_engine_arguments(parser)
     return parser
-
-
-def _calibration(arguments: argparse.Namespace, size: tuple[int, int]) -> Calibration | None:
-    if arguments.camera_name and not arguments.camera:
-        raise UserError('--camera-name says which camera of a file: give that as --camera')
-    if not arguments.camera:
-        return None
-    return read_calibration(
-        arguments.camera, size, arguments.camera_name, rectified=bool(arguments.rectified)
-    )
-
-
-def _question(arguments: argparse.Namespace) -> Question:
-    question = Question(arguments.query, Mode[arguments.mode.upper()])
-    try:
-        prompt_for(question.query, question.mode)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    return question
-
-
-def _report(
-    question: Question,
-    size: tuple[int, int],
-    answer: Answer,
-    found: Grounding,
-) -> dict[str, Any]:
-    return {
-        'query': question.query,
-        'mode': question.mode.name,
-        'image': {'width': size[0], 'height': size[1]},
-        'answer': answer.text,
-        'count': answer.how_many,
-        'absent': answer.absent,
-        'points': [_point_fields(point) for point in found.points],
-        'notes': found.notes,
-        'assumed': found.assumed,
-        'passes': answer.passes,
-        'seconds': dict(answer.timings),
-    }
-
-
-def _point_fields(point: GroundedPoint) -> dict[str, Any]:
-    image, surface = point.image, point.surface
-    return {
-        'u': image.u,
-        'v': image.v,
-        'label': image.label,
-        'confidence': image.confidence,
-        'spread': image.spread,
-        'status_3d': surface.status.name,
-        'depth_spread': surface.spread,
-        **{k: v for k, v in asdict(surface).items() if k not in ('status', 'spread')},
-    }
-
-
-def _show(answer: Answer, found: Grounding, out: Path | None) -> None:
-    console = plain_console()
-    if found.points:
-        console.print(_table(found.points))
-    else:
-        console.print(f'no points{": it says that there is none" if answer.absent else ""}')
-    console.print(answer.text.strip(), style='dim')
-    stages = ', '.join(f'{stage} {seconds(spent)}' for stage, spent in answer.timings.items())
-    console.print(
-        f'count {answer.how_many}; {answer.passes} passes, '
-        f'{seconds(sum(answer.timings.values()))} ({stages})'
-    )
-    for sentence in (*found.assumed, *found.notes):
-        console.print(sentence)
-    if out:
-        console.print(f'picture: {out}')
-
-
-def _table(points: Sequence[GroundedPoint]) -> Table:
-    table = Table(box=None)
-    # Whole, so that it can be searched for; what wraps is the reason at the end of a row.
-    longest = min(max(len(point.image.label) for point in points), _WHOLE_LABEL)
-    table.add_column('')
-    table.add_column('label', min_width=longest)
-    for heading in ('u, v (pixels)', 'x y z (m)', 'normal', '3D'):
-        table.add_column(heading)
-    for number, point in enumerate(points, 1):
-        surface = point.surface
-        table.add_row(
-            str(number),
-            point.image.label,
-            f'{point.image.u:.1f}, {point.image.v:.1f}',
-            xyz(surface.position),
-            xyz(surface.normal),
-            _status(surface),
-        )
-    return table
-
-
-def _status(surface: SurfacePoint) -> str:
-    sigma: NDArray[np.float64] = np.sqrt(np.diag(surface.covariance))
-    if np.isfinite(sigma).all():
-        return f'{surface.status.name} ±{1000 * np.linalg.norm(sigma):.1f} mm'
-    return f'{surface.status.name}: {surface.reason}' if surface.reason else surface.status.name

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns 0 if all is as it should be, 1 if not. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     report = _checked(arguments)
     if arguments.json:
         print(as_json({'passed': report.passed, **asdict(report)}))
@@ -31,7 +31,8 @@ def main(argv: Sequence[str]) -> int:
     return 0 if report.passed else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros check',
         description='Load a checkpoint and say whether it computes on this machine what it should. '

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns 0 if nothing is wrong, 1 if something is. Raises UserError."""
     words = list(argv)
     at = words.index('--ros-args') if '--ros-args' in words else len(words)
-    arguments = _parser().parse_args(words[:at])
+    arguments = parser().parse_args(words[:at])
     if arguments.ros:
         findings, capture = _of_topics(arguments, words[at:])
     else:
@@ -55,7 +55,8 @@ def main(argv: Sequence[str]) -> int:
     return 0 if good else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros check-camera',
         description='Say how a picture, its depth and its calibration fit together, before '

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import TextColumn
 
-# Columns of what goes into a file or a pipe, which nobody gave a width.
-_FILE_WIDTH = 120
+# Columns of what goes into a file or a pipe: so many that no line is wrapped.
+_FILE_WIDTH = 10_000
 
 
 def plain_console(**arguments: Any) -> Console:

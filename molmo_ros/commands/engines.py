@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.engine import Engine, EngineError, load_engine
-from molmo_ros.engine.shipped import default_checkpoint
+from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import UserError
 
 
@@ -59,9 +60,16 @@ def checkpoint_of(arguments: argparse.Namespace) -> str:
         raise UserError(str(error)) from error
 
 
+def tell_what_answers(arguments: argparse.Namespace) -> None:
+    """One line on stderr where no checkpoint was named: what the one that comes along can do."""
+    if not arguments.checkpoint:
+        print(RENDERED_ONLY, file=sys.stderr)
+
+
 @contextmanager
 def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
     """The engine that the arguments name, closed in the end; EngineError becomes UserError."""
+    tell_what_answers(arguments)
     try:
         engine = _load(arguments)
         try:
@@ -75,7 +83,10 @@ def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
 def _load(arguments: argparse.Namespace) -> Engine:
     checkpoint = checkpoint_of(arguments)
     columns = (SpinnerColumn(), description_column(), TimeElapsedColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
+    console = plain_console(stderr=True)
+    # Where nobody watches, what is transient would leave an empty line.
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task('importing torch', total=None)
 
         def told(what: str, share: float) -> None:

@@ -55,7 +55,7 @@ class Data:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    return run(_parser().parse_args(argv), _folder)
+    return run(parser().parse_args(argv), _folder)
 
 
 def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], Data]) -> int:
@@ -92,7 +92,8 @@ def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], D
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros eval',
         description='Ask a checkpoint the questions of a data set and report how often it is '

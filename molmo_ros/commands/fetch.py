@@ -12,6 +12,19 @@ from molmo_ros.errors import UserError
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
+    checkpoint = parser().parse_args(argv).checkpoint
+    from molmo_ros.engine import EngineError, fetch_checkpoint
+
+    try:
+        folder = fetch_checkpoint(checkpoint)
+    except EngineError as error:
+        raise UserError(str(error)) from error
+    print(folder)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros fetch',
         description='Download a checkpoint from the hub: safetensors and text, no code. Prints the '
@@ -22,12 +35,4 @@ def main(argv: Sequence[str]) -> int:
         metavar='OWNER/NAME[@REVISION]',
         help='for example allenai/Molmo-7B-D-0924; a commit as revision pins it',
     )
-    checkpoint = parser.parse_args(argv).checkpoint
-    from molmo_ros.engine import EngineError, fetch_checkpoint
-
-    try:
-        folder = fetch_checkpoint(checkpoint)
-    except EngineError as error:
-        raise UserError(str(error)) from error
-    print(folder)
-    return 0
+    return parser

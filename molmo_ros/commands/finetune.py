@@ -17,7 +17,7 @@ from rich.progress import BarColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from molmo_ros.commands.console import description_column, plain_console
-from molmo_ros.commands.engines import checkpoint_of
+from molmo_ros.commands.engines import checkpoint_of, tell_what_answers
 from molmo_ros.engine import EngineError
 from molmo_ros.errors import UserError
 from molmo_ros.finetuning.finetune_settings import TARGETS, FinetuneSettings
@@ -41,7 +41,8 @@ Stopped with Ctrl-C, the same command goes on where it was. Afterwards:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status: 130 where it was stopped. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
+    tell_what_answers(arguments)
     arguments.checkpoint = checkpoint_of(arguments)
     outcome = _run(arguments)
     out = arguments.out
@@ -52,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros finetune',
         description="Teach a checkpoint one's own objects: from a folder of pictures with points "

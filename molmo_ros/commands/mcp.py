@@ -28,7 +28,7 @@ _INSTRUCTIONS = (
 
 def main(argv: Sequence[str]) -> int:
     """Serve until stdin ends."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     require('mcp', 'this command')
     try:
         from molmo_ros.ros.robot_cameras import RobotCamera, RobotCameras, read_camera
@@ -84,7 +84,8 @@ def _serve(robot: RobotCameras) -> None:
     server.run('stdio')
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros mcp',
         description='A server of tools for language-model agents (Model Context Protocol, over '

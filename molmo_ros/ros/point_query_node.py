@@ -32,7 +32,7 @@ from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.engine import Engine, Pointer, load_engine
-from molmo_ros.engine.shipped import default_checkpoint
+from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.ground import GroundedPoint, Watch
@@ -270,6 +270,8 @@ class PointQueryNode(ManagedNode):
 
     def _load(self, on_progress: Progress) -> Engine:
         wanted = self._settings().engine
+        if not wanted.checkpoint:
+            self.get_logger().warning(RENDERED_ONLY)
         return load_engine(
             wanted.checkpoint or default_checkpoint(),
             device=wanted.device,

@@ -20,12 +20,13 @@ _SMALLEST, _LARGEST = 64, 4096  # pixels
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     check_renderer()
     return run(arguments, _tables)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros eval tabletop',
         description='Ask a checkpoint about rendered tables and report how often it is right, for '

@@ -323,3 +323,20 @@ def test_ask_answers_about_a_bag_as_about_its_files(storage, raw, tmp_path, caps
     assert report['assumed'] == []
     (unit,) = expected['assumed']
     assert '--depth-unit' in unit
+
+
+def test_ask_takes_a_frame_of_a_bag_every_so_often_to_its_end(tmp_path, capsys):
+    """The transforms go on for a while after the last image."""
+    times = (0.25, 0.75, 1.25)
+    messages = [*moving(2.0), *(m for time in times for m in camera_messages(time))]
+    bag = str(write(tmp_path / 'bag', messages))
+    assert main(['ask', bag, 'the mug', '--at', '0.25', '--every', '500ms', '--json']) == 2
+    output = capsys.readouterr()
+    answers = [json.loads(line) for line in output.out.splitlines()]
+    assert [one['picture'].split(' at ')[1] for one in answers] == [
+        f'{second} s' for second in (0.25, 0.75, 1.25, 1.75)
+    ]
+    assert [one['source'].split(', ')[1].split()[0] for one in answers[:3]] == [
+        f'{time:.3f}' for time in times
+    ]
+    assert 'no image' in answers[3]['error'] and 'no image' in output.err

@@ -8,13 +8,16 @@ import struct
 import subprocess
 import sys
 import zlib
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 
 from molmo_ros.cameras.files import write_camera, write_color, write_depth
 from molmo_ros.cli import COMMANDS, main
+from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.tabletop.samples.table_views import view_of
+from molmo_ros.tabletop.world import COLOURS
 
 SEED = 5000
 POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:17aa\nsize 20480\n'
@@ -52,13 +55,100 @@ def test_every_command_explains_itself(name, capsys):
 
 @pytest.mark.parametrize(
     'arguments',
-    [[], ['dance'], ['ask'], ['ask', 'a', 'b', '--mode', 'x'], ['demo', '--table', 'x']],
+    [['dance'], ['ask'], ['ask', 'a', 'b', '--mode', 'x'], ['demo', '--table', 'x']],
 )
 def test_what_is_no_command_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
     assert 'usage:' in capsys.readouterr().err
+
+
+def test_without_a_command_all_are_listed(capsys):
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(f'  {name} ' in printed for name in COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(['--version'])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f'molmo-ros {version("molmo-ros")}\n'
+
+
+@pytest.mark.parametrize(
+    'word, meant',
+    [('aks', 'ask'), ('chek', 'check'), ('eval-tabletop', 'eval tabletop'), ('fetsch', 'fetch')],
+)
+def test_a_mistyped_command_is_told_what_was_meant(word, meant, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([word, 'x.png', 'mug'])
+    assert left.value.code == 2
+    assert f'did you mean {meant}?' in capsys.readouterr().err
+
+
+COMPLETE = """
+source {script}
+COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+function=$(complete -p molmo-ros | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+$function molmo-ros "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
+echo "${{COMPREPLY[@]}}"
+"""
+
+
+def completed(typed, files, folder, capsys):
+    assert main(['completion', 'bash']) == 0
+    (folder / 'script').write_text(capsys.readouterr().out)
+    lines = COMPLETE.format(script=folder / 'script', words=f'molmo-ros {typed}')
+    result = subprocess.run(['bash', '-c', lines], cwd=files, capture_output=True, text=True)
+    assert result.stderr == ''
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    'typed, offered',
+    [
+        ('fet', 'fetch'),
+        ('ask color.png --mod', '--mode'),
+        ("ask color.png --mode ''", 'point count ask'),
+        ('ask dep', 'depth.png'),
+        ('ask color.png --camera cam', 'camera.yaml'),
+        ('eval tab', 'tabletop'),
+        ('eval tabletop --see', '--seeds'),
+    ],
+)
+def test_a_shell_completes_commands_options_and_files(typed, offered, files, tmp_path, capsys):
+    assert completed(typed, files, tmp_path, capsys) == offered
+
+
+@pytest.mark.parametrize(
+    'typed, offered',
+    [('mend', 'mend'), ('mend ch', 'checkpoint'), ('mend checkpoint --de', '--device')],
+)
+def test_a_shell_completes_a_command_that_is_two_words_only(
+    typed, offered, files, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(COMMANDS, 'mend checkpoint', COMMANDS['check'])
+    assert completed(typed, files, tmp_path, capsys) == offered
+
+
+def test_what_may_lie_on_the_demos_tables_is_told(capsys):
+    assert main(['demo', '--list', '--table', 'rich']) == 0
+    printed = capsys.readouterr().out
+    for word in (*COLOURS, 'scissors', 'stem of the glass', '--questions'):
+        assert word in printed.replace('\n  ', ' ')
+    assert main(['demo', '--list', '--table', 'easy']) == 0
+    assert 'scissors' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('given', [[], ['--checkpoint', str(default_checkpoint())]])
+def test_who_names_no_checkpoint_is_told_once_what_the_demos_can_see(given, files, capsys):
+    assert main(['ask', str(files / 'color.png'), 'the mug', *given]) == 0
+    output = capsys.readouterr()
+    told = [line for line in output.err.splitlines() if 'rendered tables only' in line]
+    assert len(told) == (0 if given else 1) and 'rendered tables' not in output.out
+    assert all('molmo-ros fetch allenai/Molmo2-4B' in line for line in told)
 
 
 def status_of(words):
@@ -127,7 +217,7 @@ def test_asking_a_file_gives_pixels_and_metres(view, files, tmp_path):
     row, column = int(point['v']), int(point['u'])
     assert point['position'][2] == pytest.approx(view.picture.depth[row, column], abs=0.01)
     # In pixels and in metres; the point is in the middle of the thing.
-    assert point['spread'] > 0.1 and 0 < point['depth_spread'] < 0.01
+    assert point['pixel_spread'] > 0.1 and 0 < point['spread'] < 0.01
     assert point['near_edge'] is False
     assert report['count'] == 1 and not report['absent']
     assert report['seconds'].keys() >= {'vision', 'decode'}
@@ -185,7 +275,9 @@ def test_without_depth_the_points_stay_in_the_image(files, view, capsys):
     item = view.scene.objects[0]
     assert main(['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}']) == 0
     printed = capsys.readouterr().out
-    assert 'NO_CAMERA_INFO' in printed and 'count 1' in printed
+    assert 'count 1' in printed and 'confidence' in printed
+    # Nor is anything said of what nobody asked for, least of all in ROS's words.
+    assert '3D' not in printed and 'camera_info' not in printed.lower()
 
 
 def test_brackets_in_a_label_are_words_and_no_markup(files, view, capsys):

@@ -54,6 +54,8 @@ def folder(tmp_path):
         ('pyarrow', 'evaluate', 'eval pixmo-points parquet'),
         ('peft', 'finetune', 'finetune . --out learnt'),
         ('bitsandbytes', 'quantize', 'ask images/a.png stapler --quantize int8'),
+        ('rerun', 'rerun', 'ask images/a.png stapler --rrd a.rrd'),
+        ('shtab', 'completion', 'completion bash'),
     ],
 )
 def test_a_command_names_the_line_that_installs_what_it_lacks(package, extra, words, folder):
@@ -121,4 +123,5 @@ def test_a_node_imports_nothing_that_only_some_uses_need(module):
 def test_every_extra_that_is_named_exists_and_brings_the_package():
     extras = PROJECT['optional-dependencies']
     for package, extra in EXTRAS.items():
-        assert package in [re.match(r'[\w-]+', line).group() for line in extras[extra]]
+        named = {'rerun': 'rerun-sdk'}.get(package, package)
+        assert named in [re.match(r'[\w-]+', line).group() for line in extras[extra]]

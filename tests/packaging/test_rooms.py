@@ -29,7 +29,8 @@ ROOMS = {
     'evaluation': {'engine', 'grounding', 'pointing', 'spatial'},
     # What one teaches with is laid out as what one measures on.
     'finetuning': {'engine', 'evaluation', 'model', 'pointing'},
-    'commands': LIBRARY | {'cameras', 'model', 'ros'},
+    # `completion` asks the table of commands for the arguments of each.
+    'commands': LIBRARY | {'cameras', 'cli', 'model', 'ros'},
     'tabletop': LIBRARY | {'cameras', 'commands', 'ros'},
     # It names the modules of commands, and imports the one that was asked for.
     'cli': set(),

@@ -56,3 +56,13 @@ def test_from_a_question_to_metres_through_every_part(run, pointing_at_one_place
         T = make_scene(SEED).T_world_camera
         expected = T[:3, :3] @ point.surface.position + T[:3, 3]
         np.testing.assert_allclose(on_table.points[0].surface.position, expected, atol=5e-3)
+
+
+def test_who_names_no_checkpoint_reads_in_the_log_what_the_demos_can_see(run):
+    with run('-m', 'molmo_ros.ros.point_query_node', '--ros-args', '-r', '__ns:=/unnamed') as node:
+        log: list[str] = []
+        while not any('ready after' in line for line in log):
+            log.append(node.stderr.readline())
+            assert log[-1], log
+    (told,) = [line for line in log if 'rendered tables only' in line]
+    assert 'molmo-ros fetch allenai/Molmo2-4B' in told

@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from molmo_ros.tabletop.demo.askings import SEEDS, TABLE, Asking, askings_about
 from molmo_ros.tabletop.demo.processes import NodeProcesses
 from molmo_ros.tabletop.samples.table_views import true_position
 from molmo_ros.tabletop.world import TABLES, check_renderer
+from molmo_ros.tabletop.world.shapes import kind_of
 
 if TYPE_CHECKING:
     from molmo_ros.ros.client import Answered, PointQueryClient
@@ -92,7 +94,10 @@ class DemoRow:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
+    if arguments.list:
+        print(_things(arguments.table))
+        return 0
     domain = _free_domain()
     check_renderer()
     console = plain_console()
@@ -119,7 +124,8 @@ def main(argv: Sequence[str]) -> int:
     return _conclusion(rows, folder, console, judged=not arguments.questions)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the arguments."""
     parser = argparse.ArgumentParser(
         prog='molmo-ros demo',
         description='Start a rendered RGB-D camera and the node as processes of their own, ask '
@@ -153,8 +159,32 @@ def _parser() -> argparse.ArgumentParser:
         metavar='FOLDER',
         help='for pictures and logs (default: %(default)s)',
     )
+    parser.add_argument(
+        '--list',
+        action='store_true',
+        help='only say what may lie on the tables, kinds and colours, and so be asked about',
+    )
     add_engine_arguments(parser)
     return parser
+
+
+def _things(table: str) -> str:
+    """What may lie on a table, in lines of text."""
+    spec = TABLES[table]
+    parts = dict.fromkeys(
+        f'{part.name} of the {kind}'
+        for kind in spec.kinds
+        for part in kind_of(kind).parts
+        if part.name
+    )
+    lists = {'kinds': spec.kinds, 'colours': spec.colours, 'parts': parts if spec.rich else ()}
+    lines = [
+        textwrap.fill(f'{name}: {", ".join(words)}', 100, subsequent_indent='  ')
+        for name, words in lists.items()
+        if words
+    ]
+    one = f'the {spec.colours[0]} {spec.kinds[0]}'
+    return '\n'.join([*lines, f'for example: molmo-ros demo --table {table} --questions "{one}"'])
 
 
 def _free_domain() -> int:
