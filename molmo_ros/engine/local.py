@@ -36,6 +36,7 @@ from molmo_ros.engine.requests import (
     as_engine_error,
     check_image,
     continue_or_stop,
+    heard,
     prompt_of,
     turn,
 )
@@ -179,15 +180,17 @@ class _Open:
 
 @dataclass(frozen=True, eq=False)
 class _Worded(_Open):
-    """Its ids, too."""
+    """The question as it is heard, and its ids, too."""
 
+    question: Question
     ids: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
 class _Reply(_Open):
-    """Its answer as it is written, and its line in the decoder, too."""
+    """The question as it is heard, its answer as it is written, its line in the decoder, too."""
 
+    question: Question
     writer: Writer
     line: Line
 
@@ -267,8 +270,10 @@ class _Run:
         return self._each(wanted, items)
 
     def _word(self, item: _Open) -> _Worded:
-        prompt = prompt_of(item.asked.question)
-        return _Worded(item.asked, self._state.network.tokenizer.encode_question(prompt))
+        network = self._state.network
+        question = heard(item.asked.question, network.language)
+        ids = network.tokenizer.encode_question(prompt_of(question))
+        return _Worded(item.asked, question, ids)
 
     def _fitting(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Worded]:
         """Those that the decoder has room for."""
@@ -291,12 +296,13 @@ class _Run:
         return [
             _Reply(
                 one.asked,
+                one.question,
                 Writer(
                     tokenizer,
-                    one.asked.question,
+                    one.question,
                     min(state.max_positions - image_tokens - len(one.ids), MAX_NEW_TOKENS),
                     tokenizer.stops,
-                    state.remembered.get(one.asked.question, ()),
+                    state.remembered.get(one.question, ()),
                     state.network.style,
                 ),
                 line,
@@ -338,7 +344,7 @@ class _Run:
         return [reply for reply in replies if not reply.writer.done]
 
     def _answer(self, reply: _Reply) -> Answer:
-        state, writer, question = self._state, reply.writer, reply.asked.question
+        state, writer, question = self._state, reply.writer, reply.question
         state.remember(question, writer.ids)
         height, width = self._image.shape[:2]
         with self._stage('parse'):

@@ -11,6 +11,7 @@ from molmo_ros.pointing.formatter import (
     format_points,
 )
 from molmo_ros.pointing.grammar import complete, draft, finished
+from molmo_ros.pointing.hearing import bare_phrase
 from molmo_ros.pointing.parser import read_points
 from molmo_ros.pointing.points import ImagePoint, Reading, centred, from_centred
 from molmo_ros.pointing.prompts import (
@@ -30,6 +31,7 @@ __all__ = [
     'Mode',
     'Reading',
     'Style',
+    'bare_phrase',
     'centred',
     'complete',
     'draft',
