@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,7 @@ def _report(
         'answer': answer.text,
         'count': answer.how_many,
         'absent': answer.absent,
+        'presence': answer.presence,
         'points': [_point_fields(point) for point in found.points],
         'notes': found.notes,
         'assumed': found.assumed,
@@ -214,8 +216,9 @@ def _show(answer: Answer, found: Grounding, out: Path | None) -> None:
         console.print(f'no points{": it says that there is none" if answer.absent else ""}')
     console.print(answer.text.strip(), style='dim')
     stages = ', '.join(f'{stage} {seconds(spent)}' for stage, spent in answer.timings.items())
+    belief = '' if isnan(answer.presence) else f'presence {answer.presence:.2f}; '
     console.print(
-        f'count {answer.how_many}; {answer.passes} passes, '
+        f'count {answer.how_many}; {belief}{answer.passes} passes, '
         f'{seconds(sum(answer.timings.values()))} ({stages})'
     )
     for sentence in (*found.assumed, *found.notes):

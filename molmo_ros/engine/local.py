@@ -31,6 +31,7 @@ from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder, Line
 from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
 from molmo_ros.engine.networks import Network, network_of
+from molmo_ros.engine.presence import Openings, presence_of
 from molmo_ros.engine.requests import (
     Stopwatch,
     as_engine_error,
@@ -119,7 +120,8 @@ class _State:
         number_ids, self.numbers = number_tokens(network.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
-        self.decoder = Decoder(network, number_ids, row_step)
+        self.openings = Openings.of(network.tokenizer, network.style)
+        self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
@@ -357,6 +359,8 @@ class _Run:
                 height,
                 state.network.style,
             )
+            temperature = state.network.language.presence_temperature
+            presence = presence_of(writer, reading, state.openings, temperature)
         return Answer(
             writer.answer,
             points,
@@ -366,4 +370,5 @@ class _Run:
             dict(self._stage.seconds),
             tuple(writer.ids),
             dict(self._work),
+            presence,
         )

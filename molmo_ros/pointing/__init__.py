@@ -9,6 +9,7 @@ from molmo_ros.pointing.formatter import (
     format_absence,
     format_count,
     format_points,
+    openings,
 )
 from molmo_ros.pointing.grammar import complete, draft, finished
 from molmo_ros.pointing.hearing import bare_phrase
@@ -41,6 +42,7 @@ __all__ = [
     'format_points',
     'from_centred',
     'label_for',
+    'openings',
     'prompt_for',
     'read_points',
 ]
