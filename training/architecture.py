@@ -7,45 +7,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from molmo_ros.model.config import LanguageConfig, MolmoConfig, TextConfig, VisionConfig
+from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
+from training.language import LANGUAGE
 
 VOCABULARY = 640  # of the tokenizer, added image tokens not counted
 ADDED_TOKENS = 8
-
-# Other words for what it was taught, that need no learning.
-SYNONYMS = {
-    word: known
-    for known, words in {
-        'ball': ('sphere', 'orb'),
-        'book': ('novel', 'paperback', 'textbook'),
-        'bowl': ('basin',),
-        'box': ('cube', 'crate', 'carton', 'package'),
-        'brush': ('paintbrush', 'paint brush'),
-        'can': ('tin', 'tin can', 'soda can', 'drinks can'),
-        'cone': ('traffic cone',),
-        'duck': ('rubber duck', 'toy duck', 'duckling', 'ducky'),
-        'glass': ('wine glass', 'wineglass', 'goblet'),
-        'hammer': ('mallet',),
-        'lamp': ('desk lamp', 'table lamp'),
-        'mug': ('cup', 'teacup', 'coffee cup', 'coffee mug'),
-        'pan': ('frying pan', 'skillet'),
-        'plate': ('dish', 'saucer'),
-        'ring': ('hoop',),
-        'scissors': ('shears', 'pair of scissors'),
-        'spoon': ('teaspoon', 'tablespoon'),
-        'purple': ('violet', 'lilac'),
-        'red': ('crimson', 'scarlet'),
-        'blue': ('azure', 'navy'),
-        'green': ('emerald',),
-        'yellow': ('golden',),
-        'striped': ('stripy', 'stripey'),
-        'spotted': ('dotted', 'spotty', 'polka dot'),
-        'checked': ('checkered', 'chequered'),
-    }.items()
-    for word in words
-}
 
 PREPROCESSOR = PreprocessorConfig(image_size=192, patch_size=16, max_crops=12, margins=(2, 2))
 
@@ -74,7 +42,7 @@ CONFIG = MolmoConfig(
         max_positions=2048,
     ),
     projector_size=512,
-    language=LanguageConfig(lower_case=True, bare_phrases=True, synonyms=SYNONYMS),
+    language=LANGUAGE,
 )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from molmo_ros.engine.answers import EngineError, InvalidImage, InvalidQuestion, Question, Stopped
 from molmo_ros.model.config import LanguageConfig
-from molmo_ros.pointing import Mode, bare_phrase, prompt_for
+from molmo_ros.pointing import Mode, bare_phrase, in_known_words, prompt_for, respelt
 
 MIN_SIDE = 16
 MAX_PIXELS = 64_000_000
@@ -79,7 +79,10 @@ def heard(question: Question, language: LanguageConfig) -> Question:
     if language.lower_case:
         query = query.lower()
     if language.bare_phrases:
-        query = bare_phrase(query, question.mode, language.synonyms)
+        query = bare_phrase(query, question.mode)
+    if language.words:
+        query = respelt(query, language.words.split(), language.other_words.split())
+    query = in_known_words(query, language.synonyms)
     return replace(question, query=query)
 
 

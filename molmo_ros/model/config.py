@@ -86,13 +86,16 @@ class LanguageConfig:
     """How a checkpoint wants to be asked, where that is not in the user's own words.
 
     In a field of its own, `language`, that releases lack. lower_case: it knows no capitals.
-    bare_phrases: nor anything but the phrase that names what is sought. synonyms: words that it
-    does not know, and those that it does. presence_temperature: what the log odds of there being
-    anything to point at are divided by, so that they come true.
+    bare_phrases: nor anything but the phrase that names what is sought. words: all that it knows,
+    with spaces between, for what is one letter off; other_words: those that are one letter off and
+    mean something else. synonyms: words, and those to say instead. presence_temperature: what the
+    log odds of there being anything to point at are divided by, so that they come true.
     """
 
     lower_case: bool = False
     bare_phrases: bool = False
+    words: str = ''
+    other_words: str = ''
     synonyms: Mapping[str, str] = field(default_factory=dict)
     presence_temperature: float = 1.0
 

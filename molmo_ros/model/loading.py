@@ -58,7 +58,8 @@ def load_molmo(
     _check_image_tokens(folder, tokenizer, config)
     if options.adapter is not None:
         # It may have taught those very words.
-        config = replace(config, language=replace(config.language, synonyms={}))
+        language = replace(config.language, words='', other_words='', synonyms={})
+        config = replace(config, language=language)
     model = load_model(folder, config, options, on_progress)
     return LoadedMolmo(model, tokenizer, replace(preprocessor, max_crops=max_crops))
 

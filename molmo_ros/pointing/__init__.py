@@ -12,7 +12,7 @@ from molmo_ros.pointing.formatter import (
     openings,
 )
 from molmo_ros.pointing.grammar import complete, draft, finished
-from molmo_ros.pointing.hearing import bare_phrase
+from molmo_ros.pointing.hearing import bare_phrase, in_known_words
 from molmo_ros.pointing.parser import read_points
 from molmo_ros.pointing.points import ImagePoint, Reading, centred, from_centred
 from molmo_ros.pointing.prompts import (
@@ -22,6 +22,7 @@ from molmo_ros.pointing.prompts import (
     label_for,
     prompt_for,
 )
+from molmo_ros.pointing.spelling import respelt
 
 __all__ = [
     'ABSENT',
@@ -41,8 +42,10 @@ __all__ = [
     'format_count',
     'format_points',
     'from_centred',
+    'in_known_words',
     'label_for',
     'openings',
     'prompt_for',
     'read_points',
+    'respelt',
 ]

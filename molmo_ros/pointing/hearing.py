@@ -58,17 +58,15 @@ _HISSING = ('s', 'x', 'z', 'ch', 'sh')
 _ARTICLE = re.compile(r'\ban? (?=([a-z]))', re.IGNORECASE)
 
 
-def bare_phrase(
-    query: str, mode: Mode = Mode.POINT, synonyms: Mapping[str, str] | None = None
-) -> str:
+def bare_phrase(query: str, mode: Mode = Mode.POINT) -> str:
     """The thing asked for, without what only makes it a request.
 
     Quotes and closing punctuation go, words of courtesy, verbs and question words before it, and
     what closes a request behind it: `Could you pick up "the mug", please?` becomes `the mug`, `how
     many mugs are there?` becomes `mugs`. `my` and `this` become `the`; what is counted (COUNT)
-    loses its article, as `label_for` has it. synonyms: words, in lower case and singular, and the
-    words to say instead; plurals follow. A query of nothing else comes back as it is, so that the
-    result is never empty where the query was not. A question asked as it stands (ASK) does so too.
+    loses its article, as `label_for` has it. A query of nothing else comes back as it is, so that
+    the result is never empty where the query was not. A question asked as it stands (ASK) does so
+    too.
     """
     if mode is Mode.ASK:
         return query
@@ -80,7 +78,7 @@ def bare_phrase(
     phrase = _SOME.sub('', _MINE.sub('the ', phrase, count=1), count=1)
     if mode is Mode.COUNT:
         phrase = label_for(phrase)
-    return _replaced(phrase, synonyms or {}) if phrase else query
+    return phrase or query
 
 
 def _stripped(phrase: str) -> str:
@@ -100,7 +98,11 @@ def _stripped(phrase: str) -> str:
     return phrase[: tail.start()] if tail and tail.start() else phrase
 
 
-def _replaced(phrase: str, synonyms: Mapping[str, str]) -> str:
+def in_known_words(phrase: str, synonyms: Mapping[str, str]) -> str:
+    """The phrase with words replaced by those to say instead.
+
+    synonyms: the former, in lower case and singular, to the latter; plurals and articles follow.
+    """
     if not synonyms:
         return phrase
     # Longer ones first: 'wine glass' before 'glass'.

@@ -23,7 +23,8 @@ def test_a_release_hears_the_words_as_they_are():
     [
         (LanguageConfig(lower_case=True), 'please find "the cup".'),
         (LanguageConfig(bare_phrases=True), 'The CUP'),
-        (LanguageConfig(True, True, {'cup': 'mug'}), 'the mug'),
+        (LanguageConfig(True, True, synonyms={'cup': 'mug'}), 'the mug'),
+        (LanguageConfig(True, True, 'the cup mug', synonyms={'cup': 'mug'}), 'the mug'),
     ],
 )
 def test_a_checkpoint_hears_what_it_says_that_it_knows(language, query):
@@ -33,7 +34,7 @@ def test_a_checkpoint_hears_what_it_says_that_it_knows(language, query):
 
 def test_a_question_asked_as_it_stands_is_heard_so():
     question = Question('Point to the Cup.', Mode.ASK)
-    assert heard(question, LanguageConfig(True, True, {'cup': 'mug'})) == question
+    assert heard(question, LanguageConfig(True, True, synonyms={'cup': 'mug'})) == question
 
 
 def change(folder, language):
@@ -51,7 +52,7 @@ def folder(checkpoint, tmp_path):
 
 def test_the_config_is_read_and_what_it_leaves_out_is_as_of_a_release(folder):
     change(folder, {'lower_case': True, 'synonyms': {'cup': 'mug'}})
-    assert read_config(folder).language == LanguageConfig(True, False, {'cup': 'mug'})
+    assert read_config(folder).language == LanguageConfig(True, synonyms={'cup': 'mug'})
 
 
 @pytest.mark.parametrize(
