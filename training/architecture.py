@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
+from training.language import LANGUAGE
 
 VOCABULARY = 640  # of the tokenizer, added image tokens not counted
 ADDED_TOKENS = 8
@@ -41,6 +42,7 @@ CONFIG = MolmoConfig(
         max_positions=2048,
     ),
     projector_size=512,
+    language=LANGUAGE,
 )
 
 

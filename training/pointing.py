@@ -152,7 +152,7 @@ def lesson(
         teacher.prefix,
         questions.image.to(place),
         questions.lengths.to(place),
-        watch=tuple(_LOOKING_LAYERS),
+        watch=tuple(_LOOKING_LAYERS) if guidance > 0 else (),
     )
     words = model.text.get_input_embeddings()(questions.ids.to(place))
     with autocast(bfloat16):
@@ -338,12 +338,14 @@ def train(
     per_scene: int = 16,
     lr: float = 1.5e-3,
     bfloat16: bool = False,
+    words_alone: bool = False,
 ) -> None:
     """Train connector and decoder on stage 1's `encoder`.
 
     data: scenes of one camera each; the first is most often learnt from, and alone measured with.
     start: another run's folder, for its decoder, and for its encoder where none is named; or a
-    checkpoint's, which lacks the heads of both stages, so that these begin anew.
+    checkpoint's, which lacks the heads of both stages, so that these begin anew. words_alone: the
+    encoder stays as it is and nothing is guided, to teach a finished checkpoint other words.
     """
     words = load_tokenizer(tokenizer)
     teachers = [Teacher(load_scenes(path), words) for path in data]
@@ -379,10 +381,10 @@ def train(
     rng = random.Random(torch.initial_seed())
     while run.step < steps:
         run.set_lr(optimizer)
-        together = run.step >= _TOGETHER_FROM * steps
+        together = not words_alone and run.step >= _TOGETHER_FROM * steps
         (teacher,) = rng.choices(teachers, often)
         fading = 0.5 * (1 + math.cos(math.pi * run.step / steps))
-        guidance = _LASTING + (1 - _LASTING) * fading
+        guidance = 0.0 if words_alone else _LASTING + (1 - _LASTING) * fading
         loss, figures = lesson(
             model,
             heads,
@@ -436,6 +438,13 @@ def main() -> None:
     parser.add_argument('--lr', type=float, default=1.5e-3, help='at its highest')
     parser.add_argument('--bfloat16', action='store_true', help='faster where the CPU knows it')
     parser.add_argument('--workers', type=int, default=1, help='processes, one for each core')
+    parser.add_argument('--images', type=int, default=8, help='pictures in each step')
+    parser.add_argument('--per-scene', type=int, default=16, help='questions about each picture')
+    parser.add_argument(
+        '--words-alone',
+        action='store_true',
+        help='leave the encoder as it is, and guide nothing: for other words',
+    )
     arguments = parser.parse_args()
     if arguments.encoder is None and arguments.start is None:
         parser.error('name an --encoder, or a run to --start from')
@@ -448,8 +457,11 @@ def main() -> None:
         arguments.steps,
         arguments.encoder,
         arguments.start,
+        images=arguments.images,
+        per_scene=arguments.per_scene,
         lr=arguments.lr,
         bfloat16=arguments.bfloat16,
+        words_alone=arguments.words_alone,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from molmo_ros.tabletop.questions import (
     TableQuestion,
@@ -20,7 +20,9 @@ from molmo_ros.tabletop.questions import (
 )
 from molmo_ros.tabletop.world import HELD_OUT
 from molmo_ros.tabletop.world.shapes import KINDS
+from training.nouns import TAUGHT
 from training.scenes import COLOUR_NAMES, KIND_NAMES, PATTERN_NAMES, SceneSet
+from training.wordings import in_plural, misspelt, stranger
 
 Free = Callable[[float, float], bool]
 
@@ -44,15 +46,18 @@ _HARD_PARTS = frozenset(  # those that were missed most; others are drawn again
     }
 )
 _EASY_DRAWN_AGAIN = 0.6
+_STRANGE = 0.6  # of what is not there: what no table has
+_PLURAL = 0.12  # of single things
+_MISSPELT = 0.2
 SHARES = {  # of the questions drawn, of which some relations and parts are drawn again
-    Topic.ONE: 0.13,
-    Topic.PART: 0.42,
+    Topic.ONE: 0.20,
+    Topic.PART: 0.36,
     Topic.ALL: 0.08,
     Topic.COUNT: 0.18,
     Topic.RELATION: 0.34,
     Topic.EXTREME: 0.03,
     Topic.SPACE: 0.02,
-    Topic.ABSENT: 0.08,
+    Topic.ABSENT: 0.20,
 }
 
 
@@ -79,9 +84,13 @@ def make_example(
     """
     while True:
         topic = rng.choices(list(SHARES), list(SHARES.values()))[0]
-        question = ask(things, topic, WORLD, rng, free)
+        if topic is Topic.ABSENT and rng.random() < _STRANGE:
+            question: TableQuestion | None = stranger(TAUGHT, things, WORLD, rng)
+        else:
+            question = ask(things, topic, WORLD, rng, free)
         if question is not None and _taken(question, things, rng, coloured):
             break
+    question = _reworded(question, rng)
     prompt = prompt_of(question, rng)
     pointed_at = tuple(
         None if target.thing is None else (target.thing, _number(things, target.thing, target.part))
@@ -89,6 +98,16 @@ def make_example(
     )
     mentions = _mentions(question, prompt)
     return Example(question.topic, prompt, answer_for(question, prompt), pointed_at, mentions)
+
+
+def _reworded(question: TableQuestion, rng: random.Random) -> TableQuestion:
+    """As people write who do not take care."""
+    query = question.query
+    if question.topic is Topic.ONE and rng.random() < _PLURAL:
+        query = in_plural(query)
+    if rng.random() < _MISSPELT:
+        query = misspelt(query, WORLD, rng) or query
+    return replace(question, query=query)
 
 
 def _taken(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def report(one: Answered) -> dict[str, Any]:
         'answer': one.answer.text,
         'count': one.answer.how_many,
         'absent': one.answer.absent,
+        'presence': one.answer.presence,
         'points': [_point_fields(point) for point in one.found.points],
         'notes': one.found.notes,
         'assumed': one.found.assumed,
@@ -95,8 +97,9 @@ def show(one: Answered, console: Console, titled: bool) -> None:
         console.print(f'no points{": it says that there is none" if answer.absent else ""}')
     console.print(answer.text.strip(), style='dim')
     stages = ', '.join(f'{stage} {seconds(spent)}' for stage, spent in answer.timings.items())
+    belief = '' if isnan(answer.presence) else f'presence {answer.presence:.2f}; '
     console.print(
-        f'count {answer.how_many}; {answer.passes} passes, '
+        f'count {answer.how_many}; {belief}{answer.passes} passes, '
         f'{seconds(sum(answer.timings.values()))} ({stages})'
     )
     # Of a picture alone nobody expects positions.

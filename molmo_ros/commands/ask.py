@@ -81,7 +81,9 @@ class _Asking:
         self._arguments, self._several, self._stack = arguments, several, stack
         self._engine: Engine | None = None
         self._console = plain_console()
-        self._settings = GroundingSettings(LiftSettings(preset=arguments.noise))
+        self._settings = GroundingSettings(
+            LiftSettings(preset=arguments.noise), noise_from='--noise'
+        )
         self._viewer = viewer() if arguments.open else None
         self._out = self._destination('--out', arguments.out, '.png')
         if self._out is None and arguments.open:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import nan
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +61,8 @@ class Answer:
             (decoder, drafts included), choices (head: what follows the question, and each token of
             the answer, drafts included). For questions answered together, timings and work are
             those of all of them until this answer was known.
+        presence: how likely the model finds it that there is anything to point at, 0..1; NaN where
+            that is not known. `confidence` of a point says how sure it is of where.
     """
 
     text: str
@@ -70,6 +73,7 @@ class Answer:
     timings: Mapping[str, float] = field(default_factory=dict)
     tokens: tuple[int, ...] = ()
     work: Mapping[str, int] = field(default_factory=dict)
+    presence: float = nan
 
     @property
     def how_many(self) -> int:

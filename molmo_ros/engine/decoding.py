@@ -66,18 +66,27 @@ class _Rows:
 class Decoder:
     """Holds one image's keys and values and those of the questions being answered.
 
-    numbers: the ids whose probabilities every prediction tells. row_step: passes are filled up to
-    multiples of it (1: not at all), so that few shapes occur and each is captured once.
+    numbers, openings: the ids whose probabilities every prediction tells. row_step: passes are
+    filled up to multiples of it (1: not at all), so that few shapes occur and each is captured
+    once.
     """
 
-    def __init__(self, network: Network, numbers: Sequence[int], row_step: int = 1) -> None:
+    def __init__(
+        self,
+        network: Network,
+        numbers: Sequence[int],
+        openings: Sequence[int] = (),
+        row_step: int = 1,
+    ) -> None:
         self._both_ways = network.both_ways
         self._embed, self._head = network.text.get_input_embeddings(), network.lm_head
         self._device = network.lm_head.weight.device
         self._text = FastText(network.text)
         self._text.reserve(3 * SLOT_STEP)
         self._slots = Slots()
-        self._numbers = torch.tensor(numbers, dtype=torch.long, device=self._device)
+        watched = [*numbers, *openings]
+        self._watched = torch.tensor(watched, dtype=torch.long, device=self._device)
+        self._numbers = len(numbers)
         self._row_step = row_step
         self._step = Replay(self._read_tokens, enabled=self._device.type == 'cuda')
         self.image_tokens = 0  # of the image it holds
@@ -111,11 +120,11 @@ class Decoder:
 
         Returns for each line the choices after its last pending and after each drafted token.
         """
-        return _by_line(lines, self._read_step(self._take(lines)))
+        return self._by_line(lines, self._read_step(self._take(lines)))
 
     def read_image(self, image: Tensor, lines: Sequence[Line]) -> list[list[Prediction]]:
         """As `read`, with an image (tokens, hidden) before the lines in the same pass."""
-        return _by_line(lines, self._read_all(image, self._take(lines), len(lines)))
+        return self._by_line(lines, self._read_all(image, self._take(lines), len(lines)))
 
     def settle(self, line: Line, stood: int, next_token: int) -> None:
         """Keep the first `stood` drafted tokens of a line; `next_token` comes after them."""
@@ -126,6 +135,12 @@ class Decoder:
     def end(self, line: Line) -> None:
         """Free what a line holds; it is read no more."""
         self._slots.release_all(line.owner)
+
+    def _by_line(
+        self, lines: Sequence[Line], output: NDArray[np.float32]
+    ) -> list[list[Prediction]]:
+        counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
+        return [told(output[begin:end], self._numbers) for begin, end in pairwise(counts)]
 
     def _take(self, lines: Sequence[Line]) -> _Rows:
         """Give slots to what lines have to read."""
@@ -185,8 +200,8 @@ class Decoder:
     def _predict(self, hidden: Tensor) -> Tensor:
         if len(hidden) <= FEW_ROWS and hidden.device.type == 'cpu':
             # Few rows by a long matrix: the other way round the weights are read once.
-            return choices((self._head.weight @ hidden.T).T.contiguous(), self._numbers)
-        return choices(self._head(hidden), self._numbers)
+            return choices((self._head.weight @ hidden.T).T.contiguous(), self._watched)
+        return choices(self._head(hidden), self._watched)
 
     def _mask(self, owners: Ints, last_seen: Ints) -> NDArray[np.bool_]:
         extent = -(-self._slots.extent // EXTENT_STEP) * EXTENT_STEP
@@ -211,11 +226,6 @@ class Decoder:
         return torch.from_numpy(array).to(self._device)
 
 
-def _by_line(lines: Sequence[Line], output: NDArray[np.float32]) -> list[list[Prediction]]:
-    counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
-    return [told(output[begin:end]) for begin, end in pairwise(counts)]
-
-
 def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:
     """Tokens, owners and positions of all that lines have to read."""
     tokens = [line.pending + line.drafted for line in lines]
@@ -230,16 +240,19 @@ def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:
     )
 
 
-def choices(logits: Tensor, numbers: Tensor) -> Tensor:
-    """(rows, vocabulary) -> (rows, 2 + numbers) float32: the likeliest id, its probability, those
-    of the ids in `numbers`."""
+def choices(logits: Tensor, watched: Tensor) -> Tensor:
+    """(rows, vocabulary) -> (rows, 2 + watched) float32: the likeliest id, its probability, those
+    of the ids in `watched`."""
     best = logits.argmax(dim=-1, keepdim=True)
     below = (logits.float() - logits.gather(1, best).float()).clamp_min_(NEGLIGIBLE)
-    of_numbers = below[:, numbers].exp()
+    of_watched = below[:, watched].exp()
     probability = 1 / below.exp_().sum(dim=-1, keepdim=True)
-    return torch.cat([best.float(), probability, of_numbers * probability], dim=1)
+    return torch.cat([best.float(), probability, of_watched * probability], dim=1)
 
 
-def told(output: NDArray[np.float32]) -> list[Prediction]:
-    """What `choices` says, row by row."""
-    return [Prediction(int(row[0]), float(row[1]), row[2:]) for row in output]
+def told(output: NDArray[np.float32], numbers: int) -> list[Prediction]:
+    """What `choices` says, row by row, of so many numbers and of openings behind them."""
+    return [
+        Prediction(int(row[0]), float(row[1]), row[2 : 2 + numbers], row[2 + numbers :])
+        for row in output
+    ]

@@ -32,11 +32,13 @@ from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder, Line
 from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
 from molmo_ros.engine.networks import Network, network_of
+from molmo_ros.engine.presence import Openings, presence_of
 from molmo_ros.engine.requests import (
     Stopwatch,
     as_engine_error,
     check_image,
     continue_or_stop,
+    heard,
     prompt_of,
     turn,
 )
@@ -121,7 +123,8 @@ class _State:
         number_ids, self.numbers = number_tokens(network.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
-        self.decoder = Decoder(network, number_ids, row_step)
+        self.openings = Openings.of(network.tokenizer, network.style)
+        self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
@@ -182,15 +185,17 @@ class _Open:
 
 @dataclass(frozen=True, eq=False)
 class _Worded(_Open):
-    """Its ids, too."""
+    """The question as it is heard, and its ids, too."""
 
+    question: Question
     ids: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
 class _Reply(_Open):
-    """Its answer as it is written, and its line in the decoder, too."""
+    """The question as it is heard, its answer as it is written, its line in the decoder, too."""
 
+    question: Question
     writer: Writer
     line: Line
 
@@ -270,8 +275,10 @@ class _Run:
         return self._each(wanted, items)
 
     def _word(self, item: _Open) -> _Worded:
-        prompt = prompt_of(item.asked.question)
-        return _Worded(item.asked, self._state.network.tokenizer.encode_question(prompt))
+        network = self._state.network
+        question = heard(item.asked.question, network.language)
+        ids = network.tokenizer.encode_question(prompt_of(question))
+        return _Worded(item.asked, question, ids)
 
     def _fitting(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Worded]:
         """Those that the decoder has room for."""
@@ -294,12 +301,13 @@ class _Run:
         return [
             _Reply(
                 one.asked,
+                one.question,
                 Writer(
                     tokenizer,
-                    one.asked.question,
+                    one.question,
                     min(state.max_positions - image_tokens - len(one.ids), MAX_NEW_TOKENS),
                     tokenizer.stops,
-                    state.remembered.get(one.asked.question, ()),
+                    state.remembered.get(one.question, ()),
                     state.network.style,
                 ),
                 line,
@@ -341,7 +349,7 @@ class _Run:
         return [reply for reply in replies if not reply.writer.done]
 
     def _answer(self, reply: _Reply) -> Answer:
-        state, writer, question = self._state, reply.writer, reply.asked.question
+        state, writer, question = self._state, reply.writer, reply.question
         state.remember(question, writer.ids)
         height, width = self._image.shape[:2]
         with self._stage('parse'):
@@ -354,6 +362,8 @@ class _Run:
                 height,
                 state.network.style,
             )
+            temperature = state.network.language.presence_temperature
+            presence = presence_of(writer, reading, state.openings, temperature)
         return Answer(
             writer.answer,
             points,
@@ -363,4 +373,5 @@ class _Run:
             dict(self._stage.seconds),
             tuple(writer.ids),
             dict(self._work),
+            presence,
         )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from molmo_ros.engine.answers import EngineError
+from molmo_ros.model.config import LanguageConfig
 from molmo_ros.model.fast_vision import FastVision
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.molmo2 import LoadedMolmo2
@@ -42,6 +43,7 @@ class Network(Protocol):
 
     both_ways: whether the image's tokens see each other in both directions; nothing that follows
     is seen by any of them, so what they become depends on the image alone in either case.
+    language: how it wants to be asked.
     """
 
     text: PreTrainedModel
@@ -49,6 +51,7 @@ class Network(Protocol):
     tokenizer: Tokenizer
     style: Style
     both_ways: bool
+    language: LanguageConfig
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         """Preprocess an (H, W, 3) RGB image."""
@@ -63,6 +66,7 @@ class MolmoNetwork:
     def __init__(self, loaded: LoadedMolmo) -> None:
         self.text, self.lm_head = loaded.model.text, loaded.model.lm_head
         self.tokenizer: Tokenizer = loaded.tokenizer
+        self.language = loaded.model.config.language
         self._loaded, self._vision = loaded, FastVision(loaded.model)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
@@ -79,6 +83,7 @@ class Molmo2Network:
     """See `Network`; the encoder is run by transformers' own classes."""
 
     style, both_ways = Style.MOLMO2, True
+    language = LanguageConfig()
 
     def __init__(self, loaded: LoadedMolmo2) -> None:
         self.text, self.lm_head = loaded.model.model.language_model, loaded.model.lm_head

@@ -7,13 +7,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.engine.answers import EngineError, InvalidImage, InvalidQuestion, Question, Stopped
-from molmo_ros.pointing import prompt_for
+from molmo_ros.model.config import LanguageConfig
+from molmo_ros.pointing import Mode, bare_phrase, in_known_words, prompt_for, respelt
 
 MIN_SIDE = 16
 MAX_PIXELS = 64_000_000
@@ -67,6 +69,21 @@ def prompt_of(question: Question) -> str:
         return prompt_for(question.query, question.mode)
     except ValueError as error:
         raise InvalidQuestion(str(error)) from error
+
+
+def heard(question: Question, language: LanguageConfig) -> Question:
+    """The question as a checkpoint wants to be asked it; one asked as it stands stays so."""
+    query = question.query
+    if question.mode is Mode.ASK:
+        return question
+    if language.lower_case:
+        query = query.lower()
+    if language.bare_phrases:
+        query = bare_phrase(query, question.mode)
+    if language.words:
+        query = respelt(query, language.words.split(), language.other_words.split())
+    query = in_known_words(query, language.synonyms)
+    return replace(question, query=query)
 
 
 def as_engine_error(error: Exception) -> EngineError:

@@ -10,7 +10,7 @@ its choice counts. The tokens are those of greedy decoding, whatever was drafted
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,13 @@ MAX_DRAFT = 128
 
 @dataclass(frozen=True)
 class Prediction:
-    """The model's choice after a token, its probability, and those of the tokens of numbers."""
+    """The model's choice after a token, its probability, and those of the tokens of numbers and of
+    those that an answer begins with."""
 
     token: int
     probability: float
     numbers: NDArray[np.float32]
+    openings: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Writer:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +82,25 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
+class LanguageConfig:
+    """How a checkpoint wants to be asked, where that is not in the user's own words.
+
+    In a field of its own, `language`, that releases lack. lower_case: it knows no capitals.
+    bare_phrases: nor anything but the phrase that names what is sought. words: all that it knows,
+    with spaces between, for what is one letter off; other_words: those that are one letter off and
+    mean something else. synonyms: words, and those to say instead. presence_temperature: what the
+    log odds of there being anything to point at are divided by, so that they come true.
+    """
+
+    lower_case: bool = False
+    bare_phrases: bool = False
+    words: str = ''
+    other_words: str = ''
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    presence_temperature: float = 1.0
+
+
+@dataclass(frozen=True)
 class MolmoConfig:
     """A Molmo of the first generation.
 
@@ -93,6 +112,7 @@ class MolmoConfig:
     text: TextConfig
     projector_size: int
     pool: int = 2
+    language: LanguageConfig = LanguageConfig()
 
     @staticmethod
     def from_folder(folder: Path) -> MolmoConfig:
@@ -120,9 +140,23 @@ class MolmoConfig:
                 'quantize int8 or int4 if it must be small'
             )
         try:
-            return _from_native(fields) if 'd_model' in fields else _from_hub(fields)
+            config = _from_native(fields) if 'd_model' in fields else _from_hub(fields)
         except KeyError as error:
             raise UnsupportedCheckpoint(f'config.json lacks {error}') from error
+        return replace(config, language=_language(fields.get('language', {})))
+
+
+def _language(fields: Mapping[str, Any]) -> LanguageConfig:
+    try:
+        language = LanguageConfig(**fields)
+    except TypeError as error:
+        raise UnsupportedCheckpoint(f'config.json: language is not understood: {error}') from error
+    if not language.presence_temperature > 0:
+        raise UnsupportedCheckpoint(
+            'config.json: presence_temperature of language must be above 0, not '
+            f'{language.presence_temperature}'
+        )
+    return language
 
 
 def _from_hub(fields: Mapping[str, Any]) -> MolmoConfig:

@@ -56,6 +56,10 @@ def load_molmo(
     max_crops = choose_max_crops(options.max_crops, preprocessor.max_crops)
     tokenizer = load_tokenizer(folder)
     _check_image_tokens(folder, tokenizer, config)
+    if options.adapter is not None:
+        # It may have taught those very words.
+        language = replace(config.language, words='', other_words='', synonyms={})
+        config = replace(config, language=language)
     model = load_model(folder, config, options, on_progress)
     return LoadedMolmo(model, tokenizer, replace(preprocessor, max_crops=max_crops))
 

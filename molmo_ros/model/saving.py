@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from molmo_ros.model.checkpoint import stored_tensors
-from molmo_ros.model.config import MolmoConfig
+from molmo_ros.model.config import LanguageConfig, MolmoConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
 
@@ -60,6 +61,8 @@ def config_fields(config: MolmoConfig) -> dict[str, Any]:
         'additional_vocab_size': text.additional_vocab_size,
         'qkv_bias': text.qkv_bias,
     }
+    if config.language != LanguageConfig():
+        shared['language'] = asdict(config.language)
     if text.family != 'olmoe':
         return shared | {
             'norm_after': text.family == 'olmo2',

@@ -9,8 +9,10 @@ from molmo_ros.pointing.formatter import (
     format_absence,
     format_count,
     format_points,
+    openings,
 )
 from molmo_ros.pointing.grammar import complete, draft, finished
+from molmo_ros.pointing.hearing import bare_phrase, in_known_words
 from molmo_ros.pointing.parser import read_points
 from molmo_ros.pointing.points import ImagePoint, Reading, centred, from_centred
 from molmo_ros.pointing.prompts import (
@@ -20,6 +22,7 @@ from molmo_ros.pointing.prompts import (
     label_for,
     prompt_for,
 )
+from molmo_ros.pointing.spelling import respelt
 
 __all__ = [
     'ABSENT',
@@ -30,6 +33,7 @@ __all__ = [
     'Mode',
     'Reading',
     'Style',
+    'bare_phrase',
     'centred',
     'complete',
     'draft',
@@ -38,7 +42,10 @@ __all__ = [
     'format_count',
     'format_points',
     'from_centred',
+    'in_known_words',
     'label_for',
+    'openings',
     'prompt_for',
     'read_points',
+    'respelt',
 ]

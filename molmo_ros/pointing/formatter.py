@@ -55,6 +55,13 @@ def format_absence(prompt: str, style: Style = Style.MOLMO) -> str:
     return style.lead + (NOT_IN_IMAGE if NOT_IN_IMAGE in prompt else ABSENT)
 
 
+def openings(style: Style = Style.MOLMO) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return how answers begin that point, a count's among them, and how those that deny do."""
+    tags = ('<points coords="',) if style is Style.MOLMO2 else ('<point x="', '<points x1="')
+    pointing, denying = (*tags, counting_head()), (ABSENT, NOT_IN_IMAGE)
+    return tuple(style.lead + text for text in pointing), tuple(style.lead + t for t in denying)
+
+
 def counting_head() -> str:
     """Return what a counting answer writes before its points."""
     return 'Counting the '

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """How a question ended, and with what. stage_times: seconds, in order. count: -1 is none."""
+    """How a question ended, and with what. stage_times: seconds, in order. count: -1 is none.
+    presence: as of an `Answer`; NaN where there is none.
+    """
 
     status: Status
     message: str
@@ -83,6 +86,7 @@ class Result:
     count: int = -1
     stage_times: Mapping[str, float] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    presence: float = nan
 
 
 @dataclass(frozen=True)
@@ -328,6 +332,7 @@ class _Run(Watch):
             count=count,
             stage_times=dict(self.stage_times),
             assumed=self.assumed,
+            presence=answer.presence if answer is not None else nan,
         )
 
 

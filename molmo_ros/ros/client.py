@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from math import nan
 from threading import Event
 from types import TracebackType
 from typing import Any
@@ -86,7 +87,8 @@ class Answered:
     """A response of point_query.
 
     stamp_ns: of the image; frame_id: of the 3D; count: -1 is none. assumed: what nothing said and
-    the 3D depends on, each with the parameter that settles it.
+    the 3D depends on, each with the parameter that settles it. presence: the model's belief that
+    there is anything to point at, 0 to 1, NaN where it is not known.
     """
 
     status: Status
@@ -99,6 +101,7 @@ class Answered:
     waypoints: PoseArray
     stage_times: Mapping[str, float]
     assumed: tuple[str, ...] = ()
+    presence: float = nan
 
 
 OnFeedback = Callable[[str, tuple[AnsweredPoint, ...]], None]
@@ -328,6 +331,7 @@ def read_answered(message: Any) -> Answered:
         waypoints=message.waypoints,
         stage_times={stage.stage: stage.seconds for stage in message.stage_times},
         assumed=tuple(message.assumed),
+        presence=message.presence,
     )
 
 

@@ -144,6 +144,7 @@ def write_result(result: Result, message: Any, standoff: float) -> Any:
         for stage, seconds in result.stage_times.items()
     ]
     message.assumed = [encodable(assumption) for assumption in result.assumed]
+    message.presence = float(result.presence)
     return message
 
 

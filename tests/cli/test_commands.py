@@ -3,6 +3,7 @@
 """What the commands print, and how they refuse."""
 
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from molmo_ros.cameras.files import write_camera, write_color, write_depth
 from molmo_ros.cli import COMMANDS, main
 from molmo_ros.engine.shipped import default_checkpoint
+from molmo_ros.tabletop.questions.wording import plural
 from molmo_ros.tabletop.samples.table_views import view_of
 from molmo_ros.tabletop.world import COLOURS
 
@@ -219,7 +221,7 @@ def test_asking_a_file_gives_pixels_and_metres(view, files, tmp_path):
     # In pixels and in metres; the point is in the middle of the thing.
     assert point['pixel_spread'] > 0.1 and 0 < point['spread'] < 0.01
     assert point['near_edge'] is False
-    assert report['count'] == 1 and not report['absent']
+    assert report['count'] == 1 and not report['absent'] and report['presence'] > 0.9
     assert report['seconds'].keys() >= {'vision', 'decode'}
     assert out.stat().st_size > 1000
 
@@ -275,9 +277,27 @@ def test_without_depth_the_points_stay_in_the_image(files, view, capsys):
     item = view.scene.objects[0]
     assert main(['ask', str(files / 'color.png'), f'the {item.colour} {item.kind}']) == 0
     printed = capsys.readouterr().out
-    assert 'count 1' in printed and 'confidence' in printed
+    assert 'confidence' in printed
     # Nor is anything said of what nobody asked for, least of all in ROS's words.
     assert '3D' not in printed and 'camera_info' not in printed.lower()
+    assert re.search(r'count 1; presence (0\.9|1\.0)', printed)
+
+
+@pytest.mark.parametrize('form', ['The {}.', '"{}"', 'Could you find the {}, please?'])
+def test_the_demo_checkpoint_is_asked_as_people_ask(form, files, view, capsys):
+    item = view.scene.objects[0]
+    name = f'{item.colour} {item.kind}'
+    (plain,) = asked(capsys, files / 'color.png', f'the {name}')['points']
+    (point,) = asked(capsys, files / 'color.png', form.format(name.title()))['points']
+    assert (point['u'], point['v']) == pytest.approx((plain['u'], plain['v']), abs=10)
+
+
+def test_a_question_how_many_counts_what_it_names(files, view, capsys):
+    kind = view.scene.objects[0].kind
+    there = sum(item.kind == kind for item in view.scene.objects)
+    query = f'How many {plural(kind)} are there?'
+    report = asked(capsys, files / 'color.png', query, '--mode', 'count')
+    assert report['count'] == len(report['points']) == there
 
 
 def test_brackets_in_a_label_are_words_and_no_markup(files, view, capsys):

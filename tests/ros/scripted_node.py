@@ -15,6 +15,7 @@ import json
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,9 @@ class ScriptedEngine:
         text = ' '.join(words) if verb == 'says' else 'said so'
         if verb == 'garbles':
             text = 'half a \ud83d'
-        return Answer(text, points, None, not points, 1, {'vision': 0.001, 'decode': 0.002})
+        answer = Answer(text, points, None, not points, 1, {'vision': 0.001, 'decode': 0.002})
+        belief = {'at': 0.75, 'absent': 0.125}.get(verb)
+        return answer if belief is None else replace(answer, presence=belief)
 
     def _pass_until(self, end, should_stop):
         while time.monotonic() < end:

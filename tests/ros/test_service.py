@@ -80,6 +80,17 @@ def test_nothing_to_point_at_is_an_answer(asking):
     assert answered.count == 0 and not answered.points
 
 
+@pytest.mark.parametrize(('query', 'belief'), [('at 100 30', 0.75), ('absent', 0.125)])
+def test_the_belief_that_there_is_anything_comes_with_the_answer(asking, query, belief):
+    assert asking.ask(query).presence == belief
+    assert asking.start(query).result(30).presence == belief
+
+
+def test_an_engine_that_does_not_know_it_is_not_taken_to_doubt(asking):
+    assert np.isnan(asking.ask('says hello').presence)
+    assert np.isnan(asking.ask('fail').presence)
+
+
 def test_a_question_in_words_is_answered_in_words(asking):
     answered = asking.ask('says the left one', mode=Mode.ASK)
     assert answered.status is Status.SUCCESS and answered.answer == 'the left one'
