@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     size = image.shape[1], image.shape[0]
     with opened_engine(arguments) as engine:
         answer = engine.answer(image, question)
-    settings = GroundingSettings(LiftSettings(preset=arguments.noise))
+    settings = GroundingSettings(LiftSettings(preset=arguments.noise), noise_from='--noise')
     found = ground(answer.points, taken.capture, settings, taken.target)
     if arguments.out:
         write_color(arguments.out, annotated(image, answer.points))
