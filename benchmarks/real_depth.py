@@ -154,7 +154,11 @@ def chessboards(folder: Path) -> list[Scene]:
         ]
         points = cv2.triangulatePoints(P1, P2, *seen)
         xyz = (points[:3] / points[3]).T
-        scene.append(_board(number, flat, P1[:, :3], -float(P2[0, 3] / P2[0, 0]), xyz))
+        scene.append(
+            _board(
+                number, flat, np.asarray(P1[:, :3], np.float64), -float(P2[0, 3] / P2[0, 0]), xyz
+            )
+        )
     return scene
 
 
