@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well a pixel of a real depth image is lifted: ours beside what is usually done.
 
-    python -m benchmarks.real_depth FOLDER [--points 800] [--seed 0] [--defaults]
+    python -m benchmarks.real_depth FOLDER [--points 800] [--seed 0] [--half right] [--defaults]
 
 FOLDER holds one folder a sensor, as `SCENES` names them. Real frames have no truth at each pixel,
 so it is taken from where there is one:
@@ -10,11 +10,14 @@ so it is taken from where there is one:
 * planes: a plane fitted robustly to the readings in the ring of 15 to 45 pixels around a pixel,
   where nearly all of them lie on it, and of those within the ring as well, so that the plane is
   bare. The middle, 15 pixels away from any reading that was fitted, is asked for.
+* chessboards: pairs of a stereo camera, calibrated on them, rectified and matched by OpenCV; the
+  board is the plane of its corners, found to a fraction of a pixel and triangulated.
 * stereo: Middlebury's motorcycle, matched by OpenCV, against its structured light.
 
 Errors are along the ray. A point is on the wrong surface if it is off by more than 20 mm, times z
 squared beyond one metre. NEES is the squared error along the true normal over what the covariance
-says of it; 1 is due. With --defaults no sensor's preset is named.
+says of it; 1 is due. With --defaults no sensor's preset is named. Numbers were chosen on the left
+halves of the frames, docs/accuracy.md reports the right ones (--half right).
 """
 
 from __future__ import annotations
@@ -45,13 +48,17 @@ METHODS = ('single pixel', '5x5 median', 'ours')
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A depth image in metres with its camera; truth: (H, W) where it is known by other means."""
+    """A depth image in metres with its camera.
+
+    truth: (H, W) metres where it is known by other means, with its normal (3,) if that is a plane.
+    """
 
     name: str
     preset: str
     depth: Depth
     camera: CameraModel
     truth: Depth | None = None
+    normal: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +122,80 @@ def motorcycle(folder: Path) -> Scene:
     )
 
 
-SCENES = {
-    'kinect-v1-tum': kinect,
-    'xtion-room': xtion,
-    'azure-kinect': azure,
-    'middlebury-motorcycle': motorcycle,
-}
+BOARD, SQUARE = (9, 6), 0.025  # inner corners, metres
+
+
+def chessboards(folder: Path) -> list[Scene]:
+    """Four boards before a stereo camera 8 cm wide."""
+    pairs = [
+        [_read(folder / f'{side}{number}.jpg', 0) for side in ('left', 'right')]
+        for number in ('01', '05', '09', '13')
+    ]
+    corners = [[_corners(image) for image in pair] for pair in pairs]
+    grid = np.zeros((BOARD[0] * BOARD[1], 3), np.float32)
+    grid[:, :2] = SQUARE * np.mgrid[: BOARD[0], : BOARD[1]].T.reshape(-1, 2)
+    size = pairs[0][0].shape[::-1]
+    boards, lefts, rights = [grid] * len(pairs), [c[0] for c in corners], [c[1] for c in corners]
+    own = [
+        cv2.calibrateCamera(boards, seen, size, None, None, flags=cv2.CALIB_FIX_K3)[1:3]
+        for seen in (lefts, rights)
+    ]
+    both = cv2.stereoCalibrate(boards, lefts, rights, *own[0], *own[1], size, flags=0)
+    K, D, right_K, right_D, R, T = both[1:7]
+    R1, R2, P1, P2, *_ = cv2.stereoRectify(K, D, right_K, right_D, size, R, T, alpha=0)
+    lenses = (K, D, R1, P1), (right_K, right_D, R2, P2)
+    maps = [cv2.initUndistortRectifyMap(*lens, size, cv2.CV_32FC1) for lens in lenses]
+    scene = []
+    for number, pair in enumerate(pairs):
+        flat = [cv2.remap(image, *m, cv2.INTER_LINEAR) for image, m in zip(pair, maps, strict=True)]
+        seen = [
+            cv2.undistortPoints(corners[number][side], k, d, R=r, P=p)[:, 0].T
+            for side, (k, d, r, p) in enumerate(lenses)
+        ]
+        points = cv2.triangulatePoints(P1, P2, *seen)
+        xyz = (points[:3] / points[3]).T
+        scene.append(
+            _board(
+                number, flat, np.asarray(P1[:, :3], np.float64), -float(P2[0, 3] / P2[0, 0]), xyz
+            )
+        )
+    return scene
+
+
+def _corners(image: NDArray) -> NDArray:
+    found, corners = cv2.findChessboardCorners(image, BOARD)
+    if not found:
+        raise SystemExit('a chessboard was not found')
+    until = cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 40, 1e-3
+    return np.asarray(cv2.cornerSubPix(image, corners, (7, 7), (-1, -1), until))
+
+
+def _board(
+    number: int, pair: Sequence[NDArray], K: Floats, baseline: float, corners: Floats
+) -> Scene:
+    """corners: (N, 3) of the board in metres, in the rectified left camera."""
+    disparity = _matched(pair[0], pair[1], 192)
+    camera = _camera(disparity, K)
+    depth = np.where(disparity > 0, K[0, 0] * baseline / np.maximum(disparity, 0.1), np.nan)
+    plane = np.linalg.lstsq(corners, np.ones(len(corners)), rcond=None)[0]
+    rows, columns = np.indices(disparity.shape)
+    truth = 1 / (camera.ray(columns, rows) @ plane)
+    mask = np.zeros(disparity.shape, np.uint8)
+    outline = cv2.convexHull(np.array([camera.project(corner) for corner in corners], np.float32))
+    cv2.fillConvexPoly(mask, outline.astype(np.int32), 1)
+    truth = np.where(mask > 0, truth, np.nan)
+    name = f'chessboard {number + 1}'
+    normal = -plane / np.linalg.norm(plane)
+    return Scene(name, 'oak_d', depth.astype(np.float32), camera, truth.astype(np.float32), normal)
+
+
+def scenes(folder: Path) -> Iterator[Scene]:
+    """All that the folder holds."""
+    yield kinect(folder / 'kinect-v1-tum')
+    yield xtion(folder / 'xtion-room')
+    yield azure(folder / 'azure-kinect')
+    yield from chessboards(folder / 'opencv-stereo')
+    yield motorcycle(folder / 'middlebury-motorcycle')
 
 
 def _read(path: Path, flags: int) -> NDArray:
@@ -148,13 +223,17 @@ def _matched(left: NDArray, right: NDArray, most: int) -> Floats:
     return np.maximum(matcher.compute(left, right).astype(np.float64) / 16, 0)
 
 
-def queries(scene: Scene, count: int, rng: np.random.Generator) -> Iterator[Query]:
+def queries(
+    scene: Scene, count: int, rng: np.random.Generator, half: str = 'both'
+) -> Iterator[Query]:
     """Pixels with a truth: by a plane around them, or by the scene's own."""
     height, width = scene.depth.shape
+    first = width // 2 if half == 'right' else RING[1]
+    end = width // 2 if half == 'left' else width - RING[1]
     for _ in range(60 * count):
         if count <= 0:
             return
-        u = int(rng.integers(RING[1], width - RING[1]))
+        u = int(rng.integers(first, end))
         v = int(rng.integers(RING[1], height - RING[1]))
         query = _by_truth(scene, u, v) if scene.truth is not None else _by_plane(scene, u, v)
         if query is not None:
@@ -165,7 +244,8 @@ def queries(scene: Scene, count: int, rng: np.random.Generator) -> Iterator[Quer
 def _by_truth(scene: Scene, u: int, v: int) -> Query | None:
     assert scene.truth is not None
     z = float(scene.truth[v, u])
-    return Query(u, v, z, np.full(3, np.nan)) if np.isfinite(z) else None
+    normal = np.full(3, np.nan) if scene.normal is None else scene.normal
+    return Query(u, v, z, normal) if np.isfinite(z) else None
 
 
 def _by_plane(scene: Scene, u: int, v: int) -> Query | None:
@@ -273,15 +353,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument('folder', type=Path)
     parser.add_argument('--points', type=int, default=800, help='a sensor')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--half', choices=('left', 'right', 'both'), default='both')
     parser.add_argument('--defaults', action='store_true', help="without the sensors' presets")
     parsed = parser.parse_args(None if arguments is None else list(arguments))
     print('| sensor | method | n | median mm | RMSE | 95 % | wrong | none | NEES mean | NEES median'
           ' | normal deg | a thing on a plane |')  # fmt: skip
     print('|' + '---|' * 12)
-    for name, read in SCENES.items():
-        scene = read(parsed.folder / name)
+    for scene in scenes(parsed.folder):
         rng = np.random.default_rng(parsed.seed)
-        asked = list(queries(scene, parsed.points, rng))
+        asked = list(queries(scene, parsed.points, rng, parsed.half))
         settings = LiftSettings(preset='' if parsed.defaults else scene.preset)
         report(scene.name, list(judged(scene, asked, settings, extents=True)))
 

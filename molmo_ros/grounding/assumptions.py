@@ -62,8 +62,12 @@ DEPTH_PLACE = Assumption(
 NOISE = Assumption(
     'noise',
     'depth errs as that of a stereo camera with a baseline of 5 cm does, where no camera is named',
-    'where all readings around a point lie farther off its surface, its covariance goes by them',
+    'where all readings around a point lie farther off its surface, its covariance goes by them; '
+    '`molmo-ros calibrate depth` measures it',
     ('noise.preset', 'noise.stereo.baseline', 'noise.stereo.disparity_sigma', '--noise'),
+    'depth noise: taken as that of a stereo camera of {baseline} cm with {sigma} px of noise: '
+    "set {settled_by} to your camera's family ({families}), or measure it with molmo-ros calibrate "
+    'depth, if covariances matter',
 )
 UPRIGHT = Assumption(
     'upright',

@@ -15,14 +15,17 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.grounding.assumptions import NOISE
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.picking import NOT_ASKED, Pick, pick
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.spatial import (
+    PRESETS,
     GraspSettings,
     LiftSettings,
     LiftStatus,
+    StereoNoise,
     SurfacePoint,
     lift_points,
     transform_surface_point,
@@ -48,10 +51,15 @@ class GroundedPoint:
 
 @dataclass(frozen=True)
 class GroundingSettings:
-    """lift: how points are lifted. grasp: how things are taken; None: nobody wants to know."""
+    """lift: how points are lifted. grasp: how things are taken; None: nobody wants to know.
+
+    noise_from: the parameter or option that names the camera whose noise it is, where nobody has;
+    '' where it is known.
+    """
 
     lift: LiftSettings = field(default_factory=LiftSettings)
     grasp: GraspSettings | None = None
+    noise_from: str = ''
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +93,21 @@ class Watch:
         return inf
 
 
+def _noise_assumed(settings: GroundingSettings) -> tuple[str, ...]:
+    noise = settings.lift.noise
+    if not settings.noise_from or settings.lift.preset or not isinstance(noise, StereoNoise):
+        return ()
+    families = ', '.join(name for name in PRESETS if name != 'ideal')
+    return (
+        NOISE.told(
+            baseline=f'{100 * noise.baseline:g}',
+            sigma=noise.disparity_sigma,
+            settled_by=settings.noise_from,
+            families=families,
+        ),
+    )
+
+
 def ground(
     points: Sequence[ImagePoint],
     capture: Capture,
@@ -105,7 +128,8 @@ def ground(
             grounded = tuple(_picked(grounded, capture, settings, target, watch))
             watch.tell('object', grounded)
     in_space = any(point.surface.status is LiftStatus.OK for point in grounded)
-    assumed = (*capture.assumed, *target.assumed) if in_space else ()
+    said = (*capture.assumed, *target.assumed, *_noise_assumed(settings))
+    assumed = said if in_space else ()
     return Grounding(grounded, tuple(_notes(grounded, capture, target)), assumed)
 
 

@@ -181,7 +181,9 @@ def _grounding(values: Mapping[str, Any]) -> GroundingSettings:
             f"noise.preset is '{preset}', so the other noise parameters would not count: set it to "
             "'custom', or leave them as they are"
         )
-    return GroundingSettings(_lift(values, '' if preset == 'custom' else preset), _grasp(values))
+    named = preset != 'custom' or changed
+    lift = _lift(values, '' if preset == 'custom' else preset)
+    return GroundingSettings(lift, _grasp(values), noise_from='' if named else 'noise.preset')
 
 
 def _lift(values: Mapping[str, Any], preset: str) -> LiftSettings:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from molmo_ros.commands.eval import Data, add_measuring_arguments, run
 from molmo_ros.errors import UserError
-from molmo_ros.tabletop.samples.data_set import easy_samples, rich_samples
+from molmo_ros.spatial import PRESETS, LiftSettings
+from molmo_ros.tabletop.samples.data_set import easy_samples, lifted_by, rich_samples
 from molmo_ros.tabletop.samples.second_renderer import rerendered
 from molmo_ros.tabletop.world import TABLES, check_renderer
 
@@ -59,6 +60,14 @@ def parser() -> argparse.ArgumentParser:
         help='bullet: the same tables as another renderer shows them, which no checkpoint was '
         'trained on; needs pybullet (default: %(default)s)',
     )
+    parser.add_argument(
+        '--noise',
+        choices=tuple(PRESETS),
+        default='',
+        metavar='CAMERA',
+        help='lift points as from the depth of that camera, as `ask` does; the depth itself is the '
+        f"renderer's, exact: {', '.join(PRESETS)} (default: a tame stereo camera)",
+    )
     add_measuring_arguments(parser)
     return parser
 
@@ -66,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
 def _tables(arguments: argparse.Namespace) -> Data:
     seeds, size = _seeds(arguments.seeds), _size(arguments.view)
     easy = arguments.table == 'easy'
-    samples = (easy_samples if easy else rich_samples)(seeds, size)
+    lift = LiftSettings(preset=arguments.noise)
+    samples = lifted_by(lift, (easy_samples if easy else rich_samples)(seeds, size))
     name = f'tabletop {arguments.seeds} ({arguments.table}, {size[0]}x{size[1]})'
     if arguments.renderer == 'bullet':
         samples = rerendered(samples, TABLES[arguments.table], size)

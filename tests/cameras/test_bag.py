@@ -307,9 +307,10 @@ def test_ask_answers_about_a_bag_as_about_its_files(storage, raw, tmp_path, caps
     item = view.scene.objects[0]
     query = f'the {item.colour} {item.kind}'
     files = ['--depth', str(tmp_path / 'depth.png'), '--camera', str(tmp_path / 'camera.yaml')]
+    files += ['--noise', 'ideal']
     assert main(['ask', str(tmp_path / 'color.png'), query, *files, '--json']) == 0
     expected = json.loads(capsys.readouterr().out)
-    where = ['--at', '1.2', '--target-frame', 'base']
+    where = ['--at', '1.2', '--target-frame', 'base', '--noise', 'ideal']
     assert main(['ask', str(bag), query, *where, '--json']) == 0
     report = json.loads(capsys.readouterr().out)
     (point,), (as_file,) = report['points'], expected['points']

@@ -257,7 +257,8 @@ def test_the_unit_of_depth_is_named_where_nothing_says_it_and_taken_where_it_is_
 ):
     """In steps of 1/4000 m, as some cameras have it, this table is four times as far."""
     item = view.scene.objects[0]
-    query, camera = f'the {item.colour} {item.kind}', ('--camera', files / 'camera.yaml')
+    query = f'the {item.colour} {item.kind}'
+    camera = '--camera', files / 'camera.yaml', '--noise', 'ideal'
     quarters = np.rint(np.nan_to_num(view.picture.depth) * 4000).astype(np.uint16)
     np.save(tmp_path / 'quarters.npy', quarters)
     depth = '--depth', tmp_path / 'quarters.npy'
@@ -271,6 +272,23 @@ def test_the_unit_of_depth_is_named_where_nothing_says_it_and_taken_where_it_is_
     np.save(tmp_path / 'quarters.npy', view.picture.depth * 1000)
     report = asked(capsys, files / 'color.png', query, *camera, *depth)
     assert any('millimetres as 32FC1' in note for note in report['notes'])
+
+
+def test_whose_noise_was_taken_is_said_where_no_camera_is_named(view, files, capsys):
+    item = view.scene.objects[0]
+    query = f'the {item.colour} {item.kind}'
+    at_hand = (
+        '--depth',
+        files / 'depth.png',
+        '--depth-unit',
+        'mm',
+        '--camera',
+        files / 'camera.yaml',
+    )
+    (said,) = asked(capsys, files / 'color.png', query, *at_hand)['assumed']
+    assert said.startswith('depth noise') and '--noise' in said and 'azure_kinect' in said
+    assert asked(capsys, files / 'color.png', query, *at_hand, '--noise', 'd455')['assumed'] == []
+    assert asked(capsys, files / 'color.png', query)['assumed'] == []
 
 
 def test_without_depth_the_points_stay_in_the_image(files, view, capsys):

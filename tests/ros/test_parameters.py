@@ -78,7 +78,8 @@ def test_the_yaml_holds_every_parameter_with_its_default():
 
 def test_the_defaults_of_lifting_are_those_of_the_library():
     settings = defaults('molmo_point_query')
-    assert read_settings(settings).grounding == GroundingSettings(LiftSettings())
+    expected = GroundingSettings(LiftSettings(), noise_from='noise.preset')
+    assert read_settings(settings).grounding == expected
     tof = read_settings(settings | {'noise.kind': 'tof'})
     assert tof.grounding.lift.noise == TofNoise()
 
@@ -87,6 +88,9 @@ def test_a_depth_camera_that_is_named_brings_its_numbers_and_those_given_beside_
     settings = defaults('molmo_point_query')
     named = read_settings(settings | {'noise.preset': 'azure_kinect'}).grounding
     assert named.lift.preset == 'azure_kinect'
+    # Whose noise was taken is said where nobody says it, and only there.
+    assert read_settings(settings).grounding.noise_from == 'noise.preset'
+    assert named.noise_from == ''
     numbers = read_settings(settings | {'noise.stereo.baseline': 0.12}).grounding
     assert numbers.lift.preset == '' and numbers.lift.noise.baseline == 0.12
     with pytest.raises(ValueError, match="'custom'"):

@@ -14,9 +14,10 @@ import numpy as np
 from molmo_ros.evaluation.samples import Image, Mask, PositionError, Rule, Sample
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
-from molmo_ros.grounding.ground import ground
+from molmo_ros.grounding.ground import GroundingSettings, ground
 from molmo_ros.pointing import ImagePoint, Mode
-from molmo_ros.spatial import LiftStatus
+from molmo_ros.spatial import LiftSettings, LiftStatus
+from molmo_ros.spatial.lift_settings import DEFAULT_SETTINGS
 from molmo_ros.tabletop.questions import TableQuestion, Target, Topic, ask
 from molmo_ros.tabletop.samples.table_views import (
     SIZE,
@@ -72,6 +73,15 @@ def understood_sample(
     view = view_of(seed, spec, size)
     question = understood(text, view, spec)
     return None if question is None else _sample(view, spec, question, text)
+
+
+def lifted_by(settings: LiftSettings, samples: Iterable[Sample]) -> Iterator[Sample]:
+    """These samples, whose positions are lifted so."""
+    for sample in samples:
+        if isinstance(sample.position, partial):
+            yield replace(sample, position=partial(sample.position, lift=settings))
+        else:
+            yield sample
 
 
 def _easy_questions(view: TableView) -> list[TableQuestion]:
@@ -150,12 +160,17 @@ def _masks(shown: Callable[[], TableView], question: TableQuestion) -> tuple[Mas
     return masks_of(shown(), question)
 
 
-def _position(shown: Callable[[], TableView], index: int, point: ImagePoint) -> PositionError:
+def _position(
+    shown: Callable[[], TableView],
+    index: int,
+    point: ImagePoint,
+    lift: LiftSettings = DEFAULT_SETTINGS,
+) -> PositionError:
     """Lifted from the renderer's exact depth."""
     view = shown()
     picture = view.picture
     frame = Frame(picture.color, picture.depth, picture.camera, 0, '')
-    surface = ground([point], Capture(frame)).points[0].surface
+    surface = ground([point], Capture(frame), GroundingSettings(lift)).points[0].surface
     if surface.status is not LiftStatus.OK:
         return PositionError(surface.status)
     return PositionError(
