@@ -93,6 +93,8 @@ def taken_from_source(arguments: argparse.Namespace) -> Taken | None:
         if image is not None:
             raise UserError(f'give an image or --camera {camera}, not both')
         image, calibration = camera, None
+    elif image is None and camera is not None and names_recording(str(camera)):
+        image, calibration = camera, None
     elif image is None:
         raise UserError('give an image and a query; --camera realsense or webcam takes a picture')
     elif not names_recording(str(image)):
