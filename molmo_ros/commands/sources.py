@@ -144,10 +144,11 @@ class Pictures:
         self._arguments, self._names = arguments, tuple(names)
         self._settings = _settings(arguments)
         self._calibration: Path | None = arguments.camera
-        if arguments.camera is not None and names_camera(str(arguments.camera)):
-            if names:
-                raise UserError(f'give an image or --camera {arguments.camera}, not both')
-            self._names, self._calibration = (str(arguments.camera),), None
+        camera = None if arguments.camera is None else str(arguments.camera)
+        if camera is not None and names_camera(camera) and names:
+            raise UserError(f'give an image or --camera {camera}, not both')
+        if camera is not None and (names_camera(camera) or not names and names_recording(camera)):
+            self._names, self._calibration = (camera,), None
         self._check()
         every, at = arguments.every is not None, arguments.at
         self.several = every or len(self._names) > 1 or (at is None and self._holds_several())

@@ -288,7 +288,8 @@ def test_a_calibration_of_another_frame_is_assumed_to_be_the_images(tmp_path):
     assert "'left_eye'" in assumed and '--topics' in assumed
 
 
-@pytest.mark.parametrize('storage, raw', [('mcap', True), ('db3', False)])
+@pytest.mark.parametrize('raw', [True, False], ids=['raw', 'compressed'])
+@pytest.mark.parametrize('storage', STORAGES)
 def test_ask_answers_about_a_bag_as_about_its_files(storage, raw, tmp_path, capsys):
     view = view_of(5000)
     color, depth, camera = view.picture.color, view.picture.depth, view.picture.camera

@@ -234,6 +234,10 @@ def test_ask_answers_about_a_recording_as_about_its_files(tmp_path, capsys):
     expected = json.loads(capsys.readouterr().out)['points']
     assert main(['ask', str(path), query, '--json']) == 0
     report = json.loads(capsys.readouterr().out)
+    assert main(['ask', '--camera', str(path), query, '--json']) == 0
+    as_camera = json.loads(capsys.readouterr().out)
+    assert as_camera['points'][0]['position'] == report['points'][0]['position']
+    assert as_camera['source'] == report['source'] and 'table.db3' in report['source']
     assert len(report['points']) == len(expected) == 1
     (point,), (as_file,) = report['points'], expected
     assert (point['u'], point['v']) == (as_file['u'], as_file['v'])

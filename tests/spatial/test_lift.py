@@ -147,6 +147,31 @@ class TestHoles:
         whole = lift(320, 240, world.depth(camera), camera)
         assert np.trace(point.covariance) > np.trace(whole.covariance)
 
+    @pytest.mark.parametrize(('tilt', 'bridged'), [(56.0, True), (68.0, False)])
+    def test_in_a_steep_surface(self, camera, bodies, tilt, bridged) -> None:
+        """Its two sides are far from each other, and one surface as far as it may be tilted."""
+        world, _ = slope(camera, bodies, tilt)
+        depth = world.depth(camera)
+        exact = depth[240, 320]
+        depth[235:246, 315:326] = np.nan
+        settings = LiftSettings(noise=StereoNoise(disparity_sigma=0.004, disparity_step=0.001))
+        point = lift(320, 240, depth, camera, settings)
+        assert (point.status == LiftStatus.OK) == bridged
+        if bridged:
+            assert point.position[2] == pytest.approx(exact, rel=0.01)
+
+    @pytest.mark.parametrize('beside', [0, 1, 2])
+    def test_beside_another_surface(self, camera, beside) -> None:
+        """One of eight directions may end elsewhere, as at a corner; two may not."""
+        depth = np.full((480, 640), 0.9, np.float32)
+        depth[237:244, 317:324] = np.nan
+        for column in (324, 316)[:beside]:
+            depth[235:246, column - 1 : column + 2] = np.where(
+                np.abs(np.arange(235, 246) - 240)[:, None] < 3, 1.3, np.nan
+            )
+        point = lift(320, 240, depth, camera)
+        assert (point.status == LiftStatus.OK) == (beside < 2)
+
     @pytest.mark.parametrize('gap', range(3, 9))
     def test_between_two_surfaces(self, camera, gap: int) -> None:
         """The shadow beside a near thing belongs to nobody knows whom."""
@@ -295,6 +320,17 @@ def test_a_surface_of_few_pixels_has_a_position_but_no_normal(camera) -> None:
     assert point.status == LiftStatus.OK
     assert np.isnan(point.normal).all()
     assert point.valid_pixels == 9
+
+
+def test_a_reading_needs_four_neighbours_that_agree(camera) -> None:
+    """With fewer it is a flying pixel, and nothing is known there."""
+    depth = np.full((480, 640), np.nan, np.float32)
+    for row, column in ((240, 320), (239, 320), (241, 320), (240, 319), (240, 321)):
+        depth[row, column] = 0.85
+    point = lift(320, 240, depth, camera)
+    assert point.status == LiftStatus.OK and point.position[2] == pytest.approx(0.85, abs=1e-3)
+    depth[240, 321] = np.nan
+    assert lift(320, 240, depth, camera).status == LiftStatus.DEPTH_INVALID
 
 
 def test_spread_is_that_of_the_noise(camera, stereo_noise) -> None:

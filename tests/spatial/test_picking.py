@@ -263,3 +263,31 @@ def test_readings_in_one_line_make_no_plane_and_no_fault(camera) -> None:
     depth[240, 200:440] = 0.6
     position = camera.ray(320, 240) * 0.6
     assert visible_extent(SurfacePoint(LiftStatus.OK, position=position), depth, camera) is None
+
+
+def test_a_thing_of_which_half_the_readings_are_missing_is_still_one(camera, bodies) -> None:
+    """Dark things: every second pixel, so that each reading has its four diagonal neighbours."""
+    body, _ = box_on_table(bodies, (0.05, 0.04, 0.03), 15)
+    depth = bodies.World((table(bodies), body)).depth(camera)
+    point = lift(*camera.project(FOOT + UP * 0.03), depth, camera)
+    whole = visible_extent(point, depth, camera, max_size=0.09)
+    rows, columns = np.indices(depth.shape)
+    depth[(rows + columns) % 2 == 1] = np.nan
+    extent = visible_extent(point, depth, camera, max_size=0.09)
+    np.testing.assert_allclose(extent.size, whole.size, atol=0.004)
+
+
+@pytest.mark.parametrize(('step', 'joined'), [(0.024, True), (0.030, False)])
+def test_a_thing_ends_where_the_depth_jumps(camera, bodies, step, joined) -> None:
+    """12 mm, noise, and how steep a side may be between two of the pixels looked at; no more."""
+    up = np.array([0.0, 0.0, -1.0])
+    foot = np.array([0.0, 0.0, 0.7])
+    near = bodies.box((0.0, 0.0, 0.66), (0.08, 0.08, 0.08), np.eye(3))
+    depth_of_other = 0.08 - step
+    other = bodies.box(
+        (0.08, 0.0, 0.7 - depth_of_other / 2), (0.08, 0.08, depth_of_other), np.eye(3)
+    )
+    depth = bodies.World((bodies.plane(tuple(up), tuple(foot)), near, other)).depth(camera)
+    point = lift(319.5, 239.5, depth, camera)
+    extent = visible_extent(point, depth, camera)
+    assert extent.size[0] == pytest.approx(0.16 if joined else 0.08, abs=0.01)
