@@ -266,6 +266,16 @@ def test_a_pass_that_hangs_is_told_and_clears(ill, listening):
         listener.wait_for(f'{NAME}: engine', is_level(Level.OK))
 
 
+def test_a_camera_that_stops_is_told_until_it_is_back(client_of, wall_camera, listening):
+    client_of('lonely')
+    name = 'lonely/molmo_point_query: image'
+    with listening() as listener:
+        for _ in range(2):
+            with wall_camera('lonely', ['image']):
+                listener.wait_for(name, is_level(Level.OK, 'arriving'))
+            listener.wait_for(name, is_level(Level.ERROR, 'nobody publishes /lonely/image'))
+
+
 def test_slow_answers_are_told(ill, listening):
     client, _ = ill
     with listening() as listener:
