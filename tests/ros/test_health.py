@@ -147,6 +147,8 @@ class Moody:
 
     def close(self):
         self.closed = True
+        if self.number == 1:
+            raise RuntimeError('not even that')
 
 
 def asked(worker, query='mug'):
@@ -188,7 +190,7 @@ def test_some_failures_do_not_cost_the_engine():
     wait_for(lambda: worker.state.phase is EnginePhase.READY)
     assert {asked(worker) for _ in range(50)} == {'worn out'}
     assert worker.health.failures == 50 and worker.health.reloads == 0
-    assert worker.close(10)
+    assert worker.close(10) and worker.state.phase is EnginePhase.CLOSED
 
 
 class Slow:
