@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,7 +198,9 @@ class EngineWorker:
                 if self._pulse.failing_for(self._reload_after()):
                     return
         finally:
-            engine.close()
+            # One that is out of order may fail at that, too; there is nothing else to be done.
+            with suppress(Exception):
+                engine.close()
 
     def _reopen(self) -> Engine | None:
         """Load it anew, again and again; None at the end."""

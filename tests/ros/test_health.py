@@ -147,6 +147,8 @@ class Moody:
 
     def close(self):
         self.closed = True
+        if self.number == 1:
+            raise RuntimeError('not even that')
 
 
 def asked(worker, query='mug'):
@@ -188,7 +190,7 @@ def test_some_failures_do_not_cost_the_engine():
     wait_for(lambda: worker.state.phase is EnginePhase.READY)
     assert {asked(worker) for _ in range(50)} == {'worn out'}
     assert worker.health.failures == 50 and worker.health.reloads == 0
-    assert worker.close(10)
+    assert worker.close(10) and worker.state.phase is EnginePhase.CLOSED
 
 
 class Slow:
@@ -264,6 +266,16 @@ def test_a_pass_that_hangs_is_told_and_clears(ill, listening):
         listener.wait_for(f'{NAME}: engine', is_level(Level.ERROR, 'hangs', 'hang_timeout'))
         assert pending.result(60).status is Status.NO_POINTS
         listener.wait_for(f'{NAME}: engine', is_level(Level.OK))
+
+
+def test_a_camera_that_stops_is_told_until_it_is_back(client_of, wall_camera, listening):
+    client_of('lonely')
+    name = 'lonely/molmo_point_query: image'
+    with listening() as listener:
+        for _ in range(2):
+            with wall_camera('lonely', ['image']):
+                listener.wait_for(name, is_level(Level.OK, 'arriving'))
+            listener.wait_for(name, is_level(Level.ERROR, 'nobody publishes /lonely/image'))
 
 
 def test_slow_answers_are_told(ill, listening):

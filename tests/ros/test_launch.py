@@ -232,6 +232,14 @@ def test_a_node_that_was_killed_is_started_again_and_answers(launched, client, t
     assert process_with(*words) == another
 
 
+def test_a_node_that_is_left_to_a_manager_waits_for_it(launched):
+    launched(namespace='still', autostart='false')
+    with PointQueryClient('still') as client:
+        answered = client.ask('at 70 50')
+    assert answered.status is Status.NOT_READY
+    assert 'ros2 lifecycle set /still/molmo_point_query configure' in answered.message
+
+
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
