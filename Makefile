@@ -4,6 +4,7 @@
 #   make demo    set up .venv and do the main job: a camera, the node, questions, answers
 #   make test    add what the tests need, and run them all
 #   make check   add the same, and run what takes two minutes: types, lint, unit tests
+#   make docs    the pages of docs/ as a site, in build/site
 #   make setup   what `make test` sets up, only
 #   make clean   remove what these made
 #
@@ -23,7 +24,8 @@ BIN := $(VENV)/bin
 
 # Each set of requirements is an extra of pyproject.toml, but for `ros` and `runtime`.
 DEMO := $(addprefix requirements/,ros$(OTHER).txt runtime.txt wheels-tf.txt demo.txt)
-TESTS := $(DEMO) $(addprefix requirements/,agents.txt bags.txt realsense.txt quantize.txt finetune.txt evaluate.txt rerun.txt completion.txt dev.txt)
+TESTS := $(DEMO) $(addprefix requirements/,agents.txt bags.txt realsense.txt quantize.txt finetune.txt \
+  evaluate.txt rerun.txt completion.txt docs.txt dev.txt)
 LOCKS := $(addprefix requirements/,lock.txt ros$(OTHER)-lock.txt)
 PACKAGE := CMakeLists.txt package.xml pyproject.toml setup.py \
   $(sort $(shell find action cmake config launch models msg srv wheels -type f -not -name '*.pyc' 2>/dev/null))
@@ -40,7 +42,7 @@ unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH 
 
 APT_LINE := sudo apt install build-essential python3-dev python3-venv
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check docs setup clean
 
 demo: $(BUILT)
 	$(BIN)/molmo-ros demo
@@ -53,6 +55,13 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest @tests/fast.txt
+
+# From a copy in which the links of manual/ are followed, as rosdoc2 does it; a link of a page that
+# leads nowhere ends it.
+docs: setup
+	rm -rf build/manual build/site && mkdir -p build && cp -rL manual build/manual
+	$(BIN)/python -m sphinx -q -W --keep-going build/manual build/site
+	@echo 'Open build/site/index.html'
 
 setup: $(BUILT) $(TESTS_INSTALLED)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import concurrent.futures
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from math import nan
@@ -165,7 +165,8 @@ class PointQueryClient:
 
     namespace: of the node to ask, '' at the root. node_name: of the node it is made of. service,
     action: what the node offers, where these were given other names. The node itself may be called
-    anything.
+    anything. ros_arguments: as on the command line of a node, `--ros-args` first; None: those
+    of this process.
     """
 
     def __init__(
@@ -174,9 +175,14 @@ class PointQueryClient:
         node_name: str = 'point_query_client',
         service: str = 'point_query',
         action: str = 'point_query',
+        ros_arguments: Sequence[str] | None = None,
     ) -> None:
         self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=None if ros_arguments is None else [*ros_arguments],
+            context=self._context,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
         self._node = Node(node_name, namespace=namespace, context=self._context)
         self._client: Any = self._node.create_client(PointQuery, service)
         self._action: Any = ActionClient(self._node, PointQueryAction, action)
@@ -223,6 +229,11 @@ class PointQueryClient:
             if on_progress is not None and report.text:
                 on_progress(report.text, report.progress)
             time.sleep(_POLL_S)
+
+    @property
+    def service(self) -> str:
+        """The full name of the service that is asked."""
+        return self._name
 
     @property
     def engine_state(self) -> str:
