@@ -143,14 +143,19 @@ def _settings(rng: np.random.Generator) -> LiftSettings:
     elif rng.random() < 0.3:
         noise = StereoNoise()
     return LiftSettings(
-        near,
-        far,
-        of('lift.radius') if rng.random() < 0.2 else float(rng.uniform(3, 10)),
-        round(of('lift.hole_radius')) if rng.random() < 0.1 else int(rng.integers(1, 10)),
-        noise,
-        of('lift.pixel_sigma'),
-        float(rng.choice([0.0, 1.0, 3.0, 8.0])),
-        str(rng.choice(list(PRESETS))) if rng.random() < 0.3 else '',
+        min_range=near,
+        max_range=far,
+        radius=of('lift.radius') if rng.random() < 0.2 else float(rng.uniform(3, 10)),
+        radius_metres=of('lift.radius_metres')
+        if rng.random() < 0.5
+        else LiftSettings.radius_metres,
+        hole_radius=round(of('lift.hole_radius'))
+        if rng.random() < 0.1
+        else int(rng.integers(1, 10)),
+        noise=noise,
+        pixel_sigma=of('lift.pixel_sigma'),
+        edge_reach=float(rng.choice([0.0, 1.0, 3.0, 8.0])),
+        preset=str(rng.choice(list(PRESETS))) if rng.random() < 0.3 else '',
     )
 
 

@@ -147,7 +147,7 @@ class Pictures:
         camera = None if arguments.camera is None else str(arguments.camera)
         if camera is not None and names_camera(camera) and names:
             raise UserError(f'give an image or --camera {camera}, not both')
-        if camera is not None and (names_camera(camera) or not names and names_recording(camera)):
+        if camera is not None and (names_camera(camera) or (not names and names_recording(camera))):
             self._names, self._calibration = (camera,), None
         self._check()
         every, at = arguments.every is not None, arguments.at
