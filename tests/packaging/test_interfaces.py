@@ -36,7 +36,7 @@ def test_action_asks_and_answers_what_the_service_does():
 
 def constants(cls: type) -> dict[str, int]:
     names = [name for name in dir(type(cls)) + dir(cls) if name.isupper() and name[0] != '_']
-    return {name: getattr(cls, name) for name in names}
+    return {name: value for name in names if isinstance(value := getattr(cls, name), int)}
 
 
 def test_standing_questions_use_the_numbers_of_single_ones():

@@ -25,7 +25,8 @@ NEWER = [
 # What of rclpy is used, all of which Humble has; see there before adding to it.
 IN_HUMBLE = {
     *('action', 'callback_groups', 'client', 'clock', 'context', 'duration', 'executors', 'impl'),
-    *('lifecycle', 'logging', 'node', 'parameter', 'qos', 'signals', 'subscription', 'time'),
+    *('lifecycle', 'logging', 'node', 'parameter', 'publisher', 'qos', 'signals', 'subscription'),
+    'time',
     'topic_endpoint_info',
 }
 

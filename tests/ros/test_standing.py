@@ -137,6 +137,14 @@ def test_a_failing_model_is_told_and_points_are_none(watched, heard):
     assert not heard.seen
 
 
+def test_without_a_camera_it_is_told_why(client_of, heard):
+    with client_of('lonely').watch('at 80 60', heard):
+        Caller.wait_for(lambda: heard.all)
+    assert {one.status for one in heard.all} == {Status.NO_FRAME}
+    assert 'nobody publishes /lonely/image' in heard.all[0].message
+    assert heard.all[0].stamp_ns == 0 and not heard.all[0].points
+
+
 def test_nothing_found_is_told(watched, heard):
     with watched.watch('absent', heard):
         Caller.wait_for(lambda: any(one.status is Status.NO_POINTS for one in heard.all))

@@ -18,7 +18,7 @@ _LEAST = 8  # marks, and
 _SHARE = 0.5  # of them that have to agree
 _OFF = 0.5  # grey pixels from the motion: half the weight
 _AGREES = 1.0  # grey pixels
-_ROUNDS = 4
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,8 @@ def find_camera_motion(
         off = focal * np.linalg.norm(rest, axis=1)
         weight = 1 / (1 + (off / np.maximum(_OFF, np.sort(off)[len(off) // 2])) ** 2) ** 2
         rows = _sensitivity(points, seen, z)
-        weighted = rows * weight[:, None, None]
-        information = np.einsum('nia,nib->ab', weighted, rows) + 1e-9 * np.eye(6)
-        step = np.linalg.solve(information, np.einsum('nia,ni->a', weighted, rest))
+        weighted = (rows * np.repeat(weight, 2)[:, None]).T
+        step = np.linalg.solve(weighted @ rows + 1e-9 * np.eye(6), weighted @ rest.ravel())
         turn = cv2.Rodrigues(step[3:])[0]
         motion = CameraMotion(turn @ motion.R, turn @ motion.t + step[:3])
     agree = np.count_nonzero(off < _AGREES)
@@ -66,11 +65,11 @@ def find_camera_motion(
 
 
 def _sensitivity(points: Floats, seen: Floats, z: Floats) -> Floats:
-    """(N, 2, 6) how rays go with a small shift and turn of points (N, 3)."""
+    """(2 N, 6) how rays go with a small shift and turn of points (N, 3)."""
     rows = np.zeros((len(points), 2, 6))
     x, y = seen.T
     rows[:, 0, 0] = rows[:, 1, 1] = 1 / z
     rows[:, 0, 2], rows[:, 1, 2] = -x / z, -y / z
     rows[:, 0, 3], rows[:, 0, 4], rows[:, 0, 5] = -x * y, 1 + x * x, -y
     rows[:, 1, 3], rows[:, 1, 4], rows[:, 1, 5] = -1 - y * y, x * y, x
-    return rows
+    return rows.reshape(-1, 6)

@@ -26,13 +26,13 @@ Mask = NDArray[np.bool_]
 Depths = NDArray[np.floating]
 
 # Marks of a point, fewer where there are many points: the time goes into these.
-_MARKS, _FEWEST, _IN_ALL = 20, 8, 80
+_MARKS, _FEWEST, _IN_ALL = 18, 8, 64
 _MANY_LEFT = 0.6  # of the marks: with fewer new ones are looked for
 _REST = 10  # views until marks are looked for again where there are hardly any
 _REACH = 20.0  # grey pixels at which a mark has half the weight
 _ROUNDS = 3
 _WINDOW, _LEVELS = (11, 11), 3
-_STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 0.03)
+_STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
 _BACK = 0.7  # grey pixels that a mark may be off after its way forward and back
 _OFF = 1.0  # grey pixels from the common motion: half the weight
 _ELSEWHERE = 0.3  # weight of what may not be on the thing

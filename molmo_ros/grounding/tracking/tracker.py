@@ -161,7 +161,11 @@ class PointTracker:
             for key, known in self._known.items()
         }
         for key, one, track in zip(keys, live, moved, strict=True):
-            carried[key].append(_moved(one, track, after.stamp))
+            moved_one = _moved(one, track, after.stamp)
+            if self._asked is None:
+                # No answer about an earlier view is awaited.
+                moved_one = _trimmed(moved_one, after.stamp)
+            carried[key].append(moved_one)
         self._known = {key: tuple(sorted(k, key=lambda o: o.id)) for key, k in carried.items()}
 
     def _install(
