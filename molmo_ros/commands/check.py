@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _checked(arguments: argparse.Namespace) -> Report:
     console = plain_console(stderr=True)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task('importing torch', total=None)
         from molmo_ros.model.checking import check_checkpoint
         from molmo_ros.model.hub import checkpoint_folder

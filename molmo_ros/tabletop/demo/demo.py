@@ -245,7 +245,9 @@ def _asked(
     with (
         PointQueryClient(node_name='demo_client') as client,
         CameraWatch() as camera,
-        Progress(*columns, console=console, transient=True) as progress,
+        Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as progress,
     ):
         try:
             _wait_for_engine(client, nodes, checkpoint, progress)
