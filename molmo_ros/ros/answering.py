@@ -30,6 +30,7 @@ from molmo_ros.grounding.ground import (
 )
 from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.pointing.prompts import Mode
+from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
@@ -124,7 +125,7 @@ class Answering:
     def answer(
         self,
         request: Request,
-        capture: Callable[[Watch], Capture],
+        capture: Callable[[Deadline], Capture],
         settings: AnswerSettings,
         *,
         should_stop: Callable[[], bool] = lambda: False,
@@ -132,9 +133,8 @@ class Answering:
     ) -> Result:
         """Answer a question; never raises, whatever happens is in the result's status.
 
-        capture: fetches the frame, within the seconds that the watch says remain; raises Refused
-        where there is none. on_progress: told each
-        stage as it begins, with the points so far.
+        capture: fetches the frame within the deadline; raises Refused where there is none.
+        on_progress: told each stage as it begins, with the points so far.
         """
         run = _Run(request, settings, should_stop, on_progress)
         try:
@@ -162,15 +162,15 @@ class Answering:
         if request.timeout <= 0:
             raise Refused(Status.INVALID_REQUEST, 'timeout is negative: give seconds, or zero')
 
-    def _answer(self, run: _Run, capture: Callable[[Watch], Capture]) -> Result:
+    def _answer(self, run: _Run, capture: Callable[[Deadline], Capture]) -> Result:
         with run.stage('frame'):
-            run.capture = capture(run)
+            run.capture = capture(run.deadline)
         with run.stage('transform'):
             target = self._target(run, run.capture.frame)
         answer = self._ask(run, run.capture)
-        run.points = tuple(not_lifted(point) for point in answer.points)
+        run.answer, run.points = answer, tuple(not_lifted(point) for point in answer.points)
         found = ground(answer.points, run.capture, run.settings.grounding, target, run)
-        run.answer, run.assumed = answer, tuple(dict.fromkeys(found.assumed))
+        run.assumed = tuple(dict.fromkeys(found.assumed))
         return run.ended(*_outcome(run.request, answer, found.notes))
 
     def _require_engine(self) -> None:
@@ -222,12 +222,14 @@ class Answering:
             raise NoTransform(
                 'the image names no frame: set optical_frame, or have its header.frame_id filled in'
             )
-        timeout = min(run.settings.transform_timeout, run.remaining())
+        timeout = run.deadline.within(run.settings.transform_timeout)
+        stop = run.deadline.should_stop
         return wait_for_transform(
-            self._transforms, target, frame.frame_id, frame.stamp, timeout, run.should_stop
+            self._transforms, target, frame.frame_id, frame.stamp, timeout, stop
         )
 
     def _ask(self, run: _Run, capture: Capture) -> Answer:
+        run.require_time()
         request = run.request
         question = Question(request.query, request.mode, request.max_points)
         stop = threading.Event()
@@ -266,7 +268,7 @@ class _Run(Watch):
     ) -> None:
         self.request = request
         self.settings = settings
-        self.should_stop = should_stop
+        self.deadline = Deadline.after(request.timeout, should_stop)
         self.on_progress = on_progress
         self.capture: Capture | None = None
         self.frame_id = ''
@@ -274,11 +276,10 @@ class _Run(Watch):
         self.points: tuple[GroundedPoint, ...] = ()
         self.assumed: tuple[str, ...] = ()
         self.stage_times: dict[str, float] = {}
-        self._deadline = time.monotonic() + request.timeout
 
     def remaining(self) -> float:
         """Seconds left until the question's time is up, at least 0."""
-        return max(self._deadline - time.monotonic(), 0.0)
+        return self.deadline.remaining()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -293,8 +294,19 @@ class _Run(Watch):
 
     def check(self) -> None:
         """Raises Refused where nobody wants the answer any more."""
-        if self.should_stop():
+        if self.deadline.should_stop():
             raise Refused(Status.CANCELED, 'canceled')
+
+    def require_time(self) -> None:
+        """Raises Refused where nothing is left for the model."""
+        self.check()
+        if self.deadline.passed:
+            spent = ', '.join(f'{name} {took:.2f} s' for name, took in self.stage_times.items())
+            raise Refused(
+                Status.TIMEOUT,
+                f'the {self.request.timeout:g} s were over before the model was asked ({spent}): '
+                'give a longer timeout, or set frame_wait and transform_timeout lower',
+            )
 
     def tell(self, stage: str, points: tuple[GroundedPoint, ...]) -> None:
         """Keep and announce what a stage has brought."""
@@ -326,12 +338,12 @@ def _await(future: concurrent.futures.Future[Answer], run: _Run, stop: threading
     The engine sees `stop` before its next pass; nobody waits for that here.
     """
     announced = False
-    while not concurrent.futures.wait([future], min(_POLL_S, run.remaining())).done:
-        if run.should_stop():
+    while not concurrent.futures.wait([future], run.deadline.within(_POLL_S)).done:
+        if run.deadline.should_stop():
             stop.set()
             future.cancel()
             raise Refused(Status.CANCELED, 'canceled')
-        if run.remaining() <= 0:
+        if run.deadline.passed:
             stop.set()
             raise Refused(*_too_late(future.cancel(), run.request.timeout))
         if future.running() and not announced:

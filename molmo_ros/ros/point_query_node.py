@@ -29,10 +29,11 @@ from molmo_ros.engine import Engine, Pointer, load_engine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
-from molmo_ros.grounding.ground import GroundedPoint, Watch
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, Status
 from molmo_ros.ros.conversions import color_message
+from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.diagnostics import Diagnostics, QuestionLog
 from molmo_ros.ros.engine_worker import EngineLoader, EngineWorker, Progress
 from molmo_ros.ros.markers import markers
@@ -233,10 +234,10 @@ class PointQueryNode(Node):
         except Refused as refusal:
             return Result(refusal.status, str(refusal))
 
-        def capture(watch: Watch) -> Capture:
+        def capture(deadline: Deadline) -> Capture:
             if own_image:
                 return read_capture(message, settings.frames)
-            return self._streams.capture(settings.frames, watch.remaining, should_stop)
+            return self._streams.capture(settings.frames, deadline)
 
         return self._answering.answer(
             request,

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from molmo_ros.ros.alignment import (
 )
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.bridge import distribution_bridge
+from molmo_ros.ros.deadline import ENDLESS, Deadline
 from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
 from molmo_ros.ros.sync import (
     CALIBRATIONS,
@@ -170,13 +170,9 @@ class CameraStreams:
     def capture(
         self,
         settings: FrameSettings,
-        remaining: Callable[[], float] = lambda: inf,
-        should_stop: Callable[[], bool] = lambda: False,
+        deadline: Deadline = ENDLESS,
     ) -> Capture:
-        """The newest frame, decoded. Raises Refused.
-
-        remaining: seconds that it may wait in all. should_stop: ends the waiting.
-        """
+        """The newest frame, decoded; the deadline ends every wait for it. Raises Refused."""
         self.listen_back()
         try:
             match = self._store.newest(
@@ -184,17 +180,21 @@ class CameraStreams:
                 slop=settings.sync_slop,
                 max_age=settings.max_frame_age,
                 expected=[s for s in STREAMS if self._node.count_publishers(self.topic(s))],
-                wait=min(settings.frame_wait, remaining()),
-                should_stop=should_stop,
+                wait=settings.frame_wait,
+                deadline=deadline,
             )
         except NoFrame as error:
+            if deadline.should_stop():
+                raise Refused(Status.CANCELED, 'canceled') from error
             reason = f'no {error.stream} from {self.topic(error.stream)}: {error}'
             reason = '; '.join(filter(None, [self.clock_problem(), reason]))
             raise Refused(Status.NO_FRAME, self._with_hint(reason, error.stream)) from error
 
         def look_up(target: str, source: str, stamp: int) -> NDArray[np.float64]:
-            timeout = min(settings.transform_timeout, remaining())
-            return wait_for_transform(self._transforms, target, source, stamp, timeout, should_stop)
+            timeout = deadline.within(settings.transform_timeout)
+            return wait_for_transform(
+                self._transforms, target, source, stamp, timeout, deadline.should_stop
+            )
 
         return self._decoded(match, settings, look_up)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_ros.cameras.message_fields import stamp_ns
+from molmo_ros.ros.deadline import ENDLESS, Deadline
 
 IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
     'image',
@@ -171,16 +172,16 @@ class FrameStore:
         max_age: float,
         expected: Collection[str],
         wait: float,
-        should_stop: Callable[[], bool] = lambda: False,
+        deadline: Deadline = ENDLESS,
     ) -> Match:
         """The newest image with the depth that belongs to it, and the calibrations there are.
 
         slop: seconds by which stamps that belong together may differ. max_age: seconds between
         the image's stamp and now_ns(), 0 for any. expected: streams worth waiting for, because
-        somebody publishes them. wait: seconds to wait for a frame that has all of these, unless
-        should_stop() says so; then the newest image does with what there is. Raises NoFrame.
+        somebody publishes them. wait: seconds to wait for a frame that has all of these, as far as
+        the deadline allows; then the newest image does with what there is. Raises NoFrame.
         """
-        deadline = time.monotonic() + wait
+        waiting = Deadline.after(deadline.within(wait), deadline.should_stop)
         slop_ns, max_age_ns = int(slop * 1e9), int(max_age * 1e9)
         with self._changed:
             self._keep_ns = int(kept_seconds(max_age, wait, slop) * 1e9)
@@ -188,10 +189,9 @@ class FrameStore:
                 match, problem = self._best(now_ns(), slop_ns, max_age_ns)
                 if match is not None and not set(expected) & set(match.missing):
                     return match
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or should_stop():
+                if waiting.passed or waiting.should_stop():
                     break
-                self._changed.wait(min(remaining, _POLL_S))
+                self._changed.wait(waiting.within(_POLL_S))
             if match is None:
                 raise NoFrame(IMAGE, problem)
             return match
