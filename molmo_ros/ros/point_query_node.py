@@ -36,6 +36,7 @@ from molmo_ros.ros.conversions import color_message
 from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.diagnostics import Diagnostics, QuestionLog
 from molmo_ros.ros.engine_worker import EngineLoader, EngineWorker, Progress
+from molmo_ros.ros.later import Later
 from molmo_ros.ros.markers import markers
 from molmo_ros.ros.messages import (
     brings_image,
@@ -53,8 +54,8 @@ from molmo_ros.ros.transforms import make_transforms
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import PointQuery
 
-# Executor threads beside those of the questions: streams, /tf, and all the rest.
-_OTHER_THREADS = 3
+# Executor threads beside those of the questions: /tf, and all the rest.
+_OTHER_THREADS = 2
 _CLOSE_TIMEOUT_S = 5.0
 
 
@@ -80,6 +81,7 @@ class PointQueryNode(Node):
         self.add_on_set_parameters_callback(self._check)
         transforms = make_transforms(self, settings.transform_cache)
         self._streams = CameraStreams(self, settings.streams, transforms)
+        self._streams.start()
         self._worker = EngineWorker(self._announced(engine_loader or self._load))
         self._answering = Answering(
             self._worker,
@@ -90,6 +92,7 @@ class PointQueryNode(Node):
         self._markers = self.create_publisher(MarkerArray, '~/markers', qos.LATCHED)
         self._annotated = self.create_publisher(Image, '~/annotated_image', qos.LATCHED)
         self._waypoints = self.create_publisher(PoseArray, '~/waypoints', qos.LATCHED)
+        self._showing = Later(self._show, self.get_logger().error)
         self._diagnostics = Diagnostics(
             self,
             settings.diagnostics_period,
@@ -126,11 +129,14 @@ class PointQueryNode(Node):
         self._closing.set()
         with self._idle:
             self._idle.wait_for(lambda: self._running == 0, timeout)
+        self._streams.close()
+        self._showing.close(timeout)
         return self._worker.close(timeout)
 
     def destroy_node(self) -> None:
         """See Node; rclpy of Kilted also calls it of a node whose parameters were refused."""
         if self._action is not None:
+            self._streams.close()
             self._action.destroy()
         super().destroy_node()
 
@@ -210,7 +216,7 @@ class PointQueryNode(Node):
             result = self._result(request, settings, should_stop, on_progress)
             write_result(result, response, settings.waypoint_standoff)
             self._log.add(result, time.monotonic() - begun)
-            self._show(result, settings)
+            self._showing.add(result, settings)
         except Exception as error:
             self.get_logger().error(f'a question failed: {error!r}')
             response.status = int(Status.ENGINE_FAILED)
