@@ -32,6 +32,7 @@ from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
+from molmo_ros.ros.room import NoRoom, Room
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
 _POLL_S = 0.02  # how soon a cancel or the end of the time is noticed
@@ -61,13 +62,18 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked. target_frame: '' is the image's own; max_points: 0 is any; timeout: s."""
+    """What is asked. target_frame: '' is the image's own; max_points: 0 is any; timeout: s.
+
+    door: how it came. size: bytes of the pictures that it brought.
+    """
 
     query: str
     mode: Mode = Mode.POINT
     target_frame: str = ''
     max_points: int = 0
     timeout: float = 60.0
+    door: str = ''
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,12 +97,14 @@ class AnswerSettings:
 
     transform_timeout: seconds. up_frame: whose z axis is up for grasps; '': the way that the
     things' supporting planes face. optical_frame: one that is known to be optical; '': none is.
+    request_memory: bytes that the questions that are here may have brought.
     """
 
     grounding: GroundingSettings = field(default_factory=GroundingSettings)
     transform_timeout: float = 0.5
     up_frame: str = ''
     optical_frame: str = ''
+    request_memory: int = 256 << 20
 
 
 Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
@@ -118,8 +126,7 @@ class Answering:
     ) -> None:
         self._worker = worker
         self._transforms = transforms
-        self._room = threading.BoundedSemaphore(max_waiting + 1)
-        self._max_waiting = max_waiting
+        self._room = Room(max_waiting)
         self._log_error = log_error
 
     def answer(
@@ -139,24 +146,30 @@ class Answering:
         run = _Run(request, settings, should_stop, on_progress)
         try:
             self._require_engine()
-            self._check(request)
-            if not self._room.acquire(blocking=False):
-                raise Refused(
-                    Status.BUSY,
-                    f'a question is running and {self._max_waiting} more wait already '
-                    '(max_waiting): ask again later',
-                )
-            try:
+            self._check(request, settings)
+            with self._room.place(request.door, request.size, settings.request_memory):
                 return self._answer(run, capture)
-            finally:
-                self._room.release()
+        except NoRoom as error:
+            return run.ended(Status.BUSY, str(error))
         except Refused as refusal:
             return run.ended(refusal.status, str(refusal))
         except Exception as error:
             self._log_error(f'a question failed: {error!r}')
             return run.ended(Status.ENGINE_FAILED, f'{type(error).__name__}: {error}')
 
-    def _check(self, request: Request) -> None:
+    @property
+    def held(self) -> int:
+        """Bytes of the pictures that questions which are here have brought."""
+        return self._room.size
+
+    def _check(self, request: Request, settings: AnswerSettings) -> None:
+        if request.size > settings.request_memory:
+            raise Refused(
+                Status.INVALID_REQUEST,
+                f'the pictures in the request are {request.size / 1e6:.1f} MB, more than '
+                f'request_memory ({settings.request_memory >> 20} MiB): send smaller ones, or set '
+                'it higher',
+            )
         if not request.query.strip():
             raise Refused(Status.INVALID_REQUEST, 'query is empty: say what to point at')
         if request.timeout <= 0:
@@ -237,7 +250,7 @@ class Answering:
         run.on_progress('wait', ())
         try:
             future = self._worker.submit(capture.frame.color, question, stop.is_set)
-            answer = _await(future, run, stop)
+            answer = _await(future, run, stop, self._room.others)
         except EngineNotReady as error:
             raise Refused(Status.NOT_READY, str(error)) from error
         except (InvalidImage, InvalidQuestion) as error:
@@ -332,7 +345,12 @@ class _Run(Watch):
         )
 
 
-def _await(future: concurrent.futures.Future[Answer], run: _Run, stop: threading.Event) -> Answer:
+def _await(
+    future: concurrent.futures.Future[Answer],
+    run: _Run,
+    stop: threading.Event,
+    others: Callable[[], int],
+) -> Answer:
     """The answer; or, when the time is up or nobody wants it any more, Refused at once.
 
     The engine sees `stop` before its next pass; nobody waits for that here.
@@ -345,16 +363,19 @@ def _await(future: concurrent.futures.Future[Answer], run: _Run, stop: threading
             raise Refused(Status.CANCELED, 'canceled')
         if run.deadline.passed:
             stop.set()
-            raise Refused(*_too_late(future.cancel(), run.request.timeout))
+            raise Refused(*_too_late(future.cancel(), run.request.timeout, others()))
         if future.running() and not announced:
             announced = True
             run.on_progress('engine', ())
     return future.result()
 
 
-def _too_late(never_began: bool, timeout: float) -> tuple[Status, str]:
+def _too_late(never_began: bool, timeout: float, others: int) -> tuple[Status, str]:
     if never_began:
-        return Status.BUSY, f'other questions took all of the {timeout:g} s: ask again, or longer'
+        return Status.BUSY, (
+            f'other questions took all of the {timeout:g} s, and {others} are still here: '
+            'ask again, or longer'
+        )
     return Status.TIMEOUT, (
         f'no answer within {timeout:g} s: give a longer timeout, or set max_crops or max_points '
         'lower'

@@ -88,6 +88,7 @@ class NodeSettings:
     """All of them; times in seconds, lengths in metres.
 
     up_frame: whose z axis is up for grasps; '': the way that the things' supporting planes face.
+    request_memory: bytes.
     """
 
     engine: EngineSettings
@@ -96,6 +97,7 @@ class NodeSettings:
     grounding: GroundingSettings
     timeout: float
     max_waiting: int
+    request_memory: int
     transform_cache: float
     up_frame: str
     waypoint_standoff: float
@@ -138,6 +140,7 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
         grounding=_grounding(values),
         timeout=values['timeout'],
         max_waiting=values['max_waiting'],
+        request_memory=values['request_memory'] << 20,
         transform_cache=values['transform_cache'],
         up_frame=frame_name(values['grasp.up_frame']),
         waypoint_standoff=values['waypoint_standoff'],

@@ -96,9 +96,17 @@ POINT_QUERY = (
     Parameter(
         'max_waiting',
         3,
-        'Questions that may wait while one is being answered; more are told BUSY at once.',
+        'Questions that may wait while one is being answered; more are told BUSY at once. One more '
+        'may wait where all others came by the service and it by the action, or the other way.',
         range=(0, 32),
         fixed=True,
+    ),
+    Parameter(
+        'request_memory',
+        256,
+        'MiB of pictures that the questions that are answered or wait may have brought; one that '
+        'would bring more is told BUSY.',
+        range=(1, 65536),
     ),
     Parameter(
         'image_transport',

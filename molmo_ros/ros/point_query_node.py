@@ -40,6 +40,7 @@ from molmo_ros.ros.later import Later
 from molmo_ros.ros.markers import markers
 from molmo_ros.ros.messages import (
     brings_image,
+    drop_pictures,
     read_capture,
     read_request,
     result_header,
@@ -57,6 +58,8 @@ from molmo_ros.srv import PointQuery
 # Executor threads beside those of the questions: /tf, and all the rest.
 _OTHER_THREADS = 2
 _CLOSE_TIMEOUT_S = 5.0
+# A client asks for the result as its goal is accepted, so nobody comes for it much later.
+_RESULT_TIMEOUT_S = 10
 
 
 class PointQueryNode(Node):
@@ -73,7 +76,7 @@ class PointQueryNode(Node):
         super().__init__('molmo_point_query', **node_arguments)
         parameters.declare(self, parameters.POINT_QUERY)
         settings = self._settings()
-        self.threads = settings.max_waiting + 1 + _OTHER_THREADS
+        self.threads = settings.max_waiting + 2 + _OTHER_THREADS
         self._closing = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
@@ -112,8 +115,7 @@ class PointQueryNode(Node):
             self._on_goal,
             callback_group=questions,
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
-            # Goals are kept that long, with the images they brought.
-            result_timeout=60,
+            result_timeout=_RESULT_TIMEOUT_S,
         )
 
     @property
@@ -181,7 +183,7 @@ class PointQueryNode(Node):
     def _on_request(
         self, request: PointQuery.Request, response: PointQuery.Response
     ) -> PointQuery.Response:
-        return self._answer(request, response, self._closing.is_set)
+        return self._answer(request, response, 'service', self._closing.is_set)
 
     def _on_goal(self, goal: ServerGoalHandle) -> PointQueryAction.Result:
         def should_stop() -> bool:
@@ -191,7 +193,9 @@ class PointQueryNode(Node):
             feedback = PointQueryAction.Feedback(stage=stage, points=write_points(points))
             goal.publish_feedback(feedback)
 
-        result = self._answer(goal.request, PointQueryAction.Result(), should_stop, on_progress)
+        result = self._answer(
+            goal.request, PointQueryAction.Result(), 'action', should_stop, on_progress
+        )
         if result.status in (Status.SUCCESS, Status.NO_POINTS):
             goal.succeed()
         elif result.status == Status.CANCELED and goal.is_cancel_requested:
@@ -204,6 +208,7 @@ class PointQueryNode(Node):
         self,
         request: Any,
         response: Any,
+        door: str,
         should_stop: Callable[[], bool],
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None] = lambda stage, points: None,
     ) -> Any:
@@ -213,7 +218,7 @@ class PointQueryNode(Node):
         begun = time.monotonic()
         try:
             settings = self._settings()
-            result = self._result(request, settings, should_stop, on_progress)
+            result = self._result(request, settings, door, should_stop, on_progress)
             write_result(result, response, settings.waypoint_standoff)
             self._log.add(result, time.monotonic() - begun)
             self._showing.add(result, settings)
@@ -222,6 +227,7 @@ class PointQueryNode(Node):
             response.status = int(Status.ENGINE_FAILED)
             response.message = f'{type(error).__name__}: {error}'
         finally:
+            drop_pictures(request)
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
@@ -231,18 +237,21 @@ class PointQueryNode(Node):
         self,
         message: Any,
         settings: NodeSettings,
+        door: str,
         should_stop: Callable[[], bool],
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None],
     ) -> Result:
         try:
-            request = read_request(message, settings.timeout)
+            request = read_request(message, settings.timeout, door)
             own_image = brings_image(message)
         except Refused as refusal:
             return Result(refusal.status, str(refusal))
 
         def capture(deadline: Deadline) -> Capture:
             if own_image:
-                return read_capture(message, settings.frames)
+                brought = read_capture(message, settings.frames)
+                drop_pictures(message)
+                return brought
             return self._streams.capture(settings.frames, deadline)
 
         return self._answering.answer(
@@ -253,6 +262,7 @@ class PointQueryNode(Node):
                 settings.frames.transform_timeout,
                 settings.up_frame,
                 settings.frames.optical_frame,
+                settings.request_memory,
             ),
             should_stop=should_stop,
             on_progress=on_progress,

@@ -20,6 +20,8 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from molmo_ros.ros.heap import few_arenas
+
 N = TypeVar('N', bound=Node)
 _LAST_CALLBACKS_S = 0.2
 
@@ -65,6 +67,7 @@ def run_node(
     close: ends the node's own work within seconds; False if some of it cannot be waited for.
     """
     wait_for_signal = _signals()
+    few_arenas()
     try:
         # Without rclpy's handlers the context outlives the node, and whoever waits gets a response.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
