@@ -107,6 +107,7 @@ class NodeSettings:
 
 def read_settings(values: Mapping[str, Any]) -> NodeSettings:
     """What the parameters mean, by their names. Raises ValueError for what makes no sense."""
+    _refuse_contradictions(values)
     return NodeSettings(
         engine=EngineSettings(
             values['checkpoint'],
@@ -147,6 +148,21 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
         marker_diameter=values['marker_diameter'],
         diagnostics_period=values['diagnostics_period'],
     )
+
+
+def _refuse_contradictions(values: Mapping[str, Any]) -> None:
+    """Raises ValueError for two that cannot both be meant."""
+    if values['depth_pose'] and as_text(values['depth_aligned']) == 'true':
+        raise ValueError(
+            "depth_pose is set and depth_aligned is 'true', so depth_pose would not count: leave "
+            "it empty, or set depth_aligned to 'auto'"
+        )
+    up, optical = frame_name(values['grasp.up_frame']), frame_name(values['optical_frame'])
+    if up and up == optical:
+        raise ValueError(
+            f"grasp.up_frame and optical_frame are both '{up}', whose z axis goes forward and not "
+            'up: give a frame such as map, odom or the base of the arm'
+        )
 
 
 def read_pose(text: str) -> NDArray[np.float64]:

@@ -418,8 +418,12 @@ def as_text(value: Value) -> str:
 
 
 def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """What they are now, by name."""
-    return {p.name: _as_declared(p, node.get_parameter(p.name).value) for p in parameters}
+    """What they are now, by name; never some from before a change and some from after it."""
+    before = None
+    while (now := [node.get_parameter(p.name).value for p in parameters]) != before:
+        before = now
+    pairs = zip(parameters, now, strict=True)
+    return {parameter.name: _as_declared(parameter, value) for parameter, value in pairs}
 
 
 def _as_declared(parameter: Parameter, value: Any) -> Any:

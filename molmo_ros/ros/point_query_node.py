@@ -196,6 +196,7 @@ class PointQueryNode(Node):
         result = self._answer(
             goal.request, PointQueryAction.Result(), 'action', should_stop, on_progress
         )
+        drop_pictures(goal.request)
         if result.status in (Status.SUCCESS, Status.NO_POINTS):
             goal.succeed()
         elif result.status == Status.CANCELED and goal.is_cancel_requested:
@@ -227,7 +228,6 @@ class PointQueryNode(Node):
             response.status = int(Status.ENGINE_FAILED)
             response.message = f'{type(error).__name__}: {error}'
         finally:
-            drop_pictures(request)
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
@@ -250,7 +250,8 @@ class PointQueryNode(Node):
         def capture(deadline: Deadline) -> Capture:
             if own_image:
                 brought = read_capture(message, settings.frames)
-                drop_pictures(message)
+                if door == 'action':
+                    drop_pictures(message)
                 return brought
             return self._streams.capture(settings.frames, deadline)
 
