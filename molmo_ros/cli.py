@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from molmo_ros.errors import UserError
+from molmo_ros.output import cannot_tell, told_all
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = two_words if two_words in COMMANDS else parser.parse_args(argv[:1]).command
     run = import_module(COMMANDS[name].module).main
     try:
-        return int(run(argv[len(name.split()) :]))
+        return told_all(int(run(argv[len(name.split()) :])))
     except UserError as error:
         print(f'molmo-ros {name}: {error}', file=sys.stderr)
         return 2
+    except OSError as error:
+        return cannot_tell(error, f'molmo-ros {name}')
     except KeyboardInterrupt:
         return 130
 
