@@ -29,6 +29,7 @@ from geometry_msgs.msg import Quaternion, Transform, Vector3
 from molmo_ros.srv import PointQuery
 from rclpy.clock import Clock
 from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -59,13 +60,13 @@ class FedNode:
 
     def create_subscription(
         self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile,
-        callback_group: Any = None,
+        callback_group: Any = None, raw: bool = False,
     ) -> Any:  # fmt: skip
         self.callbacks[topic] = callback
         return SimpleNamespace(topic_name=f'/{topic}')
 
     def feed(self, topic: str, message: Any) -> None:
-        self.callbacks[topic](message)
+        self.callbacks[topic](serialize_message(message))
 
     def get_clock(self) -> Clock:
         return Clock()

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from molmo_ros.errors import UserError
+from molmo_ros.output import cannot_tell, told_all
 from molmo_ros.starting import end, interrupted_with
 
 _INTERRUPTED = 130
@@ -58,10 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Some libraries lose or print an exception that comes while they are imported.
         with interrupted_with(_INTERRUPTED):
             command = import_module(COMMANDS[name].module).main
-        return int(command(argv[len(name.split()) :]))
+        return told_all(int(command(argv[len(name.split()) :])))
     except UserError as error:
         print(f'molmo-ros {name}: {error}', file=sys.stderr)
         return 2
+    except OSError as error:
+        return cannot_tell(error, f'molmo-ros {name}')
     except KeyboardInterrupt:
         return _INTERRUPTED
 

@@ -1,14 +1,84 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How figures are written."""
+"""How figures are written, and files: whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from molmo_ros.errors import UserError
+
+# What a shell says of a process that a closed pipe has ended.
+PIPE_CLOSED = 141
+# What writing to standard output fails with, of what a command does.
+_NO_OUTPUT = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
+
+
+@contextmanager
+def whole_file(path: Path, also: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """A path in the same folder to write to; it becomes `path` at the end, or is removed.
+
+    What is no file (/dev/stdout) is written to as it is. also: what the one who writes raises when
+    it cannot, beside OSError. Raises UserError.
+    """
+    in_place = path.exists() and not path.is_file()
+    real = path if in_place else Path(os.path.realpath(path))
+    failures: tuple[type[Exception], ...] = (OSError, *also)
+    partial = real if in_place else real.with_name(f'.{real.name}.{os.getpid()}.part')
+    try:
+        yield partial
+        if not in_place:
+            with partial.open('rb') as written:
+                os.fsync(written.fileno())
+            partial.replace(real)
+    except failures as error:
+        why = getattr(error, 'strerror', None) or str(error).partition('\n')[0]
+        raise UserError(f'{path} cannot be written: {why}') from error
+    finally:
+        if not in_place:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file, whole or not at all; texts as UTF-8. Raises UserError."""
+    with whole_file(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def told_all(status: int) -> int:
+    """The exit status of a command, once all that it printed has left. Raises OSError."""
+    sys.stdout.flush()
+    return status
+
+
+def cannot_tell(error: OSError, name: str) -> int:
+    """The exit status of a command whose output nobody takes; raises the error if it is another.
+
+    A closed pipe is how `| head` ends a command and worth no word.
+    """
+    closed = isinstance(error, BrokenPipeError)
+    if not closed and (error.errno not in _NO_OUTPUT or error.filename is not None):
+        raise error
+    # Python would try once more at its end, and write of that.
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if closed:
+        return PIPE_CLOSED
+    print(f'{name}: standard output cannot be written: {error.strerror}', file=sys.stderr)
+    return 2
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:

@@ -20,6 +20,7 @@ from molmo_ros.cameras.calibration_formats import (
 from molmo_ros.cameras.calibration_text import first_line, read_documents
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.assumptions import CAMERA_OF_SEVERAL
+from molmo_ros.output import write_whole
 from molmo_ros.spatial import CameraModel
 
 
@@ -76,7 +77,7 @@ def write_camera(path: Path, camera: CameraModel) -> None:
         'd': camera.D.tolist(),
         'k': camera.K.ravel().tolist(),
     }
-    path.write_text(yaml.safe_dump(fields, sort_keys=False, default_flow_style=None))
+    write_whole(path, yaml.safe_dump(fields, sort_keys=False, default_flow_style=None))
 
 
 def _chosen(path: Path, cameras: Sequence[tuple[str, Fields]], wanted: str) -> tuple[str, Fields]:

@@ -16,6 +16,7 @@ from molmo_ros.cameras.calibration_files import write_camera as write_camera
 from molmo_ros.cameras.calibration_text import first_line
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.image_file import StoredImage, UnreadableImage, decode_image
+from molmo_ros.output import write_whole
 from molmo_ros.spatial import DepthRemarks, UnsupportedDepth, depth_remarks, depth_to_metres
 
 
@@ -130,7 +131,4 @@ def _write(path: Path, image: NDArray) -> None:
         good = False
     if not good:
         raise UserError(f'{path}: no picture can be written under that name; end it in .png')
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise UserError(f'{path} cannot be written: {error.strerror}') from error
+    write_whole(path, data.tobytes())

@@ -33,7 +33,7 @@ from molmo_ros.evaluation.evaluate import Evaluated, evaluate
 from molmo_ros.evaluation.photometric import CHANGES, changed_samples
 from molmo_ros.evaluation.samples import InvalidData, Sample
 from molmo_ros.evaluation.summary import summary
-from molmo_ros.output import as_json, millimetres, seconds
+from molmo_ros.output import as_json, millimetres, seconds, write_whole
 
 FOLDERS = {
     'pictures': folders.own_pictures,
@@ -81,14 +81,17 @@ def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], D
         'left_out': data.left_out,
         'wall_s': time.monotonic() - begun,
     }
+    # First, so that a full disk does not cost them.
+    if arguments.json:
+        print(as_json(figures), flush=True)
+    else:
+        _show(figures)
     if arguments.report:
         from molmo_ros.evaluation.report.page import report_page
 
-        arguments.report.write_text(report_page(figures, results), encoding='utf-8')
-    if arguments.json:
-        print(as_json(figures))
-    else:
-        _show(figures, arguments.report)
+        write_whole(arguments.report, report_page(figures, results))
+        if not arguments.json:
+            print(f'report: {arguments.report}')
     return 0
 
 
@@ -188,7 +191,7 @@ def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Ev
     return results
 
 
-def _show(figures: dict[str, Any], page: Path | None) -> None:
+def _show(figures: dict[str, Any]) -> None:
     console = plain_console()
     position, cost = figures['position_of_hits'], figures['cost']
     calibration = figures['calibration']
@@ -220,8 +223,6 @@ def _show(figures: dict[str, Any], page: Path | None) -> None:
         f'{cost["median_passes"]:g} passes; all of it {figures["wall_s"]:.0f} s',
         soft_wrap=True,
     )
-    if page:
-        console.print(f'report: {page}', soft_wrap=True)
 
 
 def _table(figures: dict[str, Any]) -> Table:

@@ -29,6 +29,7 @@ from molmo_ros.finetuning.lora import (
 from molmo_ros.finetuning.packed_exchanges import answer_logits
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.preprocessing import preprocess
+from molmo_ros.output import whole_file
 
 SAVE_EVERY = 25
 STATE = 'training/state.pt'
@@ -177,9 +178,9 @@ class Learner:
             'step': self._step,
             'seconds': self._elapsed,
         }
-        partial = (self._out / STATE).with_suffix('.part')
-        torch.save(state, partial)
-        partial.rename(self._out / STATE)
+        # torch says of a full disk what its archive could not do.
+        with whole_file(self._out / STATE, also=(RuntimeError,)) as partial:
+            torch.save(state, partial)
 
     @property
     def _elapsed(self) -> float:

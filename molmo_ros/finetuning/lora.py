@@ -7,16 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from molmo_ros.extras import require
-from molmo_ros.model.adapter import BASE_DIGEST, WEIGHTS
+from molmo_ros.model.adapter import BASE_DIGEST, CONFIG, WEIGHTS
 from molmo_ros.model.molmo import Molmo
+from molmo_ros.output import whole_file, write_whole
 
 # MolmoE's experts are one tensor a layer, which LoRA on linear layers leaves alone.
 LAYERS = {
@@ -78,8 +81,11 @@ def save_adapter(wrapped: nn.Module, folder: Path, checkpoint_name: str, digest:
     config = wrapped.peft_config['default']
     config.base_model_name_or_path = checkpoint_name
     config.inference_mode = True
-    config.save_pretrained(str(folder))
-    config.inference_mode = False
-    partial_file = folder / f'{WEIGHTS}.part'
-    save_file(adapter_tensors(wrapped), partial_file, {'format': 'pt', BASE_DIGEST: digest})
-    partial_file.rename(folder / WEIGHTS)
+    try:
+        with TemporaryDirectory() as scratch:
+            config.save_pretrained(scratch)
+            write_whole(folder / CONFIG, (Path(scratch) / CONFIG).read_bytes())
+    finally:
+        config.inference_mode = False
+    with whole_file(folder / WEIGHTS, also=(SafetensorError,)) as partial_file:
+        save_file(adapter_tensors(wrapped), partial_file, {'format': 'pt', BASE_DIGEST: digest})

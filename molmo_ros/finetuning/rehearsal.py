@@ -18,6 +18,7 @@ from molmo_ros.engine import Engine, Question, never
 from molmo_ros.evaluation.points_folder import LabelledImage, read_image
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.finetuning.views import PictureView, seen
+from molmo_ros.output import write_whole
 from molmo_ros.pointing import Mode, label_for, prompt_for
 
 QUESTIONS_PER_VIEW = 12
@@ -93,9 +94,7 @@ def write_rehearsal(rehearsal: Rehearsal, path: Path) -> None:
         for view, exchanges in rehearsal.items()
         for exchange in exchanges
     ]
-    partial = path.with_suffix('.part')
-    partial.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    partial.rename(path)
+    write_whole(path, '\n'.join(lines) + '\n')
 
 
 def read_rehearsal(path: Path, images: Path) -> Rehearsal:

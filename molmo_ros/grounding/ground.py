@@ -31,6 +31,10 @@ from molmo_ros.spatial import (
     transform_surface_point,
 )
 
+# Points that are lifted together: at once is faster, but nothing ends it meanwhile.
+_AT_ONCE = 32
+LATE = 'the time was up: give a longer timeout'
+
 
 @dataclass(frozen=True, eq=False)
 class GroundedPoint:
@@ -121,7 +125,7 @@ def ground(
     """
     settings, watch = settings or GroundingSettings(), watch or Watch()
     with watch.stage('lift'):
-        grounded = tuple(_lifted(points, capture, settings.lift, target))
+        grounded = tuple(_lifted(points, capture, settings.lift, target, watch))
         watch.tell('lift', grounded)
     if settings.grasp is not None and grounded:
         with watch.stage('object'):
@@ -133,20 +137,34 @@ def ground(
     return Grounding(grounded, tuple(_notes(grounded, capture, target)), assumed)
 
 
-def not_lifted(point: ImagePoint) -> GroundedPoint:
-    """A point that nobody has lifted yet."""
-    nowhere = SurfacePoint(LiftStatus.NO_DEPTH, reason='not lifted yet')
+def not_lifted(point: ImagePoint, reason: str = 'not lifted yet') -> GroundedPoint:
+    """A point that nobody has lifted."""
+    nowhere = SurfacePoint(LiftStatus.NO_DEPTH, reason=reason)
     return GroundedPoint(point, nowhere, np.full(3, np.nan))
 
 
 def _lifted(
-    points: Sequence[ImagePoint], capture: Capture, settings: LiftSettings, target: TargetFrame
+    points: Sequence[ImagePoint],
+    capture: Capture,
+    settings: LiftSettings,
+    target: TargetFrame,
+    watch: Watch,
 ) -> Iterator[GroundedPoint]:
+    """The points with their surfaces, some at a time for as long as there is time."""
     frame = capture.frame
     pixels = _pixels_in(points, frame)
-    surfaces = lift_points(pixels, frame.depth, frame.camera, settings, capture.registration)
-    for point, surface in zip(points, surfaces, strict=True):
-        yield _in_target(point, surface, capture, target)
+    for first in range(0, len(points), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        if first:
+            watch.check()
+            if watch.remaining() <= 0:
+                yield from (not_lifted(point, LATE) for point in points[first:])
+                return
+        surfaces = lift_points(
+            pixels[some], frame.depth, frame.camera, settings, capture.registration
+        )
+        for point, surface in zip(points[some], surfaces, strict=True):
+            yield _in_target(point, surface, capture, target)
 
 
 def _pixels_in(points: Sequence[ImagePoint], frame: Frame) -> NDArray[np.float64]:

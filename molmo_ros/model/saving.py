@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from molmo_ros.model.checkpoint import stored_tensors
 from molmo_ros.model.config import LanguageConfig, MolmoConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
+from molmo_ros.output import whole_file, write_whole
 
 
 def write_molmo(
@@ -33,7 +35,8 @@ def write_molmo(
     stored = stored_tensors(model, model.config)
     tensors = {key: _as_stored(key, weight, dtype) for key, weight in stored.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / 'model.safetensors', {'format': 'pt'})
+    with whole_file(folder / 'model.safetensors', also=(SafetensorError,)) as partial:
+        save_file(tensors, partial, {'format': 'pt'})
     _write(folder / 'config.json', config_fields(model.config))
     _write(folder / 'preprocessor_config.json', _preprocessor_fields(preprocessor))
 
@@ -117,4 +120,4 @@ def _preprocessor_fields(preprocessor: PreprocessorConfig) -> dict[str, Any]:
 
 
 def _write(path: Path, fields: dict[str, Any]) -> None:
-    path.write_text(json.dumps(fields, indent=2) + '\n')
+    write_whole(path, json.dumps(fields, indent=2) + '\n')

@@ -31,8 +31,10 @@ from molmo_ros.grounding.ground import (
 )
 from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.pointing.prompts import Mode
+from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.engine_host import EngineHost
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
+from molmo_ros.ros.room import NoRoom, Room
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
 _POLL_S = 0.02  # how soon a cancel or the end of the time is noticed
@@ -62,13 +64,18 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked. target_frame: '' is the image's own; max_points: 0 is any; timeout: s."""
+    """What is asked. target_frame: '' is the image's own; max_points: 0 is any; timeout: s.
+
+    door: how it came. size: bytes of the pictures that it brought.
+    """
 
     query: str
     mode: Mode = Mode.POINT
     target_frame: str = ''
     max_points: int = 0
     timeout: float = 60.0
+    door: str = ''
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,14 @@ class AnswerSettings:
 
     transform_timeout: seconds. up_frame: whose z axis is up for grasps; '': the way that the
     things' supporting planes face. optical_frame: one that is known to be optical; '': none is.
+    request_memory: bytes that the questions that are here may have brought.
     """
 
     grounding: GroundingSettings = field(default_factory=GroundingSettings)
     transform_timeout: float = 0.5
     up_frame: str = ''
     optical_frame: str = ''
+    request_memory: int = 256 << 20
 
 
 Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
@@ -122,14 +131,13 @@ class Answering:
     ) -> None:
         self._worker = worker
         self._transforms = transforms
-        self._room = threading.BoundedSemaphore(max_waiting + 1)
-        self._max_waiting = max_waiting
+        self._room = Room(max_waiting)
         self._log_error = log_error
 
     def answer(
         self,
         request: Request,
-        capture: Callable[[Watch], Capture],
+        capture: Callable[[Deadline], Capture],
         settings: AnswerSettings,
         *,
         should_stop: Callable[[], bool] = lambda: False,
@@ -137,24 +145,17 @@ class Answering:
     ) -> Result:
         """Answer a question; never raises, whatever happens is in the result's status.
 
-        capture: fetches the frame, within the seconds that the watch says remain; raises Refused
-        where there is none. on_progress: told each
-        stage as it begins, with the points so far.
+        capture: fetches the frame within the deadline; raises Refused where there is none.
+        on_progress: told each stage as it begins, with the points so far.
         """
         run = _Run(request, settings, should_stop, on_progress)
         try:
             self._require_engine()
-            self._check(request)
-            if not self._room.acquire(blocking=False):
-                raise Refused(
-                    Status.BUSY,
-                    f'a question is running and {self._max_waiting} more wait already '
-                    '(max_waiting): ask again later',
-                )
-            try:
+            self._check(request, settings)
+            with self._room.place(request.door, request.size, settings.request_memory):
                 return self._answer(run, capture)
-            finally:
-                self._room.release()
+        except NoRoom as error:
+            return run.ended(Status.BUSY, str(error))
         except Refused as refusal:
             return run.ended(refusal.status, str(refusal))
         except Exception as error:
@@ -171,21 +172,33 @@ class Answering:
         """Where a frame is in the one that is asked for, if that is known in the request's time."""
         return self._target(_Run(request, settings, should_stop, lambda stage, points: None), frame)
 
-    def _check(self, request: Request) -> None:
+    @property
+    def held(self) -> int:
+        """Bytes of the pictures that questions which are here have brought."""
+        return self._room.size
+
+    def _check(self, request: Request, settings: AnswerSettings) -> None:
+        if request.size > settings.request_memory:
+            raise Refused(
+                Status.INVALID_REQUEST,
+                f'the pictures in the request are {request.size / 1e6:.1f} MB, more than '
+                f'request_memory ({settings.request_memory >> 20} MiB): send smaller ones, or set '
+                'it higher',
+            )
         if not request.query.strip():
             raise Refused(Status.INVALID_REQUEST, 'query is empty: say what to point at')
         if request.timeout <= 0:
             raise Refused(Status.INVALID_REQUEST, 'timeout is negative: give seconds, or zero')
 
-    def _answer(self, run: _Run, capture: Callable[[Watch], Capture]) -> Result:
+    def _answer(self, run: _Run, capture: Callable[[Deadline], Capture]) -> Result:
         with run.stage('frame'):
-            run.capture = capture(run)
+            run.capture = capture(run.deadline)
         with run.stage('transform'):
             target = self._target(run, run.capture.frame)
         answer = self._ask(run, run.capture)
-        run.points = tuple(not_lifted(point) for point in answer.points)
+        run.answer, run.points = answer, tuple(not_lifted(point) for point in answer.points)
         found = ground(answer.points, run.capture, run.settings.grounding, target, run)
-        run.answer, run.assumed = answer, tuple(dict.fromkeys(found.assumed))
+        run.assumed = tuple(dict.fromkeys(found.assumed))
         return run.ended(*_outcome(run.request, answer, found.notes))
 
     def _require_engine(self) -> None:
@@ -237,12 +250,14 @@ class Answering:
             raise NoTransform(
                 'the image names no frame: set optical_frame, or have its header.frame_id filled in'
             )
-        timeout = min(run.settings.transform_timeout, run.remaining())
+        timeout = run.deadline.within(run.settings.transform_timeout)
+        stop = run.deadline.should_stop
         return wait_for_transform(
-            self._transforms, target, frame.frame_id, frame.stamp, timeout, run.should_stop
+            self._transforms, target, frame.frame_id, frame.stamp, timeout, stop
         )
 
     def _ask(self, run: _Run, capture: Capture) -> Answer:
+        run.require_time()
         request = run.request
         question = Question(request.query, request.mode, request.max_points)
         stop = threading.Event()
@@ -250,7 +265,7 @@ class Answering:
         run.on_progress('wait', ())
         try:
             future = self._worker.submit(capture.frame.color, question, stop.is_set)
-            answer = _await(future, run, stop)
+            answer = _await(future, run, stop, self._room.others)
         except EngineNotReady as error:
             raise Refused(Status.NOT_READY, str(error)) from error
         except (InvalidImage, InvalidQuestion) as error:
@@ -281,7 +296,7 @@ class _Run(Watch):
     ) -> None:
         self.request = request
         self.settings = settings
-        self.should_stop = should_stop
+        self.deadline = Deadline.after(request.timeout, should_stop)
         self.on_progress = on_progress
         self.capture: Capture | None = None
         self.frame_id = ''
@@ -289,11 +304,10 @@ class _Run(Watch):
         self.points: tuple[GroundedPoint, ...] = ()
         self.assumed: tuple[str, ...] = ()
         self.stage_times: dict[str, float] = {}
-        self._deadline = time.monotonic() + request.timeout
 
     def remaining(self) -> float:
         """Seconds left until the question's time is up, at least 0."""
-        return max(self._deadline - time.monotonic(), 0.0)
+        return self.deadline.remaining()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -308,8 +322,19 @@ class _Run(Watch):
 
     def check(self) -> None:
         """Raises Refused where nobody wants the answer any more."""
-        if self.should_stop():
+        if self.deadline.should_stop():
             raise Refused(Status.CANCELED, 'canceled')
+
+    def require_time(self) -> None:
+        """Raises Refused where nothing is left for the model."""
+        self.check()
+        if self.deadline.passed:
+            spent = ', '.join(f'{name} {took:.2f} s' for name, took in self.stage_times.items())
+            raise Refused(
+                Status.TIMEOUT,
+                f'the {self.request.timeout:g} s were over before the model was asked ({spent}): '
+                'give a longer timeout, or set frame_wait and transform_timeout lower',
+            )
 
     def tell(self, stage: str, points: tuple[GroundedPoint, ...]) -> None:
         """Keep and announce what a stage has brought."""
@@ -336,29 +361,37 @@ class _Run(Watch):
         )
 
 
-def _await(future: concurrent.futures.Future[Answer], run: _Run, stop: threading.Event) -> Answer:
+def _await(
+    future: concurrent.futures.Future[Answer],
+    run: _Run,
+    stop: threading.Event,
+    others: Callable[[], int],
+) -> Answer:
     """The answer; or, when the time is up or nobody wants it any more, Refused at once.
 
     The engine sees `stop` before its next pass; nobody waits for that here.
     """
     announced = False
-    while not concurrent.futures.wait([future], min(_POLL_S, run.remaining())).done:
-        if run.should_stop():
+    while not concurrent.futures.wait([future], run.deadline.within(_POLL_S)).done:
+        if run.deadline.should_stop():
             stop.set()
             future.cancel()
             raise Refused(Status.CANCELED, 'canceled')
-        if run.remaining() <= 0:
+        if run.deadline.passed:
             stop.set()
-            raise Refused(*_too_late(future.cancel(), run.request.timeout))
+            raise Refused(*_too_late(future.cancel(), run.request.timeout, others()))
         if future.running() and not announced:
             announced = True
             run.on_progress('engine', ())
     return future.result()
 
 
-def _too_late(never_began: bool, timeout: float) -> tuple[Status, str]:
+def _too_late(never_began: bool, timeout: float, others: int) -> tuple[Status, str]:
     if never_began:
-        return Status.BUSY, f'other questions took all of the {timeout:g} s: ask again, or longer'
+        return Status.BUSY, (
+            f'other questions took all of the {timeout:g} s, and {others} are still here: '
+            'ask again, or longer'
+        )
     return Status.TIMEOUT, (
         f'no answer within {timeout:g} s: give a longer timeout, or set max_crops or max_points '
         'lower'

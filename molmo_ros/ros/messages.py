@@ -7,6 +7,7 @@ The service's Request and the action's Goal have the same fields, and so have th
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,8 +38,8 @@ from molmo_ros.spatial import DepthRemarks, LiftStatus, depth_remarks
 from molmo_ros.spatial.frames import frame_name, frame_of
 
 
-def read_request(message: Any, default_timeout: float) -> Request:
-    """What a PointQuery request or goal asks. Raises Refused."""
+def read_request(message: Any, default_timeout: float, door: str = '') -> Request:
+    """What a PointQuery request or goal asks; door: which of them it is. Raises Refused."""
     timeout = message.timeout.sec + message.timeout.nanosec * 1e-9
     return Request(
         query=message.query,
@@ -46,6 +47,8 @@ def read_request(message: Any, default_timeout: float) -> Request:
         target_frame=frame_name(message.target_frame),
         max_points=message.max_points,
         timeout=timeout or default_timeout,
+        door=door,
+        size=len(message.image.data) + len(message.depth.data),
     )
 
 
@@ -69,6 +72,12 @@ def brings_image(message: Any) -> bool:
                 f'{name} came without an image: send the image it belongs to, or neither',
             )
     return False
+
+
+def drop_pictures(message: Any) -> None:
+    """Leave the pictures of a request to whoever has read them: a goal is kept after its end."""
+    for image in (message.image, message.depth):
+        image.data = array('B')
 
 
 def read_capture(message: Any, settings: FrameSettings) -> Capture:

@@ -89,6 +89,7 @@ class NodeSettings:
     """All of them; times in seconds, lengths in metres.
 
     up_frame: whose z axis is up for grasps; '': the way that the things' supporting planes face.
+    request_memory: bytes.
     """
 
     autostart: bool
@@ -101,6 +102,7 @@ class NodeSettings:
     max_waiting: int
     max_standing: int
     standing_lease: float
+    request_memory: int
     transform_cache: float
     up_frame: str
     waypoint_standoff: float
@@ -110,6 +112,7 @@ class NodeSettings:
 
 def read_settings(values: Mapping[str, Any]) -> NodeSettings:
     """What the parameters mean, by their names. Raises ValueError for what makes no sense."""
+    _refuse_contradictions(values)
     return NodeSettings(
         autostart=values['autostart'],
         health=HealthSettings(
@@ -152,12 +155,28 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
         max_waiting=values['max_waiting'],
         max_standing=values['max_standing'],
         standing_lease=values['standing_lease'],
+        request_memory=values['request_memory'] << 20,
         transform_cache=values['transform_cache'],
         up_frame=frame_name(values['grasp.up_frame']),
         waypoint_standoff=values['waypoint_standoff'],
         marker_diameter=values['marker_diameter'],
         diagnostics_period=values['diagnostics_period'],
     )
+
+
+def _refuse_contradictions(values: Mapping[str, Any]) -> None:
+    """Raises ValueError for two that cannot both be meant."""
+    if values['depth_pose'] and as_text(values['depth_aligned']) == 'true':
+        raise ValueError(
+            "depth_pose is set and depth_aligned is 'true', so depth_pose would not count: leave "
+            "it empty, or set depth_aligned to 'auto'"
+        )
+    up, optical = frame_name(values['grasp.up_frame']), frame_name(values['optical_frame'])
+    if up and up == optical:
+        raise ValueError(
+            f"grasp.up_frame and optical_frame are both '{up}', whose z axis goes forward and not "
+            'up: give a frame such as map, odom or the base of the arm'
+        )
 
 
 def read_pose(text: str) -> NDArray[np.float64]:

@@ -132,7 +132,8 @@ POINT_QUERY = (
     Parameter(
         'max_waiting',
         3,
-        'Questions that may wait while one is being answered; more are told BUSY at once.',
+        'Questions that may wait while one is being answered; more are told BUSY at once. One more '
+        'may wait where all others came by the service and it by the action, or the other way.',
         range=(0, 32),
         fixed=True,
     ),
@@ -148,6 +149,13 @@ POINT_QUERY = (
         10.0,
         'Seconds that a standing question lives without being renewed when its request says none.',
         range=(0.5, 86400.0),
+    ),
+    Parameter(
+        'request_memory',
+        256,
+        'MiB of pictures that the questions that are answered or wait may have brought; one that '
+        'would bring more is told BUSY.',
+        range=(1, 65536),
     ),
     Parameter(
         'image_transport',
@@ -481,8 +489,12 @@ def as_text(value: Value) -> str:
 
 
 def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """What they are now, by name."""
-    return {p.name: _as_declared(p, node.get_parameter(p.name).value) for p in parameters}
+    """What they are now, by name; never some from before a change and some from after it."""
+    before = None
+    while (now := [node.get_parameter(p.name).value for p in parameters]) != before:
+        before = now
+    pairs = zip(parameters, now, strict=True)
+    return {parameter.name: _as_declared(parameter, value) for parameter, value in pairs}
 
 
 def _as_declared(parameter: Parameter, value: Any) -> Any:

@@ -35,19 +35,22 @@ from molmo_ros.engine import Engine, Pointer, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
-from molmo_ros.grounding.ground import GroundedPoint, Watch
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, Status
 from molmo_ros.ros.bond import make_bond
 from molmo_ros.ros.conversions import color_message
+from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.diagnostics import Diagnostics
 from molmo_ros.ros.engine_host import EngineHost
 from molmo_ros.ros.engine_worker import EngineLoader, EngineNotReady, Progress
 from molmo_ros.ros.health import QuestionLog
+from molmo_ros.ros.later import Later
 from molmo_ros.ros.managed import UNCONFIGURED, ManagedNode
 from molmo_ros.ros.markers import markers
 from molmo_ros.ros.messages import (
     brings_image,
+    drop_pictures,
     read_capture,
     read_request,
     result_header,
@@ -63,12 +66,14 @@ from molmo_ros.ros.watch_service import WatchService
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import PointQuery
 
-# Executor threads beside those of the questions: streams, /tf, a transition, and all the rest.
-_OTHER_THREADS = 4
+# Executor threads beside those of the questions: /tf, a transition, and all the rest.
+_OTHER_THREADS = 3
 _CLOSE_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 0.5  # where the process ends with it
 # Between two lines in the log about how far the same part of loading is.
 _PROGRESS_S = 10.0
+# A client asks for the result as its goal is accepted, so nobody comes for it much later.
+_RESULT_TIMEOUT_S = 10
 
 
 class PointQueryNode(ManagedNode):
@@ -89,15 +94,15 @@ class PointQueryNode(ManagedNode):
         super().__init__('molmo_point_query', **node_arguments)
         parameters.declare(self, parameters.POINT_QUERY)
         settings = self._settings()
-        self.threads = settings.max_waiting + 1 + _OTHER_THREADS
+        self.threads = settings.max_waiting + 2 + _OTHER_THREADS
         self._closing = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
-        self._request_bytes = 0  # of the images they brought
         self._log = QuestionLog()
         self.add_on_set_parameters_callback(self._check)
         transforms = make_transforms(self, settings.transform_cache)
         self._streams = CameraStreams(self, settings.streams, transforms)
+        self._streams.start()
         self._engine = EngineHost(
             self._announced(engine_loader or self._load),
             self.get_fully_qualified_name(),
@@ -113,6 +118,7 @@ class PointQueryNode(ManagedNode):
         self._markers = self.create_publisher(MarkerArray, '~/markers', qos.LATCHED)
         self._annotated = self.create_publisher(Image, '~/annotated_image', qos.LATCHED)
         self._waypoints = self.create_publisher(PoseArray, '~/waypoints', qos.LATCHED)
+        self._showing = Later(self._show, self.get_logger().error)
         self._diagnostics = Diagnostics(
             self,
             settings.diagnostics_period,
@@ -120,7 +126,7 @@ class PointQueryNode(ManagedNode):
             self._streams,
             self._log,
             settings=lambda: self._settings().health,
-            held=lambda: {'frames': self._streams.held_bytes, 'requests': self._request_bytes},
+            held=lambda: {'frames': self._streams.held_bytes, 'requests': self._answering.held},
             ignored=parameters.ignored(self, parameters.POINT_QUERY),
             on_dead=self._on_dead,
         )
@@ -147,8 +153,7 @@ class PointQueryNode(ManagedNode):
             self._on_goal,
             callback_group=questions,
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
-            # Goals are kept that long, with the images they brought.
-            result_timeout=60,
+            result_timeout=_RESULT_TIMEOUT_S,
         )
         if hasattr(self, 'add_post_set_parameters_callback'):
             self.add_post_set_parameters_callback(lambda changed: self.look_again())
@@ -170,6 +175,8 @@ class PointQueryNode(ManagedNode):
         self._closing.set()
         self._watches.close(timeout)
         self._wait_until_idle(max(end - time.monotonic(), 0.0))
+        self._streams.close()
+        self._showing.close(max(end - time.monotonic(), 0.0))
         closed = self._engine.close(max(end - time.monotonic(), 0.0))
         self.stop_managing(max(end - time.monotonic(), 0.0))
         return closed
@@ -177,6 +184,7 @@ class PointQueryNode(ManagedNode):
     def destroy_node(self) -> None:
         """See Node; rclpy of Kilted also calls it of a node whose parameters were refused."""
         if self._action is not None:
+            self._streams.close()
             self._action.destroy()
             self._end_bond()
         self.stop_managing(0.0)
@@ -312,7 +320,7 @@ class PointQueryNode(ManagedNode):
     def _on_request(
         self, request: PointQuery.Request, response: PointQuery.Response
     ) -> PointQuery.Response:
-        return self._answer(request, response, self._stopped)
+        return self._answer(request, response, 'service', self._stopped)
 
     def _on_goal(self, goal: ServerGoalHandle) -> PointQueryAction.Result:
         def should_stop() -> bool:
@@ -322,7 +330,10 @@ class PointQueryNode(ManagedNode):
             feedback = PointQueryAction.Feedback(stage=stage, points=write_points(points))
             goal.publish_feedback(feedback)
 
-        result = self._answer(goal.request, PointQueryAction.Result(), should_stop, on_progress)
+        result = self._answer(
+            goal.request, PointQueryAction.Result(), 'action', should_stop, on_progress
+        )
+        drop_pictures(goal.request)
         if result.status in (Status.SUCCESS, Status.NO_POINTS):
             goal.succeed()
         elif result.status == Status.CANCELED and goal.is_cancel_requested:
@@ -335,22 +346,21 @@ class PointQueryNode(ManagedNode):
         self,
         request: Any,
         response: Any,
+        door: str,
         should_stop: Callable[[], bool],
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None] = lambda stage, points: None,
     ) -> Any:
         """Fill in the response; an exception here would end the executor, so none leaves."""
-        brought = len(request.image.data) + len(request.depth.data)
         with self._idle:
             self._running += 1
-            self._request_bytes += brought
         begun = time.monotonic()
         try:
             settings = self._settings()
-            result = self._result(request, settings, should_stop, on_progress)
+            result = self._result(request, settings, door, should_stop, on_progress)
             write_result(result, response, settings.waypoint_standoff)
             spent = time.monotonic() - begun
             self._log.add(result.status.name, result.message, spent, result.stage_times)
-            self._show(result, settings)
+            self._showing.add(result, settings)
         except Exception as error:
             self.get_logger().error(f'a question failed: {error!r}')
             response.status = int(Status.ENGINE_FAILED)
@@ -359,7 +369,6 @@ class PointQueryNode(ManagedNode):
         finally:
             with self._idle:
                 self._running -= 1
-                self._request_bytes -= brought
                 self._idle.notify_all()
         return response
 
@@ -367,19 +376,23 @@ class PointQueryNode(ManagedNode):
         self,
         message: Any,
         settings: NodeSettings,
+        door: str,
         should_stop: Callable[[], bool],
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None],
     ) -> Result:
         try:
-            request = read_request(message, settings.timeout)
+            request = read_request(message, settings.timeout, door)
             own_image = brings_image(message)
         except Refused as refusal:
             return Result(refusal.status, str(refusal))
 
-        def capture(watch: Watch) -> Capture:
+        def capture(deadline: Deadline) -> Capture:
             if own_image:
-                return read_capture(message, settings.frames)
-            return self._streams.capture(settings.frames, watch.remaining, should_stop)
+                brought = read_capture(message, settings.frames)
+                if door == 'action':
+                    drop_pictures(message)
+                return brought
+            return self._streams.capture(settings.frames, deadline)
 
         return self._answering.answer(
             request,
@@ -411,6 +424,7 @@ def _answer_settings(settings: NodeSettings) -> AnswerSettings:
         settings.frames.transform_timeout,
         settings.up_frame,
         settings.frames.optical_frame,
+        settings.request_memory,
     )
 
 

@@ -20,6 +20,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from molmo_ros.ros.heap import few_arenas
 from molmo_ros.starting import end
 
 N = TypeVar('N', bound=Node)
@@ -69,6 +70,7 @@ def run_node(
     close: ends the node's own work within seconds; False if some of it cannot be waited for.
     """
     wait_for_signal = _signals()
+    few_arenas()
     try:
         # Without rclpy's handlers the context outlives the node, and whoever waits gets a response.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

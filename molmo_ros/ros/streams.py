@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import ClockType, JumpThreshold, ROSClock
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -34,8 +32,11 @@ from molmo_ros.ros.alignment import (
     unaligned,
 )
 from molmo_ros.ros.answering import Refused, Status
+from molmo_ros.ros.apart import ApartGroup, ApartSpinner
 from molmo_ros.ros.bridge import distribution_bridge
+from molmo_ros.ros.deadline import ENDLESS, Deadline
 from molmo_ros.ros.node_settings import FrameSettings, StreamSettings
+from molmo_ros.ros.raw_messages import RawMessage, UnreadableMessage, read_different
 from molmo_ros.ros.sync import (
     CALIBRATIONS,
     CAMERA_INFO,
@@ -85,21 +86,25 @@ class CameraStreams:
             CAMERA_INFO: qos.PROFILES[settings.camera_info_qos],
             DEPTH_CAMERA_INFO: qos.PROFILES[settings.camera_info_qos],
         }
-        # Apart from the questions' group: images go on arriving while one is being answered.
-        group = MutuallyExclusiveCallbackGroup()
+        self._group = ApartGroup()
         self._subscriptions = {
             name: node.create_subscription(
                 kind,
                 topic,
-                partial(self._store.add, name),
+                partial(self._take, name, kind),
                 self._profiles[name],
-                callback_group=group,
+                callback_group=self._group,
+                raw=True,
             )
             for name, (kind, topic) in kinds.items()
         }
-        self._group = group
+        self._spinner: ApartSpinner | None = None
         self._latched: dict[str, Subscription] = {}
         self._latching = threading.Lock()
+        # Several questions are about one frame, and it is read for the first of them.
+        self._messages = {IMAGE: _Last(), DEPTH: _Last()}
+        self._pixels = {IMAGE: _Last(), DEPTH: _Last()}
+        self._picture = _Last()
         self._jump_handle = None
         if node.get_clock().clock_type == ClockType.ROS_TIME:
             threshold = JumpThreshold(
@@ -108,6 +113,21 @@ class CameraStreams:
             self._jump_handle = node.get_clock().create_jump_callback(
                 threshold, post_callback=lambda jump: self._forget()
             )
+
+    def start(self) -> None:
+        """Take messages from now on, in a thread of its own, whatever the node's executor does."""
+        self._spinner = ApartSpinner(self._node, self._group)
+
+    def close(self) -> None:
+        """Take no more messages; before the node is destroyed."""
+        if self._spinner is not None:
+            self._spinner.close()
+
+    def _take(self, stream: str, kind: type, data: bytes) -> None:
+        self._store.add(stream, RawMessage.of(kind, data))
+
+    def _take_new(self, stream: str, data: bytes) -> None:
+        self._store.add_new(stream, RawMessage.of(CameraInfo, data))
 
     def _forget(self) -> None:
         """A recording starts again: what was kept lies in its future."""
@@ -154,10 +174,13 @@ class CameraStreams:
                     self._latched[stream] = self._node.create_subscription(
                         CameraInfo,
                         stream,
-                        partial(self._store.add_new, stream),
+                        partial(self._take_new, stream),
                         qos.LATCHED,
                         callback_group=self._group,
+                        raw=True,
                     )
+                    if self._spinner is not None:
+                        self._spinner.look_again()
 
     def hint(self, stream: str) -> str:
         """Why a stream might bring nothing, from what the ROS graph knows; '' if it should."""
@@ -175,13 +198,9 @@ class CameraStreams:
     def capture(
         self,
         settings: FrameSettings,
-        remaining: Callable[[], float] = lambda: inf,
-        should_stop: Callable[[], bool] = lambda: False,
+        deadline: Deadline = ENDLESS,
     ) -> Capture:
-        """The newest frame, decoded. Raises Refused.
-
-        remaining: seconds that it may wait in all. should_stop: ends the waiting.
-        """
+        """The newest frame, decoded; the deadline ends every wait for it. Raises Refused."""
         self.listen_back()
         try:
             match = self._store.newest(
@@ -189,19 +208,43 @@ class CameraStreams:
                 slop=settings.sync_slop,
                 max_age=settings.max_frame_age,
                 expected=[s for s in STREAMS if self._node.count_publishers(self.topic(s))],
-                wait=min(settings.frame_wait, remaining()),
-                should_stop=should_stop,
+                wait=settings.frame_wait,
+                deadline=deadline,
             )
         except NoFrame as error:
+            if deadline.should_stop():
+                raise Refused(Status.CANCELED, 'canceled') from error
             reason = f'no {error.stream} from {self.topic(error.stream)}: {error}'
             reason = '; '.join(filter(None, [self.clock_problem(), reason]))
             raise Refused(Status.NO_FRAME, self._with_hint(reason, error.stream)) from error
 
         def look_up(target: str, source: str, stamp: int) -> NDArray[np.float64]:
-            timeout = min(settings.transform_timeout, remaining())
-            return wait_for_transform(self._transforms, target, source, stamp, timeout, should_stop)
+            timeout = deadline.within(settings.transform_timeout)
+            return wait_for_transform(
+                self._transforms, target, source, stamp, timeout, deadline.should_stop
+            )
 
-        return self._decoded(match, settings, look_up)
+        return self._decoded(self._read(match), settings, look_up)
+
+    def _read(self, match: Match) -> Match:
+        """The same with whole messages. Raises Refused; what else cannot be read is missing."""
+        read: dict[str, Any] = {}
+        missing = dict(match.missing)
+        try:
+            image = self._messages[IMAGE].of(match.image, None, match.image.read)
+        except UnreadableMessage as error:
+            raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
+        try:
+            if match.depth is not None:
+                read[DEPTH] = self._messages[DEPTH].of(match.depth, None, match.depth.read)
+        except UnreadableMessage as error:
+            read[DEPTH], missing[DEPTH] = None, str(error)
+        for stream in CALIBRATIONS:
+            try:
+                read[stream] = read_different(getattr(match, stream))
+            except UnreadableMessage as error:
+                read[stream], missing[stream] = (), str(error)
+        return replace(match, image=image, missing=missing, **read)
 
     def _with_hint(self, reason: str, stream: str) -> str:
         hint = self.hint(stream)
@@ -239,26 +282,42 @@ class CameraStreams:
         self, match: Match, settings: FrameSettings
     ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         """The image, and what a user should know of it. Raises Refused."""
+        message = match.image
         try:
-            pixels = conversions.color_pixels(match.image)
+            pixels = self._pixels[IMAGE].of(
+                message, None, lambda: conversions.color_pixels(message)
+            )
         except conversions.ConversionError as error:
             raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
         # One scale for all images of a camera: its darkest is not shown as bright as the others.
         self._image_bits = max(self._image_bits, pixels.bits)
-        color = pixels.rgb(settings.image_bits or self._image_bits)
-        return color, picture_notes(color, pixels.orientation)
+        bits = settings.image_bits or self._image_bits
+
+        def picture() -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+            color = pixels.rgb(bits)
+            return color, picture_notes(color, pixels.orientation)
+
+        shown: tuple[NDArray[np.uint8], tuple[str, ...]] = self._picture.of(pixels, bits, picture)
+        return shown
 
     def _depth(
         self, match: Match, settings: FrameSettings
     ) -> tuple[NDArray[np.float32], DepthRemarks]:
         if match.depth is None:
             raise self._unusable(DEPTH, match.missing[DEPTH])
+        message, unit = match.depth, settings.depth_unit
+
+        def read() -> tuple[NDArray[np.float32], DepthRemarks]:
+            metres = conversions.depth_array(message, unit)
+            return metres, depth_remarks(metres, conversions.depth_encoding(message), unit)
+
         try:
-            metres = conversions.depth_array(match.depth, settings.depth_unit)
+            depth: tuple[NDArray[np.float32], DepthRemarks] = self._pixels[DEPTH].of(
+                message, unit, read
+            )
+            return depth
         except conversions.ConversionError as error:
             raise self._unusable(DEPTH, str(error)) from error
-        encoding = conversions.depth_encoding(match.depth)
-        return metres, depth_remarks(metres, encoding, settings.depth_unit)
 
     def _camera(
         self,
@@ -364,6 +423,21 @@ class CameraStreams:
 
     def _unusable(self, stream: str, reason: str) -> _Unusable:
         return _Unusable(self._with_hint(f'{self.topic(stream)}: {reason}', stream))
+
+
+class _Last:
+    """What was made of the last message, for whoever asks about that one again."""
+
+    def __init__(self) -> None:
+        self._made: tuple[Any, Any, Any] = (None, None, None)
+
+    def of(self, message: Any, how: Any, make: Callable[[], Any]) -> Any:
+        """What `make` makes of this very message; `how`: what that depends on besides."""
+        last, last_how, made = self._made
+        if last is not message or last_how != how:
+            made = make()
+            self._made = message, how, made
+        return made
 
 
 @dataclass

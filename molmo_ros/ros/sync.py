@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_ros.cameras.message_fields import stamp_ns
+from molmo_ros.ros.deadline import ENDLESS, Deadline
 
 IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
     'image',
@@ -75,9 +76,60 @@ def kept_seconds(max_age: float, wait: float, slop: float) -> float:
     return (max_age or _ANY_AGE_S) + wait + slop
 
 
-def _size(message: Any) -> int:
-    """Bytes of an image; camera_infos are small."""
-    return len(getattr(message, 'data', ()))
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A message, and what is asked of it again and again. size: bytes; camera_infos are small."""
+
+    message: Any
+    stamp: int
+    size: int
+
+
+def _kept(message: Any) -> _Kept:
+    return _Kept(message, stamp_ns(message), len(getattr(message, 'data', ())))
+
+
+class _Stream:
+    """The messages that are kept of a stream, in the order in which they came."""
+
+    def __init__(self, most: int | None) -> None:
+        self.kept: deque[_Kept] = deque(maxlen=most)
+        self.newest_ns = 0  # of all of these
+        self.size = 0  # bytes
+        self.arrivals: deque[float] = deque(maxlen=30)
+        self.received = 0
+
+    def add(self, new: _Kept) -> None:
+        if not self.kept or new.stamp > self.newest_ns:
+            self.newest_ns = new.stamp
+        if len(self.kept) == self.kept.maxlen:
+            self._drop_first()
+        self.kept.append(new)
+        self.size += new.size
+
+    def expire(self, keep_ns: int, memory: int) -> None:
+        """Drop what is too old or too much, and one that the last has the stamp of."""
+        if len(self.kept) > 1 and self.kept[-2].stamp == self.kept[-1].stamp:
+            self.size -= self.kept[-2].size
+            del self.kept[-2]
+        oldest_ns = self.newest_ns - keep_ns
+        while len(self.kept) > 1 and (self.size > memory or self.kept[0].stamp < oldest_ns):
+            self._drop_first()
+
+    def forget(self, last: bool) -> None:
+        """Drop all, or all but the last."""
+        remaining = list(self.kept)[-1:] if last else []
+        self.kept.clear()
+        self.size = 0
+        for one in remaining:
+            self.add(one)
+        self.arrivals.clear()
+
+    def _drop_first(self) -> None:
+        first = self.kept.popleft()
+        self.size -= first.size
+        if first.stamp == self.newest_ns:
+            self.newest_ns = max((one.stamp for one in self.kept), default=0)
 
 
 class FrameStore:
@@ -98,28 +150,26 @@ class FrameStore:
         self._on_jump = on_jump
         self._keep_ns = int(keep * 1e9)
         self._memory = memory
-        self._messages: dict[str, deque[Any]] = {
-            name: deque(maxlen=_CALIBRATIONS_KEPT if name in CALIBRATIONS else None)
-            for name in STREAMS
+        self._streams = {
+            name: _Stream(_CALIBRATIONS_KEPT if name in CALIBRATIONS else None) for name in STREAMS
         }
-        self._arrivals: dict[str, deque[float]] = {name: deque(maxlen=30) for name in STREAMS}
-        self._received = dict.fromkeys(STREAMS, 0)
         self._changed = threading.Condition()
 
     def add(self, stream: str, message: Any) -> None:
         """Take a message; one that is far older than its stream's newest forgets all the others."""
+        new = _kept(message)
         with self._changed:
-            kept = self._messages[stream]
+            into = self._streams[stream]
             # A calibration may be stamped 0, or with the time the camera was started at.
-            timed = stream not in CALIBRATIONS and bool(kept)
-            jumped = timed and stamp_ns(message) < max(map(stamp_ns, kept)) - _JUMP_NS
+            timed = stream not in CALIBRATIONS and bool(into.kept)
+            jumped = timed and new.stamp < into.newest_ns - _JUMP_NS
             if jumped:
                 self._forget()
-            kept.append(message)
+            into.add(new)
             if stream not in CALIBRATIONS:
-                self._expire(kept)
-            self._arrivals[stream].append(time.monotonic())
-            self._received[stream] += 1
+                into.expire(self._keep_ns, self._memory)
+            into.arrivals.append(time.monotonic())
+            into.received += 1
             self._changed.notify_all()
         if jumped:
             self._on_jump()
@@ -127,18 +177,9 @@ class FrameStore:
     def add_new(self, stream: str, message: Any) -> None:
         """Take a message that may have come by another way, unless one of its stamp is kept."""
         with self._changed:
-            known = stamp_ns(message) in map(stamp_ns, self._messages[stream])
+            known = stamp_ns(message) in [one.stamp for one in self._streams[stream].kept]
         if not known:
             self.add(stream, message)
-
-    def _expire(self, kept: deque[Any]) -> None:
-        """Drop what is too old or too much, and one that the last has the stamp of."""
-        if len(kept) > 1 and stamp_ns(kept[-2]) == stamp_ns(kept[-1]):
-            del kept[-2]
-        oldest_ns = max(map(stamp_ns, kept)) - self._keep_ns
-        size = sum(map(_size, kept))
-        while len(kept) > 1 and (size > self._memory or stamp_ns(kept[0]) < oldest_ns):
-            size -= _size(kept.popleft())
 
     def clear(self) -> None:
         """Forget every message but the last calibrations, as when time jumps back."""
@@ -146,28 +187,26 @@ class FrameStore:
             self._forget()
 
     def _forget(self) -> None:
-        for name in STREAMS:
+        for name, stream in self._streams.items():
             # One that was published once will not come again.
-            last = list(self._messages[name])[-1:] if name in CALIBRATIONS else []
-            self._messages[name].clear()
-            self._messages[name].extend(last)
-            self._arrivals[name].clear()
+            stream.forget(last=name in CALIBRATIONS)
 
     @property
     def size(self) -> int:
         """Bytes of the messages that are kept."""
         with self._changed:
-            return sum(_size(message) for kept in self._messages.values() for message in kept)
+            return sum(stream.size for stream in self._streams.values())
 
     def state(self, stream: str) -> StreamState:
         """How many messages came, when, and how often."""
         with self._changed:
-            kept, arrivals = self._messages[stream], self._arrivals[stream]
+            of = self._streams[stream]
+            arrivals = of.arrivals
             span = arrivals[-1] - arrivals[0] if len(arrivals) > 1 else 0.0
             rate = (len(arrivals) - 1) / span if span > 0 else float('nan')
-            newest = max(map(stamp_ns, kept)) if kept else None
+            newest = of.newest_ns if of.kept else None
             quiet = time.monotonic() - arrivals[-1] if arrivals else float('nan')
-            return StreamState(self._received[stream], newest, rate, quiet)
+            return StreamState(of.received, newest, rate, quiet)
 
     def newest(
         self,
@@ -177,16 +216,16 @@ class FrameStore:
         max_age: float,
         expected: Collection[str],
         wait: float,
-        should_stop: Callable[[], bool] = lambda: False,
+        deadline: Deadline = ENDLESS,
     ) -> Match:
         """The newest image with the depth that belongs to it, and the calibrations there are.
 
         slop: seconds by which stamps that belong together may differ. max_age: seconds between
         the image's stamp and now_ns(), 0 for any. expected: streams worth waiting for, because
-        somebody publishes them. wait: seconds to wait for a frame that has all of these, unless
-        should_stop() says so; then the newest image does with what there is. Raises NoFrame.
+        somebody publishes them. wait: seconds to wait for a frame that has all of these, as far as
+        the deadline allows; then the newest image does with what there is. Raises NoFrame.
         """
-        deadline = time.monotonic() + wait
+        waiting = Deadline.after(deadline.within(wait), deadline.should_stop)
         slop_ns, max_age_ns = int(slop * 1e9), int(max_age * 1e9)
         with self._changed:
             self._keep_ns = int(kept_seconds(max_age, wait, slop) * 1e9)
@@ -194,29 +233,30 @@ class FrameStore:
                 match, problem = self._best(now_ns(), slop_ns, max_age_ns)
                 if match is not None and not set(expected) & set(match.missing):
                     return match
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or should_stop():
+                if waiting.passed or waiting.should_stop():
                     break
-                self._changed.wait(min(remaining, _POLL_S))
+                self._changed.wait(waiting.within(_POLL_S))
             if match is None:
                 raise NoFrame(IMAGE, problem)
             return match
 
     def _best(self, now_ns: int, slop_ns: int, max_age_ns: int) -> tuple[Match | None, str]:
         """The fresh image with most companions, the newest of those; or what is wrong."""
-        images = sorted(self._messages[IMAGE], key=stamp_ns, reverse=True)
+        kept = self._streams[IMAGE].kept
+        images = sorted(kept, key=lambda one: one.stamp, reverse=True)
         if not images:
             return None, 'no image has arrived'
-        age_ns = now_ns - stamp_ns(images[0])
+        age_ns = now_ns - images[0].stamp
         if max_age_ns and abs(age_ns) > max_age_ns:
             return None, _stale(age_ns * 1e-9, max_age_ns * 1e-9)
-        fresh = [m for m in images if not max_age_ns or now_ns - stamp_ns(m) <= max_age_ns]
         # An older one cannot have what no message has come of.
         silent = sum(
-            not self._messages[stream] for stream in (DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO)
+            not self._streams[stream].kept for stream in (DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO)
         )
         best = None
-        for image in fresh:
+        for image in images:
+            if max_age_ns and now_ns - image.stamp > max_age_ns:
+                break
             match = self._match(image, slop_ns)
             if best is None or len(match.missing) < len(best.missing):
                 best = match
@@ -224,40 +264,41 @@ class FrameStore:
                 break
         return best, ''
 
-    def _match(self, image: Any, slop_ns: int) -> Match:
+    def _match(self, image: _Kept, slop_ns: int) -> Match:
         missing: dict[str, str] = {}
-        depth = self._nearest(DEPTH, stamp_ns(image), slop_ns, missing)
+        depth = self._nearest(DEPTH, image.stamp, slop_ns, missing)
+        depth_stamp = (depth or image).stamp
         return Match(
-            image,
-            depth,
-            self._likeliest(CAMERA_INFO, stamp_ns(image), slop_ns, missing),
-            self._likeliest(DEPTH_CAMERA_INFO, stamp_ns(depth or image), slop_ns, missing),
+            image.message,
+            None if depth is None else depth.message,
+            self._likeliest(CAMERA_INFO, image.stamp, slop_ns, missing),
+            self._likeliest(DEPTH_CAMERA_INFO, depth_stamp, slop_ns, missing),
             missing,
         )
 
     def _likeliest(
         self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]
     ) -> tuple[Any, ...]:
-        kept = self._messages[stream]
+        kept = self._streams[stream].kept
         if not kept:
             missing[stream] = f'no {stream} has arrived'
 
-        def offset_ns(message: Any) -> int:
-            return abs(stamp_ns(message) - stamp)
+        def offset_ns(one: _Kept) -> int:
+            return abs(one.stamp - stamp)
 
-        within = [message for message in kept if offset_ns(message) <= slop_ns]
-        others = [message for message in reversed(kept) if offset_ns(message) > slop_ns]
-        return (*sorted(within, key=offset_ns), *others)
+        within = [one for one in kept if offset_ns(one) <= slop_ns]
+        others = [one for one in reversed(kept) if offset_ns(one) > slop_ns]
+        return tuple(one.message for one in (*sorted(within, key=offset_ns), *others))
 
     def _nearest(
         self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]
-    ) -> Any | None:
-        kept = self._messages[stream]
+    ) -> _Kept | None:
+        kept = self._streams[stream].kept
         if not kept:
             missing[stream] = f'no {stream} has arrived'
             return None
-        nearest = min(kept, key=lambda message: abs(stamp_ns(message) - stamp))
-        offset_ns = stamp_ns(nearest) - stamp
+        nearest = min(kept, key=lambda one: abs(one.stamp - stamp))
+        offset_ns = nearest.stamp - stamp
         if abs(offset_ns) <= slop_ns:
             return nearest
         missing[stream] = (

@@ -4,6 +4,7 @@
 
 import json
 import re
+import resource
 from html.parser import HTMLParser
 
 import numpy as np
@@ -164,3 +165,18 @@ def test_missing_pictures_are_told_and_can_be_left_out(pixmo, capsys):
     assert f'1 of {len(lines) + 1} questions lack their picture' in capsys.readouterr().err
     report = evaluated(capsys, 'pixmo-points', pixmo, '--skip-missing')
     assert (report['questions'], report['left_out']) == (len(lines), 1)
+
+
+def test_a_full_disk_costs_the_report_and_not_the_figures(pixmo, tmp_path, capsys):
+    page, before = tmp_path / 'page.html', resource.getrlimit(resource.RLIMIT_FSIZE)
+    page.write_text('of another time')
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        arguments = ['pixmo-points', pixmo, '--split', 'test', '--json', '--report', page]
+        status = main(['eval', *map(str, arguments)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = capsys.readouterr()
+    assert status == 2 and 'page.html cannot be written: File too large' in told.err
+    assert json.loads(told.out)['topics']['pointing']['n']
+    assert page.read_text() == 'of another time'

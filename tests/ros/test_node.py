@@ -206,10 +206,16 @@ def test_depth_that_never_matches_is_named_with_its_offset_and_rate(
     client = client_of('trailing')
     late = wall_camera('trailing', ['depth'])
     name = 'trailing/molmo_point_query'
-    with wall_camera('trailing', ['image', 'camera_info']), listening() as listener:
+    with wall_camera('trailing', ['image', 'camera_info']) as camera, listening() as listener:
+
+        def publish_late():
+            """Some half a second late, and between two images: at their rate most would match."""
+            stamps = sorted(camera.stamps.copy())
+            if len(stamps) > 11:
+                late.publish((stamps[-11] + stamps[-10]) // 2)
 
         def accept(answered):
-            late.publish(time.time_ns() - 500_000_000)
+            publish_late()
             return answered.points and 'sync_slop' in answered.message
 
         answered = ask_until(client, 'at 80 60', accept)
@@ -219,7 +225,7 @@ def test_depth_that_never_matches_is_named_with_its_offset_and_rate(
         assert offset_told is not None and float(offset_told.group(1)) < -0.4
 
         def offset(status, values):
-            late.publish(time.time_ns() - 500_000_000)
+            publish_late()
             apart = float(values.get('offset to image (s)', 'nan'))
             return -0.8 < apart < -0.3 and float(values['rate (Hz)']) > 0
 

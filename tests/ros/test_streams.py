@@ -1,16 +1,23 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the camera's topics make of wild and of looping recordings; no DDS in between."""
+"""What the camera's topics make of wild and of looping recordings, mostly without DDS."""
 
+import time
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import rclpy
 from geometry_msgs.msg import Quaternion, Transform, Vector3
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 from benchmarks.fuzz_requests import FedNode, Fuzzer
 from molmo_ros.ros import parameters
+from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.conversions import color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.ros.node_settings import read_settings
@@ -58,3 +65,60 @@ def test_whatever_a_camera_sends_no_answer_is_wrong_without_a_word(seed):
     fuzzer.close()
     assert not outcome.broken
     assert outcome.points['OK'] > 50 and outcome.points['NO_CAMERA_INFO'] > 50
+
+
+@pytest.fixture
+def fed(settings):
+    """Streams of a node that is fed by hand, with a color image and depth."""
+    node = FedNode()
+    streams = CameraStreams(node, settings.streams, TransformTree(cache_time=30.0))
+
+    def feed(seconds, grey=90):
+        """An image of one grey, or half a message of none."""
+        header = Header(stamp=stamp_message(seconds * SECOND), frame_id='eye_optical')
+        node.feed('depth', depth_message(np.full((6, 8), 2.0, np.float32), '16UC1', header))
+        image = color_message(np.full((6, 8, 3), grey or 0, np.uint8), header)
+        node.callbacks['image'](serialize_message(image)[: None if grey else 40])
+
+    feed(70)
+    return feed, streams
+
+
+def test_bytes_that_are_no_image_are_told_and_the_next_image_is_used(fed, settings):
+    feed, streams = fed
+    feed(71, grey=None)
+    with pytest.raises(Refused, match='/image: it is no Image') as caught:
+        streams.capture(settings.frames)
+    assert caught.value.status is Status.NO_FRAME
+    feed(72, grey=200)
+    assert streams.capture(settings.frames).frame.color.max() == 200
+
+
+def test_who_asks_about_a_frame_again_does_not_wait_for_it_to_be_read_again(fed, settings):
+    feed, streams = fed
+    first, second = (streams.capture(settings.frames).frame for _ in range(2))
+    assert first.color is second.color and first.depth is second.depth
+    in_steps = replace(settings.frames, depth_unit=0.0005)
+    assert streams.capture(in_steps).frame.depth.max() == pytest.approx(1.0)
+    feed(72, grey=200)
+    assert streams.capture(settings.frames).frame.color.max() == 200
+
+
+def test_images_are_heard_whatever_the_executor_of_the_node_does(settings, wall_camera):
+    """Here it has none at all."""
+    context = Context()
+    rclpy.init(context=context)
+    node = Node('deaf', namespace='apart_from_all', context=context)
+    streams = CameraStreams(node, settings.streams, TransformTree(cache_time=30.0))
+    streams.start()
+    with wall_camera('apart_from_all'):
+        end = time.monotonic() + 60
+        while not all(streams.state(name).received for name in ('image', 'depth', 'camera_info')):
+            assert time.monotonic() < end, 'nothing was heard'
+            time.sleep(0.01)
+    streams.close()
+    heard = streams.state('image').received
+    assert streams.capture(settings.frames).frame.camera is not None
+    assert streams.state('image').received == heard
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)

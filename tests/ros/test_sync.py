@@ -8,6 +8,7 @@ import time
 import pytest
 from std_msgs.msg import Header
 
+from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.ros.sync import CAMERA_INFO, DEPTH, IMAGE, FrameStore, NoFrame, stamp_ns
 
@@ -210,6 +211,11 @@ def test_calibrations_of_many_times_are_no_jump_of_time():
 def test_nobody_waits_on_who_has_been_told_to_stop():
     begun = time.monotonic()
     store_of(image=[0.0]).newest(
-        lambda: T0, slop=0.02, max_age=1.0, expected=[DEPTH], wait=30, should_stop=lambda: True
+        lambda: T0,
+        slop=0.02,
+        max_age=1.0,
+        expected=[DEPTH],
+        wait=30,
+        deadline=Deadline(should_stop=lambda: True),
     )
     assert time.monotonic() - begun < 10
