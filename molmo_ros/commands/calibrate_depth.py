@@ -30,7 +30,7 @@ _MOMENTS = 0.0, 1.0, 2.0, 3.0  # seconds from the beginning of a recording
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     for option in ('distance', 'baseline'):
         value = getattr(arguments, option)
         if value is not None and not 0 < value < np.inf:
@@ -54,14 +54,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Of this command's words."""
+    options = argparse.ArgumentParser(
         prog='molmo-ros calibrate depth',
         description='Measure the noise of a depth camera by depth pictures of a wall, and print '
         "the node's parameters (YAML). Look straight at a wall that fills the picture, at the "
         'distance that things will have; several pictures make it surer.',
     )
-    parser.add_argument(
+    options.add_argument(
         'wall',
         type=Path,
         nargs='+',
@@ -69,35 +70,35 @@ def _parser() -> argparse.ArgumentParser:
         help='depth pictures: 16-bit PNG in millimetres, or floats in metres (.npy or .tiff); or '
         'one recording (a ROS bag, a RealSense recording), of which the first seconds count',
     )
-    parser.add_argument(
+    options.add_argument(
         '--camera',
         type=Path,
         metavar='FILE',
         help='calibration of the depth, in any form that `ask` reads (a recording brings its own)',
     )
-    add_depth_unit_argument(parser)
-    parser.add_argument(
+    add_depth_unit_argument(options)
+    options.add_argument(
         '--kind',
         choices=('stereo', 'tof'),
         default='stereo',
         help='stereo (also with a projector, as RealSense D400, Kinect v1 and Xtion), or time of '
         'flight, for which walls at several distances tell how noise grows (default: %(default)s)',
     )
-    parser.add_argument(
+    options.add_argument(
         '--baseline',
         type=float,
         metavar='METRES',
         help='between the imagers of a stereo camera; only its ratio to the sigma of the disparity '
         'counts (default: 0.05)',
     )
-    parser.add_argument(
+    options.add_argument(
         '--distance',
         type=float,
         metavar='METRES',
         help='true distance along the axis to the wall in the middle of the picture, for the bias',
     )
-    parser.add_argument('--json', action='store_true', help='print the estimate as JSON')
-    return parser
+    options.add_argument('--json', action='store_true', help='print the estimate as JSON')
+    return options
 
 
 def _depths(arguments: argparse.Namespace) -> tuple[list[Depth], CameraModel]:

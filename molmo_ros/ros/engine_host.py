@@ -89,9 +89,9 @@ class EngineHost:
         """
         return self._end(timeout, self._unconfigured())
 
-    def close(self, timeout: float) -> bool:
-        """Give it back for good; see `unload`."""
-        return self._end(timeout, EngineState(EnginePhase.CLOSED))
+    def close(self, timeout: float, leaving: bool = False) -> bool:
+        """Give it back for good; see `unload`, and `EngineWorker.close`."""
+        return self._end(timeout, EngineState(EnginePhase.CLOSED), leaving)
 
     def require_ready(self) -> None:
         """Raise EngineNotReady unless questions can be asked."""
@@ -109,11 +109,11 @@ class EngineHost:
             raise EngineNotReady(why_not_ready(self._without))
         return worker.submit(image, question, should_stop)
 
-    def _end(self, timeout: float, state: EngineState) -> bool:
+    def _end(self, timeout: float, state: EngineState, leaving: bool = False) -> bool:
         with self._lock:
             worker = self._worker
             self._without = state
-        if worker is not None and not worker.close(timeout):
+        if worker is not None and not worker.close(timeout, leaving):
             return False
         self._worker = None
         return True

@@ -125,6 +125,7 @@ class EngineWorker:
         self._arrival = threading.Condition()
         self._closing = threading.Event()
         self._loaded = threading.Event()
+        self._leaving = False
         self._state = EngineState(EnginePhase.LOADING, 'starting')
         # A daemon, because a pass of a large model cannot be interrupted at shutdown.
         self._thread = threading.Thread(target=self._run, name='engine', daemon=True)
@@ -171,8 +172,12 @@ class EngineWorker:
             self._arrival.notify()
         return job.future
 
-    def close(self, timeout: float) -> bool:
-        """Stop after the current pass; False if that takes longer than `timeout` seconds."""
+    def close(self, timeout: float, leaving: bool = False) -> bool:
+        """Stop after the current pass; False if that takes longer than `timeout` seconds.
+
+        leaving: the process ends anyway, so the engine does not have to take itself apart.
+        """
+        self._leaving = leaving
         self._closing.set()
         with self._arrival:
             self._arrival.notify()
@@ -201,7 +206,8 @@ class EngineWorker:
         finally:
             # One that is out of order may fail at that, too; there is nothing else to be done.
             with suppress(Exception):
-                engine.close()
+                if not self._leaving:
+                    engine.close()
 
     def _reopen(self) -> Engine | None:
         """Load it anew, again and again; None at the end."""

@@ -166,10 +166,11 @@ class PointQueryNode(ManagedNode):
         """How many questions wait for the engine."""
         return self._engine.waiting
 
-    def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> bool:
+    def close(self, timeout: float = _CLOSE_TIMEOUT_S, leaving: bool = False) -> bool:
         """Cancel the questions, answer whoever waits, stop the engine.
 
         False if the engine is in the middle of a pass that takes longer than `timeout` seconds.
+        leaving: the process ends with it, and what the engine holds need not be given back.
         """
         end = time.monotonic() + timeout
         self._closing.set()
@@ -177,7 +178,7 @@ class PointQueryNode(ManagedNode):
         self._wait_until_idle(max(end - time.monotonic(), 0.0))
         self._streams.close()
         self._showing.close(max(end - time.monotonic(), 0.0))
-        closed = self._engine.close(max(end - time.monotonic(), 0.0))
+        closed = self._engine.close(max(end - time.monotonic(), 0.0), leaving)
         self.stop_managing(max(end - time.monotonic(), 0.0))
         return closed
 
@@ -433,9 +434,13 @@ def make_executor(node: PointQueryNode) -> Executor:
     return MultiThreadedExecutor(num_threads=node.threads, context=node.context)
 
 
+def _leave(node: PointQueryNode) -> bool:
+    return node.close(_END_TIMEOUT_S, leaving=True)
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_node(PointQueryNode, make_executor, lambda node: node.close(_END_TIMEOUT_S), args)
+    return run_node(PointQueryNode, make_executor, _leave, args)
 
 
 if __name__ == '__main__':
