@@ -29,7 +29,7 @@ from molmo_ros.engine.answers import (
 )
 from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder, Line
-from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
+from molmo_ros.engine.frame_cache import FrameCache, FrameKey, FrameKeys
 from molmo_ros.engine.networks import Network, network_of
 from molmo_ros.engine.requests import (
     Stopwatch,
@@ -120,6 +120,7 @@ class _State:
             row_step = 8 if self.device.type == 'cuda' else 1
         self.decoder = Decoder(network, number_ids, row_step)
         self.frames = frames
+        self.keys = FrameKeys()
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
 
@@ -214,7 +215,7 @@ class _Run:
         if not worded:
             return
         with self._stage('preprocess'):
-            key = frame_key(self._image)
+            key = self._state.keys.of(self._image)
             known = self._state.knows(key)
         if known:
             self._ask_known(worded)

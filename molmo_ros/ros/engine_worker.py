@@ -23,6 +23,7 @@ from molmo_ros.engine import (
     as_engine,
 )
 from molmo_ros.engine.answers import NOT_TOLD
+from molmo_ros.engine.frame_cache import same_pixels
 
 Progress = Callable[[str, float], None]
 EngineLoader = Callable[[Progress], Pointer]
@@ -31,7 +32,6 @@ EngineLoader = Callable[[Progress], Pointer]
 LOAD_FAILED = 'the model could not be loaded'
 
 AT_ONCE = 16  # questions in common passes
-_COMPARED_FIRST = 31  # pixels apart
 
 
 class EnginePhase(enum.Enum):
@@ -156,7 +156,7 @@ class EngineWorker:
                 return []
             waiting = list(self._waiting)
         # Large images take some time to compare, and whoever submits does not wait for that.
-        same = [job for job in waiting if _same_image(job.image, waiting[0].image)][:AT_ONCE]
+        same = [job for job in waiting if same_pixels(job.image, waiting[0].image)][:AT_ONCE]
         with self._arrival:
             self._waiting = [job for job in self._waiting if job not in same]
         return same
@@ -189,14 +189,6 @@ def _answer(engine: Engine, jobs: Sequence[_Job]) -> None:
     for job in jobs:
         if not job.future.done():
             job.future.set_exception(why)
-
-
-def _same_image(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Byte for byte; those of one camera frame are one array, and most others differ early."""
-    if one is other:
-        return True
-    few = slice(None, None, _COMPARED_FIRST)
-    return np.array_equal(one[few, few], other[few, few]) and np.array_equal(one, other)
 
 
 def _why_not_ready(state: EngineState) -> str:
