@@ -30,7 +30,7 @@ from molmo_ros.engine.answers import (
 )
 from molmo_ros.engine.confidence import number_tokens, with_confidence
 from molmo_ros.engine.decoding import Decoder, Line
-from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
+from molmo_ros.engine.frame_cache import FrameCache, FrameKey, FrameKeys
 from molmo_ros.engine.networks import Network, network_of
 from molmo_ros.engine.presence import Openings, presence_of
 from molmo_ros.engine.requests import (
@@ -126,6 +126,7 @@ class _State:
         self.openings = Openings.of(network.tokenizer, network.style)
         self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
         self.frames = frames
+        self.keys = FrameKeys()
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
 
@@ -222,7 +223,7 @@ class _Run:
         if not worded:
             return
         with self._stage('preprocess'):
-            key = frame_key(self._image)
+            key = self._state.keys.of(self._image)
             known = self._state.knows(key)
         if known:
             self._ask_known(worded)

@@ -28,6 +28,7 @@ from molmo_ros.engine import (
     as_engine,
 )
 from molmo_ros.engine.answers import NOT_TOLD
+from molmo_ros.engine.frame_cache import same_pixels
 
 Progress = Callable[[str, float], None]
 EngineLoader = Callable[[Progress], Pointer]
@@ -41,7 +42,6 @@ _FEW_FAILURES = 3  # that say nothing yet
 
 # Seconds at most between two tries to load a model that failed.
 LONGEST_PAUSE_S = 600.0
-_COMPARED_FIRST = 31  # pixels apart
 
 
 class EnginePhase(enum.Enum):
@@ -260,7 +260,7 @@ class EngineWorker:
                 return []
             waiting = list(self._waiting)
         # Large images take some time to compare, and whoever submits does not wait for that.
-        same = [job for job in waiting if _same_image(job.image, waiting[0].image)][:AT_ONCE]
+        same = [job for job in waiting if same_pixels(job.image, waiting[0].image)][:AT_ONCE]
         with self._arrival:
             self._waiting = [job for job in self._waiting if job not in same]
         return same
@@ -352,14 +352,6 @@ class _Pulse:
 
     def _longer(self, seconds: float) -> float:
         return min(seconds * 2**self._pauses, max(LONGEST_PAUSE_S, seconds))
-
-
-def _same_image(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Byte for byte; those of one camera frame are one array, and most others differ early."""
-    if one is other:
-        return True
-    few = slice(None, None, _COMPARED_FIRST)
-    return np.array_equal(one[few, few], other[few, few]) and np.array_equal(one, other)
 
 
 def why_not_ready(state: EngineState) -> str:
