@@ -78,14 +78,14 @@ class Timed(PointQueryNode):
 
         service.callback = timed
 
-    def close(self, timeout: float = 5.0) -> bool:
+    def close(self, timeout: float = 5.0, leaving: bool = False) -> bool:
         """See PointQueryNode."""
         heard = sum(self._streams.state(stream).received for stream in KINDS)
         print(f'{heard} messages', flush=True)
         if self.took:
             ms = 1000 * np.percentile(self.took, (50, 95))
             print(f'request to response, p50 and p95: {ms[0]:.2f} {ms[1]:.2f} ms', flush=True)
-        return super().close(timeout)
+        return super().close(timeout, leaving)
 
 
 class Hearing(Node):
