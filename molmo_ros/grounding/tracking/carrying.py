@@ -46,7 +46,8 @@ _PATCH = 13  # grey pixels, side of what is compared with the looks at the answe
 _NEW = 0.1  # share of what is seen that goes into these looks, for the light may change
 _SHADE, _LOOKS, _CONTRAST = 20.0, 8.0, 0.6  # grey levels, and of the patch's contrast
 _DOUBTS = 2  # views in a row that speak against a point until it is lost
-_CREEP = 0.04  # grey pixels a view that cannot be seen from the marks
+# Grey pixels a view that cannot be seen from the marks; more where bare and shiny things may slip.
+_CREEP, _SLIP = 0.05, 0.2
 _UNSURE = 2.0  # grey pixels, standard error in a view with which a point is lost
 
 
@@ -136,6 +137,7 @@ def carry(tracks: Sequence[Track], before: View, after: View) -> list[Track | No
     # A shadow changes the looks of a place, what comes before it the depth as well.
     fits &= told | _same_looks(np.stack([track.looks for track in tracks]), looks)
     lost = ~motion.known | (motion.doubt > _UNSURE) | ~after.contains(places)
+    creep = np.where(np.isfinite(depths), _CREEP, _SLIP)
     count = _marks_each(len(tracks))
     return [
         None
@@ -146,7 +148,7 @@ def carry(tracks: Sequence[Track], before: View, after: View) -> list[Track | No
             count,
             place=places[i],
             depth=float(depths[i]),
-            drift=track.drift + track.scale * (_CREEP + float(motion.doubt[i])),
+            drift=track.drift + track.scale * (float(creep[i]) + float(motion.doubt[i])),
             marks=motion.marks_of(i, marks),
             looks=looks[i] if fits[i] else None,
             turn=complex(turns[i]),
