@@ -88,7 +88,7 @@ $(BUILT): $(DEMO_INSTALLED)
 	@rm -f $(VENV)/.built-* && touch $@
 
 $(TESTS_INSTALLED): $(DEMO_INSTALLED)
-	@echo 'Installing what the tests need besides: 0.8 GB.'
+	@echo 'Installing what the tests need besides: 0.9 GB.'
 	$(call INSTALL,$(TESTS))
 	@rm -f $(VENV)/.tests-* && touch $@
 

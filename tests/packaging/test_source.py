@@ -26,7 +26,7 @@ NEWER = [
 IN_HUMBLE = {
     *('action', 'callback_groups', 'client', 'clock', 'context', 'duration', 'executors', 'impl'),
     *('logging', 'node', 'parameter', 'qos', 'signals', 'subscription', 'time'),
-    'topic_endpoint_info',
+    *('topic_endpoint_info', 'utilities'),
 }
 
 
