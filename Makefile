@@ -89,7 +89,7 @@ $(BUILT): $(DEMO_INSTALLED)
 	@rm -f $(VENV)/.built-* && touch $@
 
 $(TESTS_INSTALLED): $(DEMO_INSTALLED)
-	@echo 'Installing what the tests need besides: 1.3 GB.'
+	@echo 'Installing what the tests need besides: 1.4 GB.'
 	$(call INSTALL,$(TESTS))
 	@rm -f $(VENV)/.tests-* && touch $@
 

@@ -19,6 +19,7 @@ from molmo_ros.tabletop.demo.processes import NodeProcesses
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / 'README.md').read_text()
+CARD = (ROOT / 'models/tabletop/README.md').read_text()
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 
 
@@ -101,6 +102,54 @@ def test_launch_arguments_are_declared(command):
 def test_requests_have_the_fields_of_the_interface(command):
     assert command[3:5] == ['/point_query', 'molmo_ros/srv/PointQuery']
     PointQuery.Request(**yaml.safe_load(command[5]))
+
+
+@pytest.mark.parametrize(
+    'command', [c for c in commands('ros2') if c[1:3] == ['run', 'molmo_ros']], ids=named
+)
+def test_programs_of_ros2_run_are_installed(command):
+    assert f'install_entry_point({command[3]} ' in (ROOT / 'CMakeLists.txt').read_text()
+
+
+def plain(text):
+    return ' '.join(text.split())
+
+
+# What README says of the demo checkpoint, and the row of its card's first table that says so.
+FIGURES = {
+    r'it finds one thing in (\d+) % of cases': 'one thing',
+    r'says that a thing is not there in (\d+) %': 'what is not there',
+    r'counts right in (\d+) % \(up to six\)': 'how many, up to 6',
+    r'behind or nearest to another in (\d+) %': 'a relation',
+    r'and a part in (\d+) %': 'a part',
+}
+
+
+@pytest.mark.parametrize('sentence', FIGURES)
+def test_figures_of_the_demo_checkpoint_are_those_of_its_card(sentence):
+    (said,) = re.findall(sentence, plain(README))
+    row = re.search(rf'^\| {FIGURES[sentence]}[^|]*\| (\d+) \| (\d+) \|', CARD, re.M)
+    right, asked = map(int, row.groups())
+    assert int(said) == round(100 * right / asked)
+
+
+def test_figures_of_plain_tables_and_of_all_questions_are_those_of_the_card():
+    (said,) = re.findall(r'on plain tables it finds one thing in (\d+) %', plain(README))
+    right, asked = map(int, re.search(r'it finds (\d+) of (\d+), \*\*', CARD).groups())
+    assert int(said) == round(100 * right / asked)
+    (said,) = re.findall(r'other tables (\d+) in 100', plain(README))
+    rows = re.findall(r'^\| [a-z][^|]*\| (\d+) \| (\d+) \| [^|]*%', CARD, re.M)
+    rows += re.findall(r'^\| exact \|.* (\d+)/(\d+) \|$', CARD, re.M)
+    right, asked = (sum(int(row[i]) for row in rows) for i in (0, 1))
+    assert int(said) == round(100 * right / asked)
+
+
+def test_make_clean_removes_what_is_said_and_nothing_else():
+    recipe = re.search(r'^clean:\n\t(.*)$', (ROOT / 'Makefile').read_text(), re.M).group(1)
+    removed = set(recipe.removeprefix('rm -rf ').split())
+    for page in (README, (ROOT / 'docs/troubleshooting.md').read_text()):
+        told = re.search(r'(?:clean` |it )removes ([^;.]*(?:\.venv[^;.]*)*)[;|]', plain(page))
+        assert set(re.findall(r'`([^`]*)`', told.group(1))) == removed
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
