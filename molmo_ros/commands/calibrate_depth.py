@@ -16,7 +16,7 @@ from molmo_ros.cameras.calibration_files import read_camera
 from molmo_ros.cameras.files import read_depth
 from molmo_ros.cameras.opening import SourceSettings, names_recording, open_source
 from molmo_ros.commands.console import plain_console
-from molmo_ros.commands.depth_unit import add_depth_unit_argument
+from molmo_ros.commands.depth_unit import add_depth_unit_argument, with_depth_unit
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.output import as_json
@@ -25,19 +25,26 @@ from molmo_ros.spatial.noise_estimate import NoiseEstimate, estimate_noise
 
 Depth = NDArray[np.float32]
 
+_TOPICS = ('depth', 'camera_info')
 _MOMENTS = 0.0, 1.0, 2.0, 3.0  # seconds from the beginning of a recording
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status. Raises UserError."""
-    arguments = parser().parse_args(argv)
+    words = list(argv)
+    at = words.index('--ros-args') if '--ros-args' in words else len(words)
+    arguments = parser().parse_args(words[:at])
     for option in ('distance', 'baseline'):
         value = getattr(arguments, option)
         if value is not None and not 0 < value < np.inf:
             raise UserError(f'--{option} is {value}: give metres, more than 0')
     if arguments.kind == 'tof' and arguments.baseline is not None:
         raise UserError('--baseline is of stereo cameras: leave it out, or leave out --kind tof')
-    depths, camera = _depths(arguments)
+    assumed: tuple[str, ...] = ()
+    if arguments.ros:
+        depths, camera, assumed = _of_topics(arguments, words[at:])
+    else:
+        depths, camera = _of_files(arguments, words[at:])
     try:
         estimate = estimate_noise(
             depths, camera, arguments.kind, arguments.baseline or 0.05, arguments.distance
@@ -45,10 +52,11 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         raise UserError(str(error)) from error
     if arguments.json:
-        print(as_json({**asdict(estimate), 'kind': arguments.kind}))
+        print(as_json({**asdict(estimate), 'kind': arguments.kind, 'assumed': assumed}))
     else:
         console = plain_console()
-        for line in _findings(estimate, camera.width):
+        told = (f'assumed: {text}' for text in assumed)
+        for line in (*_findings(estimate, camera.width), *told):
             console.print(f'# {line}', soft_wrap=True)
         console.print(parameters_text(estimate), end='')
     return 0
@@ -60,12 +68,15 @@ def parser() -> argparse.ArgumentParser:
         prog='molmo-ros calibrate depth',
         description='Measure the noise of a depth camera by depth pictures of a wall, and print '
         "the node's parameters (YAML). Look straight at a wall that fills the picture, at the "
-        'distance that things will have; several pictures make it surer.',
+        'distance that things will have; several pictures make it surer. Of files, or with --ros '
+        'of what a camera publishes now.',
+        epilog='With --ros, all after --ros-args goes to the node as it does to point_query_node: '
+        '--ros-args -p rectified:=true -r __ns:=/left',
     )
     options.add_argument(
         'wall',
         type=Path,
-        nargs='+',
+        nargs='*',
         metavar='WALL',
         help='depth pictures: 16-bit PNG in millimetres, or floats in metres (.npy or .tiff); or '
         'one recording (a ROS bag, a RealSense recording), of which the first seconds count',
@@ -77,6 +88,15 @@ def parser() -> argparse.ArgumentParser:
         help='calibration of the depth, in any form that `ask` reads (a recording brings its own)',
     )
     add_depth_unit_argument(options)
+    options.add_argument('--ros', action='store_true', help='look at topics instead of files')
+    options.add_argument('--depth', metavar='TOPIC', help='with --ros')
+    options.add_argument('--camera-info', metavar='TOPIC', help='of the depth, with --ros')
+    options.add_argument(
+        '--seconds',
+        type=float,
+        default=4.0,
+        help='how long to listen, with --ros (default: %(default)s)',
+    )
     options.add_argument(
         '--kind',
         choices=('stereo', 'tof'),
@@ -101,9 +121,13 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def _depths(arguments: argparse.Namespace) -> tuple[list[Depth], CameraModel]:
+def _of_files(
+    arguments: argparse.Namespace, ros_words: Sequence[str]
+) -> tuple[list[Depth], CameraModel]:
     """The views of walls, and the camera of the depth. Raises UserError."""
     walls: list[Path] = arguments.wall
+    if not walls or any([arguments.depth, arguments.camera_info, *ros_words]):
+        raise UserError('give pictures or a recording of a WALL, or --ros to look at topics')
     recordings = [path for path in walls if names_recording(str(path))]
     if recordings:
         if len(walls) > 1:
@@ -118,6 +142,25 @@ def _depths(arguments: argparse.Namespace) -> tuple[list[Depth], CameraModel]:
         raise UserError('the pictures differ in size: give those of one camera')
     height, width = depths[0].shape
     return depths, read_camera(arguments.camera, (width, height), rectified=False)
+
+
+def _of_topics(
+    arguments: argparse.Namespace, ros_words: Sequence[str]
+) -> tuple[list[Depth], CameraModel, tuple[str, ...]]:
+    """The views of walls, the camera of the depth, and what it takes for granted."""
+    if arguments.wall or arguments.camera:
+        raise UserError('--ros looks at topics: name them with --depth and --camera-info')
+    if not 0.5 <= arguments.seconds <= 600:
+        raise UserError('--seconds must be from 0.5 to 600')
+    try:
+        from molmo_ros.ros.camera_topics import listen_to_depth
+    except ImportError as error:
+        raise UserError(f'--ros needs ROS 2 in this environment ({error})') from error
+    given = {name: getattr(arguments, name) for name in _TOPICS}
+    remapped = {name: topic for name, topic in given.items() if topic}
+    words = with_depth_unit(ros_words, arguments.depth_unit)
+    views = listen_to_depth(remapped, words, arguments.seconds)
+    return views.depths, views.calibration.camera, views.calibration.assumed
 
 
 def _recorded(path: Path) -> tuple[list[Depth], CameraModel]:

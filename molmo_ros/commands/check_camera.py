@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from molmo_ros.cameras.calibration_files import read_calibration
 from molmo_ros.cameras.files import read_depth_with_remarks, read_image, write_color
 from molmo_ros.commands.console import plain_console
-from molmo_ros.commands.depth_unit import OPTION, add_depth_unit_argument
+from molmo_ros.commands.depth_unit import OPTION, add_depth_unit_argument, with_depth_unit
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.camera_check import (
     Finding,
@@ -177,7 +177,8 @@ def _of_topics(
         raise UserError(f'--ros needs ROS 2 in this environment ({error})') from error
     given = {name: getattr(arguments, name) for name in _TOPICS}
     remapped = {name: topic for name, topic in given.items() if topic}
-    return listen(remapped, list(ros_words), arguments.seconds)
+    words = with_depth_unit(ros_words, arguments.depth_unit)
+    return listen(remapped, words, arguments.seconds)
 
 
 def _write(out: Path, capture: Capture | None) -> Path | None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from molmo_ros.spatial import read_unit
 
@@ -21,6 +22,13 @@ def add_depth_unit_argument(parser: argparse.ArgumentParser) -> None:
         help='what a step of the depth is: mm, 0.1mm, 0.25mm, 1/5000 or 1/256 (of a metre), m, or '
         'metres as a number (default: integers are millimetres, floats are metres)',
     )
+
+
+def with_depth_unit(ros_words: Sequence[str], unit: float | None) -> list[str]:
+    """The words of --ros-args, if any, with the unit as the node's parameter."""
+    if unit is None:
+        return list(ros_words)
+    return [*(ros_words or ['--ros-args']), '-p', f'depth_unit:={unit!r}']
 
 
 def _depth_unit(text: str) -> float | None:

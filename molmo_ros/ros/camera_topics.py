@@ -1,6 +1,7 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What cameras publish now, as the node would take it: for `molmo-ros check-camera --ros`."""
+"""What cameras publish now, as the node would take it: for `molmo-ros check-camera --ros`, and
+`molmo-ros calibrate depth --ros`."""
 
 from __future__ import annotations
 
@@ -8,25 +9,38 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from molmo_ros.cameras.calibrations import Calibration, NoCalibration, best_calibration
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.camera_check import Finding
 from molmo_ros.grounding.capture import Capture
-from molmo_ros.ros import parameters, qos
+from molmo_ros.ros import conversions, parameters, qos
 from molmo_ros.ros.answering import Refused
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.streams import CameraStreams
-from molmo_ros.ros.sync import DEPTH_CAMERA_INFO, IMAGE, STREAMS, stamp_ns
+from molmo_ros.ros.sync import (
+    CALIBRATIONS,
+    CAMERA_INFO,
+    DEPTH,
+    DEPTH_CAMERA_INFO,
+    IMAGE,
+    STREAMS,
+    stamp_ns,
+)
 from molmo_ros.ros.transforms import make_transforms
 
 _TYPES = {
@@ -37,6 +51,7 @@ _TYPES = {
 _LOOK_S = 0.2
 _DISCOVERY_S = 5.0
 _KEPT = 10
+_VIEWS = 8  # of a wall, spread over the time
 
 # The last messages of each stream that somebody publishes.
 _Kept = dict[str, deque[Any]]
@@ -50,13 +65,73 @@ def listen(
     topics: names for the node's streams. ros_arguments: as on the command line of a node. Raises
     UserError where these cannot be read.
     """
+    with _listening('check_camera', topics, ros_arguments) as (node, streams, settings):
+        return _heard(node, streams, settings, seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """depths: images (H, W) float32, metres. calibration: of the camera that they are of."""
+
+    depths: list[NDArray[np.float32]]
+    calibration: Calibration
+
+
+def listen_to_depth(
+    topics: Mapping[str, str], ros_arguments: Sequence[str], seconds: float
+) -> Views:
+    """Depth images spread over so long, and their calibration: of `depth_camera_info` or
+    `camera_info`, by frame and size.
+
+    topics, ros_arguments: as of `listen`. Raises UserError, also where nothing comes.
+    """
+    with _listening('calibrate_depth', topics, ros_arguments) as (node, streams, settings):
+        kept: _Kept = {}
+        views: list[Any] = []
+        due = 0.0
+        for now in _looks(node, streams, kept, seconds, DEPTH):
+            newest = kept[DEPTH][-1] if kept.get(DEPTH) else None
+            if newest is not None and now >= due and not any(newest is view for view in views):
+                views.append(newest)
+                due = now + seconds / _VIEWS
+        missing = _missing(streams, views, kept)
+    if missing:
+        raise UserError(missing)
+    frames = settings.frames
+    try:
+        depths = [conversions.depth_array(view, frames.depth_unit) for view in views]
+        infos = [info for name in reversed(CALIBRATIONS) for info in [*kept.get(name, ())][-1:]]
+        calibration = best_calibration(
+            infos, views[-1], depths[-1], frames.rectified, 'the camera_info of depth'
+        )
+    except (conversions.ConversionError, NoCalibration) as error:
+        raise UserError(str(error)) from error
+    return Views([d for d in depths if d.shape == depths[-1].shape], calibration)
+
+
+def _missing(streams: CameraStreams, views: Sequence[Any], kept: _Kept) -> str:
+    """What did not come that a calibration of depth needs; '' if nothing is missing."""
+    if not views:
+        name = DEPTH
+    elif not any(kept.get(name) for name in CALIBRATIONS):
+        name = CAMERA_INFO
+    else:
+        return ''
+    return f'{streams.topic(name)}: {streams.hint(name) or "published, but nothing has arrived"}'
+
+
+@contextmanager
+def _listening(
+    name: str, topics: Mapping[str, str], ros_arguments: Sequence[str]
+) -> Iterator[tuple[Node, CameraStreams, NodeSettings]]:
+    """A node of that name with the streams and the settings of the one that answers."""
     words = [*ros_arguments] if ros_arguments else ['--ros-args']
-    for name, topic in topics.items():
-        words += ['-r', f'{name}:={topic}']
+    for stream, topic in topics.items():
+        words += ['-r', f'{stream}:={topic}']
     context = Context()
     try:
         rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
-        node = Node('check_camera', context=context)
+        node = Node(name, context=context)
         parameters.declare(node, parameters.POINT_QUERY)
         settings = read_settings(parameters.values(node, parameters.POINT_QUERY))
     except Exception as error:
@@ -68,28 +143,44 @@ def listen(
         streams = CameraStreams(node, settings.streams, transforms)
         executor.add_node(node)
         spinner = Spinner(executor)
+        streams.start()
         try:
-            return _heard(node, streams, settings, seconds)
+            yield node, streams, settings
         finally:
+            streams.close()
             spinner.close()
     finally:
         node.destroy_node()
         rclpy.try_shutdown(context=context)
 
 
+def _looks(
+    node: Node, streams: CameraStreams, kept: _Kept, seconds: float, awaited: str
+) -> Iterator[float]:
+    """Keep what comes for so long, and now and then say what time it is, by the steady clock.
+
+    The seconds count from the first message of the awaited stream on: finding each other takes
+    nodes some time.
+    """
+    first: float | None = None
+    now = time.monotonic()
+    end = now + seconds + _DISCOVERY_S
+    while now < end:
+        _subscribe(node, streams, kept)
+        time.sleep(_LOOK_S)
+        now = time.monotonic()
+        if first is None and kept.get(awaited):
+            first = now
+            end = first + seconds
+        yield now
+
+
 def _heard(
     node: Node, streams: CameraStreams, settings: NodeSettings, seconds: float
 ) -> tuple[list[Finding], Capture | None]:
     kept: _Kept = {}
-    # The seconds count from the first image on: finding each other takes nodes some time.
-    first: float | None = None
-    end = time.monotonic() + seconds + _DISCOVERY_S
-    while time.monotonic() < end:
-        _subscribe(node, streams, kept)
-        time.sleep(_LOOK_S)
-        if first is None and kept.get(IMAGE):
-            first = time.monotonic()
-            end = first + seconds
+    for _ in _looks(node, streams, kept, seconds, IMAGE):
+        pass
     findings = [finding for name in STREAMS for finding in _of_stream(node, streams, name, kept)]
     findings += _of_frames({name: messages[-1] for name, messages in kept.items() if messages})
     try:
@@ -108,7 +199,10 @@ def _subscribe(node: Node, streams: CameraStreams, kept: _Kept) -> None:
         if kind is not None and name not in kept:
             kept[name] = deque(maxlen=_KEPT)
             keep = partial(_keep, kept[name])
-            node.create_subscription(kind, streams.topic(name), keep, qos.PROFILES['sensor_data'])
+            publishers = node.get_publishers_info_by_topic(streams.topic(name))
+            latched = name in CALIBRATIONS and any(map(qos.is_latched, publishers))
+            profile = qos.LATCHED if latched else qos.PROFILES['sensor_data']
+            node.create_subscription(kind, streams.topic(name), keep, profile)
 
 
 def _keep(messages: deque[Any], message: Any) -> None:

@@ -39,6 +39,7 @@ NOT_RUN = {
     'eval point-bench': 'wants a data set that is not here; tests/evaluation has its layout',
     'check-camera --ros --image': 'wants a RealSense; tests/ros/test_check_camera.py runs it',
     'check-camera --ros --ros-args': 'listens to a camera; tests/ros/test_check_camera.py runs it',
+    'calibrate depth --ros': 'listens to a camera; tests/ros/test_calibrate_depth.py runs it',
     'python -m training': 'trains for a day; tests/training goes the same way in small',
     'lifting.py --checkpoint': 'times the model for a minute',
     'benchmarks.engine --model 7b-d': 'wants a GPU and random weights of 16 GB',
