@@ -193,16 +193,16 @@ def _subscribe(node: Node, streams: CameraStreams, kept: _Kept) -> None:
     """Keep what comes on each topic that somebody publishes, whatever its type is."""
     published = dict(node.get_topic_names_and_types())
     for name in STREAMS:
-        kind = next(
-            (_TYPES[t] for t in published.get(streams.topic(name), ()) if t in _TYPES), None
-        )
-        if kind is not None and name not in kept:
-            kept[name] = deque(maxlen=_KEPT)
-            keep = partial(_keep, kept[name])
-            publishers = node.get_publishers_info_by_topic(streams.topic(name))
-            latched = name in CALIBRATIONS and any(map(qos.is_latched, publishers))
-            profile = qos.LATCHED if latched else qos.PROFILES['sensor_data']
-            node.create_subscription(kind, streams.topic(name), keep, profile)
+        topic = streams.topic(name)
+        publishers = node.get_publishers_info_by_topic(topic)
+        kind = next((_TYPES[t] for t in published.get(topic, ()) if t in _TYPES), None)
+        # The streams' own subscriptions make a topic known before anybody publishes on it.
+        if kind is None or not publishers or name in kept:
+            continue
+        kept[name] = deque(maxlen=_KEPT)
+        latched = name in CALIBRATIONS and any(map(qos.is_latched, publishers))
+        profile = qos.LATCHED if latched else qos.PROFILES['sensor_data']
+        node.create_subscription(kind, topic, partial(_keep, kept[name]), profile)
 
 
 def _keep(messages: deque[Any], message: Any) -> None:
