@@ -133,13 +133,16 @@ def _first_hit(
         jump = seen[now] - seen[then]
         slope = seen[then] * (STEEPEST / focal) * (apart + 1)
         noise = 6 * settings.noise.sigma(np.where(np.isfinite(seen), seen, 0.0), focal)[then]
-        gap = apart <= 2 * settings.hole_radius + 1
-        hit = entering & (jump < slope + noise) & gap & np.isfinite(seen[then])
+        bridged = apart <= 2 * settings.hole_radius + 1
+        met = entering & (jump < slope + noise) & np.isfinite(seen[then])
+        hit = met & bridged
     if hit.any():
         k = int(np.argmax(hit))
         return LiftStatus.OK, '', _crossing(behind, seen, z, now[k], then[k])
     if known[-1] < len(behind) - 1 and not within(pixels[-1:], camera.width, camera.height).any():
         return LiftStatus.OUTSIDE_DEPTH, UNSEEN, np.nan
+    if met.any():
+        return LiftStatus.DEPTH_INVALID, NO_READING, np.nan  # In a hole too wide to be bridged.
     if behind[known[-1]] < 0:
         if known[-1] < len(behind) - 1:
             return LiftStatus.DEPTH_INVALID, NO_READING, np.nan

@@ -15,6 +15,7 @@ from molmo_ros.spatial import (
     GraspSettings,
     LiftSettings,
     LiftStatus,
+    Registration,
     SurfacePoint,
     TofNoise,
     approach_pose,
@@ -190,17 +191,52 @@ def test_a_normal_is_one_that_is_known_to_half_a_slope(sigma, known):
     assert np.isfinite(lift(320, 240, depth, CAMERA, noisy(sigma)).normal).all() == known
 
 
+def from_aside(depth, baseline, settings):
+    """Lifted straight before a color camera that stands so far to the left of the depth camera."""
+    T = np.eye(4)
+    T[0, 3] = baseline
+    return lift(*MIDDLE, depth, CAMERA, settings, Registration(CAMERA, T))
+
+
+@pytest.mark.parametrize(
+    ('sigma', 'jump', 'met'),
+    [
+        (0.01, 0.06, True),  # Six sigmas and 75 degrees over a step and a pixel,
+        (0.01, 0.08, False),
+        (0.0, 0.009, True),
+        (0.0, 0.0145, False),
+    ],
+)
+def test_a_ray_goes_behind_what_is_nearer_by_more_than_noise_and_slope(sigma, jump, met):
+    """It passes just behind the edge of a board, and sees nothing of what is hidden by it."""
+    depth = np.full((480, 640), 1.0, np.float32)
+    depth[:, :81] = 1.0 + jump
+    settings = LiftSettings(noise=TofNoise(sigma, 0.0, 0.0), min_range=0.5)
+    point = from_aside(depth, 0.4, settings)
+    assert ('hidden' not in point.reason) == met
+
+
+@pytest.mark.parametrize(('missing', 'hole'), [(9, 'OK'), (14, 'no reading along the ray')])
+def test_a_ray_meets_what_is_beyond_a_hole_of_twice_its_radius(missing, hole):
+    """Whatever else is wrong with a hole in a wall, nothing stands before it."""
+    depth = np.full((480, 640), 1.0, np.float32)
+    start = 260 - missing // 2
+    depth[236:245, start : start + missing] = np.nan
+    point = from_aside(depth, 0.1, LiftSettings(min_range=0.5))
+    assert (point.reason or 'OK') == hole
+
+
 TOLERANCE = 0.004
 
 
-def cloud(**shares):
-    """1000 points before the camera: shares of them at heights over a plane one metre away, named
+def cloud(count=1000, **shares):
+    """Points before the camera: shares of them at heights over a plane one metre away, named
     h_MICROMETRES or, behind it, b_MICROMETRES; the others anywhere well above it."""
     rng = np.random.default_rng(4)
-    points = rng.uniform((-0.3, -0.3, 0.3), (0.3, 0.3, 0.9), (1000, 3))
+    points = rng.uniform((-0.3, -0.3, 0.3), (0.3, 0.3, 0.9), (count, 3))
     start = 0
     for name, share in shares.items():
-        end = start + int(1000 * share)
+        end = start + int(count * share)
         points[start:end, 2] = 1.0 + (1 if name[0] == 'b' else -1) * float(name[2:]) * 1e-6
         start = end
     return rng.permutation(points)
@@ -235,7 +271,7 @@ def test_a_table_is_upright_within_20_degrees(degrees, found):
 
 def test_a_plane_with_a_fifth_of_the_points_is_found_nine_times_in_ten():
     rng = np.random.default_rng(8)
-    points = cloud(h_0=0.2)
+    points = cloud(200, h_0=0.2)
     found = [plane_under(rng.permutation(points)) is not None for _ in range(100)]
     assert 0.87 <= np.mean(found) < 0.95
 
