@@ -262,7 +262,9 @@ class PointQueryNode(ManagedNode):
             read_settings(values | {p.name: p.value for p in changed})
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        late = [p.name for p in changed if p.name in parameters.CONFIGURED]
+        late = [
+            p.name for p in changed if p.name in parameters.CONFIGURED and p.value != values[p.name]
+        ]
         if late and self.state != UNCONFIGURED:
             return SetParametersResult(
                 successful=False,
