@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.cameras.message_fields import CameraInfo, CompressedImage, Image
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.brightness import bits_used, eight_bits
 from molmo_ros.grounding.image_file import UPRIGHT, UnreadableImage, decode_image
 from molmo_ros.spatial import (
@@ -126,8 +127,8 @@ def own_pixels(message: Image) -> NDArray:
     layout = _COLOR.get(message.encoding)
     if layout is None:
         raise ConversionError(
-            f"image encoding '{message.encoding}' is not a color encoding this node reads: "
-            f'publish one of {", ".join([*_COLOR, *_PLANES])}'
+            f"image encoding '{shortened(message.encoding)}' is not a color encoding this "
+            f'node reads: publish one of {", ".join([*_COLOR, *_PLANES])}'
         )
     return _to_rgb(_pixels(message, layout), layout.to_rgb, message.encoding)
 
@@ -223,7 +224,9 @@ def _to_rgb(pixels: NDArray, code: int | None, what: str) -> NDArray:
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
     except cv2.error as error:
         height, width = pixels.shape[:2]
-        raise ConversionError(f'a {width}x{height} image cannot be {what}: {error.err}') from error
+        raise ConversionError(
+            f'a {width}x{height} image cannot be {shortened(what)}: {error.err}'
+        ) from error
 
 
 def _from_planes(message: Image) -> NDArray[np.uint8]:
@@ -254,8 +257,8 @@ def _decompressed(message: CompressedImage) -> ColorPixels:
         stored = decode_image(np.frombuffer(message.data, np.uint8))
     except UnreadableImage as error:
         raise ConversionError(
-            f"the compressed image (format '{message.format}', {len(message.data)} bytes) cannot "
-            f'be decoded: it {error}'
+            f"the compressed image (format '{shortened(message.format)}', {len(message.data)} "
+            f'bytes) cannot be decoded: it {error}'
         ) from error
     return ColorPixels(
         _to_rgb(stored.pixels, _stored_order(stored.pixels, message.format), message.format),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from math import inf
 from types import TracebackType
 
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 
 
@@ -33,7 +34,9 @@ class Source:
         """Where the optical frame of the last capture stands in `frame`; '' is that frame."""
         if frame in ('', capture.frame.frame_id):
             return OPTICAL
-        return TargetFrame(None, f"frame '{frame}' is not known: there are no transforms here")
+        return TargetFrame(
+            None, f"frame '{shortened(frame)}' is not known: there are no transforms here"
+        )
 
     def close(self) -> None:
         """Give back what is held; at the end of `with`."""

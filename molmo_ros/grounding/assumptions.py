@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from molmo_ros.errors import shortened
+
 
 @dataclass(frozen=True)
 class Assumption:
@@ -31,8 +33,12 @@ class Assumption:
     sentence: str = ''
 
     def told(self, **values: object) -> str:
-        """The sentence for an answer. Raises KeyError for a field that is not given."""
-        return self.sentence.format(**values)
+        """The sentence for an answer, in which no text that is filled in is long.
+
+        Raises KeyError for a field that is not given.
+        """
+        shown = {name: shortened(v, 200) if isinstance(v, str) else v for name, v in values.items()}
+        return self.sentence.format(**shown)
 
 
 SAME_MOMENT = Assumption(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.assumptions import OPTICAL_FRAME
 from molmo_ros.spatial.transform_tree import NoTransform, Transforms
 
@@ -43,8 +44,8 @@ def taken_as_optical(frame: str, what: str, settled_by: str) -> str:
 def body_warning(frame: str, what: str, why: str, settled_by: str) -> str:
     """What is said of a frame that is no optical one, as far as one can tell."""
     return (
-        f"frame '{frame}' of the {what} looks like a body frame (x forward), not an optical one "
-        f'(z forward): {why}; {settled_by}'
+        f"frame '{shortened(frame)}' of the {what} looks like a body frame (x forward), not an "
+        f'optical one (z forward): {why}; {settled_by}'
     )
 
 
@@ -58,7 +59,7 @@ def why_body(frame: str, transforms: Transforms, up_frame: str = '') -> str:
     parents = transforms.parents()
     optical = _optical_below(frame, parents, transforms)
     if optical:
-        return f"on /tf '{optical}' is the optical frame below it"
+        return f"on /tf '{shortened(optical)}' is the optical frame below it"
     root = up_frame or _root(frame, parents)
     if root == frame or is_called_optical(root):
         return ''
@@ -66,7 +67,7 @@ def why_body(frame: str, transforms: Transforms, up_frame: str = '') -> str:
         return ''
     R = _rotation(root, frame, transforms)
     if R is not None and R[2, 2] > _UP and abs(R[2, 1]) < _SIDEWAYS:
-        return f"its z axis points up in '{root}'"
+        return f"its z axis points up in '{shortened(root)}'"
     return ''
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.assumptions import DEPTH_ALIGNED, DEPTH_REGISTERED
 from molmo_ros.spatial.frames import frame_of
 
@@ -36,9 +37,9 @@ def _alike(color: Any, depth: Any) -> bool:
 def unaligned(match: Any) -> str:
     """What to do about depth of another optical frame than its image."""
     return (
-        f"it is of frame '{frame_of(match.depth)}' and the image of "
-        f"'{frame_of(match.image)}': use depth that is aligned to the color image; if it is, "
-        'set depth_aligned to true'
+        f"it is of frame '{shortened(frame_of(match.depth))}' and the image of "
+        f"'{shortened(frame_of(match.image))}': use depth that is aligned to the color image; "
+        'if it is, set depth_aligned to true'
     )
 
 

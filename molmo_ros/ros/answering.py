@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import (
@@ -30,6 +31,7 @@ from molmo_ros.grounding.ground import (
     not_lifted,
 )
 from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
+from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.engine_host import EngineHost
@@ -38,6 +40,10 @@ from molmo_ros.ros.room import NoRoom, Room
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 
 _POLL_S = 0.02  # how soon a cancel or the end of the time is noticed
+_MOST_QUERY = 2000
+_MOST_FRAME = 256
+_MOST_POINTS = 1000
+_SHOWN_ERROR = 500
 
 
 class Status(enum.IntEnum):
@@ -115,6 +121,33 @@ class AnswerSettings:
 Progress = Callable[[str, tuple[GroundedPoint, ...]], None]
 
 
+def check_query(query: str) -> None:
+    """Raises Refused for a query that says nothing, or is too long to be one."""
+    if not query.strip():
+        raise Refused(Status.INVALID_REQUEST, 'query is empty: say what to point at')
+    if len(query) > _MOST_QUERY:
+        raise Refused(
+            Status.INVALID_REQUEST,
+            f'query has {len(query)} characters, more than {_MOST_QUERY}: ask in fewer words',
+        )
+
+
+def check_frame(name: str, what: str) -> None:
+    """Raises Refused for a frame whose name is too long to be one. what: the field it is from."""
+    if len(name) > _MOST_FRAME:
+        raise Refused(
+            Status.INVALID_REQUEST,
+            f"{what} has {len(name)} characters, more than {_MOST_FRAME} ('{shortened(name)}'): "
+            'give the name of a frame on /tf',
+        )
+
+
+def points_within(answer: Answer, most: int) -> tuple[ImagePoint, ...]:
+    """The points of an answer that are told: as many as were asked for (0: any), and not without
+    end."""
+    return tuple(answer.points[: min(most or _MOST_POINTS, _MOST_POINTS)])
+
+
 class Answering:
     """Answers questions about one image at a time, while a few may wait their turn.
 
@@ -160,7 +193,8 @@ class Answering:
             return run.ended(refusal.status, str(refusal))
         except Exception as error:
             self._log_error(f'a question failed: {error!r}')
-            return run.ended(Status.ENGINE_FAILED, f'{type(error).__name__}: {error}')
+            told = f'{type(error).__name__}: {shortened(error, _SHOWN_ERROR)}'
+            return run.ended(Status.ENGINE_FAILED, told)
 
     def target(
         self,
@@ -185,8 +219,8 @@ class Answering:
                 f'request_memory ({settings.request_memory >> 20} MiB): send smaller ones, or set '
                 'it higher',
             )
-        if not request.query.strip():
-            raise Refused(Status.INVALID_REQUEST, 'query is empty: say what to point at')
+        check_query(request.query)
+        check_frame(request.target_frame, 'target_frame')
         if request.timeout <= 0:
             raise Refused(Status.INVALID_REQUEST, 'timeout is negative: give seconds, or zero')
 
@@ -196,10 +230,12 @@ class Answering:
         with run.stage('transform'):
             target = self._target(run, run.capture.frame)
         answer = self._ask(run, run.capture)
-        run.answer, run.points = answer, tuple(not_lifted(point) for point in answer.points)
-        found = ground(answer.points, run.capture, run.settings.grounding, target, run)
+        points = points_within(answer, run.request.max_points)
+        run.answer, run.points = answer, tuple(not_lifted(point) for point in points)
+        found = ground(points, run.capture, run.settings.grounding, target, run)
         run.assumed = tuple(dict.fromkeys(found.assumed))
-        return run.ended(*_outcome(run.request, answer, found.notes))
+        notes = (*_left_out(run.request, answer), *found.notes)
+        return run.ended(*_outcome(run.request, answer, notes))
 
     def _require_engine(self) -> None:
         """Say so early, whatever else is missing."""
@@ -277,7 +313,9 @@ class Answering:
         except Exception as error:
             self._log_error(f'the engine failed: {error!r}')
             what = str(error) if isinstance(error, EngineError) else repr(error)
-            raise Refused(Status.ENGINE_FAILED, f'the model failed: {what}') from error
+            raise Refused(
+                Status.ENGINE_FAILED, f'the model failed: {shortened(what, _SHOWN_ERROR)}'
+            ) from error
         spent = sum(answer.timings.values())
         run.stage_times['wait'] = max(time.monotonic() - begun - spent, 0.0)
         run.stage_times.update(answer.timings)
@@ -398,8 +436,14 @@ def _too_late(never_began: bool, timeout: float, others: int) -> tuple[Status, s
     )
 
 
+def _left_out(request: Request, answer: Answer) -> Iterator[str]:
+    """That the model wrote more points than are told, though nobody asked for fewer."""
+    if len(answer.points) > _MOST_POINTS and not 0 < request.max_points <= _MOST_POINTS:
+        yield f'the model wrote {len(answer.points)} points, the first {_MOST_POINTS} are told'
+
+
 def _outcome(request: Request, answer: Answer, notes: Sequence[str]) -> tuple[Status, str]:
     if not answer.points and (request.mode is not Mode.ASK or not answer.text.strip()):
-        said = f": it wrote '{answer.text.strip()}'" if answer.text.strip() else ''
+        said = f": it wrote '{shortened(answer.text.strip(), 200)}'" if answer.text.strip() else ''
         return Status.NO_POINTS, '; '.join([f'the model pointed at nothing{said}', *notes])
     return Status.SUCCESS, '; '.join(notes)

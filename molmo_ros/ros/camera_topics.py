@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from molmo_ros.cameras.calibrations import Calibration, NoCalibration, best_calibration
-from molmo_ros.errors import UserError
+from molmo_ros.errors import UserError, shortened
 from molmo_ros.grounding.camera_check import Finding
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.ros import conversions, parameters, qos
@@ -219,7 +219,7 @@ def _of_stream(node: Node, streams: CameraStreams, name: str, kept: _Kept) -> It
             yield Finding(name, False if needed else None, f'{topic}: {why}')
         return
     message = messages[-1]
-    words = [_shape(message), f"frame '{message.header.frame_id}'"]
+    words = [_shape(message), f"frame '{shortened(message.header.frame_id)}'"]
     if not math.isnan(state.rate):
         words.insert(0, f'{state.rate:.1f} Hz')
     now = node.get_clock().now().nanoseconds
@@ -234,13 +234,15 @@ def _of_stream(node: Node, streams: CameraStreams, name: str, kept: _Kept) -> It
 
 def _shape(message: Any) -> str:
     if isinstance(message, CompressedImage):
-        return f"compressed as '{message.format}'"
+        return f"compressed as '{shortened(message.format)}'"
     size = f'{message.width}x{message.height}'
-    return f'{size} {message.encoding}' if isinstance(message, Image) else size
+    return f'{size} {shortened(message.encoding)}' if isinstance(message, Image) else size
 
 
 def _of_frames(newest: Mapping[str, Any]) -> Iterator[Finding]:
-    frames = {name: message.header.frame_id.lstrip('/') for name, message in newest.items()}
+    frames = {
+        name: shortened(message.header.frame_id.lstrip('/')) for name, message in newest.items()
+    }
     image = frames.get(IMAGE)
     if image is None:
         return

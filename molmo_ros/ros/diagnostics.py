@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from molmo_ros.errors import shortened
 from molmo_ros.ros.engine_host import EngineHost
 from molmo_ros.ros.health import (
     Finding,
@@ -144,7 +145,7 @@ class Diagnostics:
         if not self._ignored:
             return self._found('parameters', Finding(Level.OK, 'all that were given exist'), {})
         names = ', '.join(
-            f'{name} (did you mean {nearest}?)' if nearest else name
+            f'{shortened(name)} (did you mean {nearest}?)' if nearest else shortened(name)
             for name, nearest in self._ignored.items()
         )
         told = f'ignored, because they do not exist: {names}; mend the names and start again'

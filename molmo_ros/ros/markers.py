@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.spatial import LiftStatus
 
@@ -46,7 +47,7 @@ def _of_point(
     outward = -point.approach
     text.pose.position = _point(position + 3 * diameter * outward)
     text.scale.z = 1.5 * diameter
-    text.text = f'{number + 1} {point.image.label}'.strip()
+    text.text = f'{number + 1} {shortened(point.image.label)}'.strip()
     yield text
     if np.all(np.isfinite(point.surface.normal)):
         arrow = _marker('normals', number, Marker.ARROW, header, _NORMAL)

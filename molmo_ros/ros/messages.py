@@ -30,7 +30,7 @@ from molmo_ros.msg import StageTime
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import conversions
 from molmo_ros.ros.alignment import same_view, unaligned
-from molmo_ros.ros.answering import Refused, Request, Result, Status
+from molmo_ros.ros.answering import Refused, Request, Result, Status, check_frame
 from molmo_ros.ros.node_settings import FrameSettings
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
@@ -82,6 +82,7 @@ def drop_pictures(message: Any) -> None:
 
 def read_capture(message: Any, settings: FrameSettings) -> Capture:
     """The frame that came with a request. Raises Refused where it cannot be read."""
+    check_frame(message.image.header.frame_id, 'image: header.frame_id')
     try:
         color = conversions.color_array(message.image, settings.image_bits)
     except conversions.ConversionError as error:

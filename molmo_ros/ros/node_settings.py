@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.ground import GroundingSettings
 from molmo_ros.ros.health import HealthSettings
 from molmo_ros.ros.parameters import POINT_QUERY, as_text
@@ -174,8 +175,8 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
     up, optical = frame_name(values['grasp.up_frame']), frame_name(values['optical_frame'])
     if up and up == optical:
         raise ValueError(
-            f"grasp.up_frame and optical_frame are both '{up}', whose z axis goes forward and not "
-            'up: give a frame such as map, odom or the base of the arm'
+            f"grasp.up_frame and optical_frame are both '{shortened(up)}', whose z axis goes "
+            'forward and not up: give a frame such as map, odom or the base of the arm'
         )
 
 
@@ -187,7 +188,8 @@ def read_pose(text: str) -> NDArray[np.float64]:
         numbers = np.empty(0)
     if len(numbers) != 7 or not np.all(np.isfinite(numbers)) or np.linalg.norm(numbers[3:]) < 0.1:
         raise ValueError(
-            f"depth_pose is '{text}': give x y z in metres and a quaternion qx qy qz qw, 7 numbers"
+            f"depth_pose is '{shortened(text)}': give x y z in metres and a quaternion "
+            'qx qy qz qw, 7 numbers'
         )
     return rigid_matrix(numbers[:3], numbers[3:] / np.linalg.norm(numbers[3:]))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
+from molmo_ros.errors import shortened
 from molmo_ros.spatial.noise_presets import PRESETS
 
 if TYPE_CHECKING:
@@ -460,7 +461,9 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             raise ValueError(reason)
     for name, nearest in ignored(node, parameters).items():
         meant = f'; did you mean {nearest}?' if nearest else ''
-        node.get_logger().warning(f'there is no parameter {name}, what it says is ignored{meant}')
+        node.get_logger().warning(
+            f'there is no parameter {shortened(name)}, what it says is ignored{meant}'
+        )
     widens = hasattr(node, 'add_pre_set_parameters_callback')
     if widens:
         node.add_pre_set_parameters_callback(widened)
@@ -519,7 +522,7 @@ def _why_not(parameter: Parameter, value: object) -> str:
         fits = right_type
     if fits:
         return ''
-    shown = f"'{value}'" if isinstance(value, str) else value
+    shown = f"'{shortened(value)}'" if isinstance(value, str) else shortened(value)
     return f'{parameter.name} is {shown}, not {_wanted(parameter)}'
 
 

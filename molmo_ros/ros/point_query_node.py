@@ -33,6 +33,7 @@ from visualization_msgs.msg import MarkerArray
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.engine import Engine, Pointer, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.ground import GroundedPoint
@@ -261,7 +262,9 @@ class PointQueryNode(ManagedNode):
             read_settings(values | {p.name: p.value for p in changed})
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        late = [p.name for p in changed if p.name in parameters.CONFIGURED]
+        late = [
+            p.name for p in changed if p.name in parameters.CONFIGURED and p.value != values[p.name]
+        ]
         if late and self.state != UNCONFIGURED:
             return SetParametersResult(
                 successful=False,
@@ -365,7 +368,7 @@ class PointQueryNode(ManagedNode):
         except Exception as error:
             self.get_logger().error(f'a question failed: {error!r}')
             response.status = int(Status.ENGINE_FAILED)
-            response.message = f'{type(error).__name__}: {error}'
+            response.message = f'{type(error).__name__}: {shortened(error, 500)}'
             self._log.add(Status.ENGINE_FAILED.name, response.message, time.monotonic() - begun)
         finally:
             with self._idle:

@@ -20,7 +20,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from molmo_ros.errors import UserError
+from molmo_ros.errors import UserError, shortened
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros import qos
 from molmo_ros.ros.client import Answered, AnsweredPoint, PointQueryClient, ServiceUnavailable
@@ -106,7 +106,7 @@ class RobotCameras:
             raise UserError(f'query must have 1 to {_MOST_CHARACTERS} characters')
         modes = {known.name.lower(): known for known in Mode}
         if mode not in modes:
-            raise UserError(f"mode '{mode[:40]}' is none of {', '.join(modes)}")
+            raise UserError(f"mode '{shortened(mode, 40)}' is none of {', '.join(modes)}")
         seconds = min(max(timeout, 1.0), _MOST_SECONDS)
         client = self._clients[self._known(camera)]
         try:
@@ -133,7 +133,7 @@ class RobotCameras:
             return next(iter(self._cameras))
         if name not in self._cameras:
             raise UserError(
-                f"there is no camera '{name[:40]}'; there are: {', '.join(self._cameras)}"
+                f"there is no camera '{shortened(name, 40)}'; there are: {', '.join(self._cameras)}"
             )
         return name
 

@@ -12,7 +12,7 @@ from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.msg import GroundedPoint as GroundedPointMessage
 from molmo_ros.msg import TrackedPoints
-from molmo_ros.ros.answering import Refused, Request, Status
+from molmo_ros.ros.answering import Refused, Request, Status, check_frame, check_query
 from molmo_ros.ros.markers import markers
 from molmo_ros.ros.messages import encodable, read_mode, stamp_message, write_points
 from molmo_ros.ros.watching import Sighting
@@ -25,8 +25,8 @@ _MOST_LETTERS = 200  # of an id
 
 def read_watch(message: Any) -> Request:
     """What a Watch request asks. Raises Refused."""
-    if not message.query.strip():
-        raise Refused(Status.INVALID_REQUEST, 'query is empty: say what to point at')
+    check_query(message.query)
+    check_frame(message.target_frame, 'target_frame')
     return Request(
         query=message.query,
         mode=read_mode(message.mode),

@@ -16,6 +16,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from molmo_ros.errors import shortened
 from molmo_ros.extras import require
 from molmo_ros.spatial.frames import frame_name
 from molmo_ros.spatial.transform_tree import (
@@ -85,7 +86,8 @@ class Tf2Transforms:
             if frame not in known:
                 return unknown_frame(frame, known)
         said = str(error).strip() or type(error).__name__
-        return f"no transform from '{source}' to '{target}': {said} {frames_there(known)}"
+        pair = f"from '{shortened(source)}' to '{shortened(target)}'"
+        return f'no transform {pair}: {shortened(said, 300)} {frames_there(known)}'
 
     def clear(self) -> None:
         """See Transforms; tf2's buffer keeps the static ones."""

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 
+from molmo_ros.errors import shortened
 from molmo_ros.msg import TrackedPoints
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.messages import duration_message
@@ -85,7 +86,7 @@ class WatchService:
             response.status, response.message = int(refusal.status), str(refusal)
         except Exception as error:
             response.status = int(Status.INVALID_REQUEST)
-            response.message = f'{type(error).__name__}: {error}'
+            response.message = f'{type(error).__name__}: {shortened(error, 500)}'
         return response
 
     def _show(self, sightings: Sequence[Sighting]) -> None:

@@ -19,13 +19,14 @@ from typing import Protocol
 import numpy as np
 
 from molmo_ros.engine import Answer, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint, ground
 from molmo_ros.grounding.picking import Pick
 from molmo_ros.grounding.tracking import PointTracker, Tracked, view_of
 from molmo_ros.pointing.prompts import Mode
-from molmo_ros.ros.answering import Refused, Request, Status
+from molmo_ros.ros.answering import Refused, Request, Status, points_within
 from molmo_ros.ros.engine_worker import EngineNotReady
 from molmo_ros.ros.node_settings import NodeSettings
 from molmo_ros.ros.standing import Standing, StandingBook
@@ -305,10 +306,13 @@ class Watching:
         except (InvalidImage, InvalidQuestion) as error:
             self._failed(standing, Status.INVALID_REQUEST, str(error))
         except Exception as error:
-            self._failed(standing, Status.ENGINE_FAILED, f'the model failed: {error}')
+            self._failed(
+                standing, Status.ENGINE_FAILED, f'the model failed: {shortened(error, 500)}'
+            )
         else:
-            if self._tracker.answered(standing.key, stamp, answer.points):
-                nothing = not answer.points
+            points = points_within(answer, standing.request.max_points)
+            if self._tracker.answered(standing.key, stamp, points):
+                nothing = not points
                 said = 'the model pointed at nothing' if nothing else ''
                 if nothing and standing.request.mode is Mode.ASK:
                     said = answer.text.strip()

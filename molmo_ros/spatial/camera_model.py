@@ -17,6 +17,8 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import ArrayLike, NDArray
 
+from molmo_ros.errors import shortened
+
 from .calibration import (
     CameraSizeMismatch,
     UncalibratedCamera,
@@ -339,8 +341,9 @@ def _checked_distortion(model: str, D: ArrayLike) -> tuple[str, NDArray[np.float
         return (name if name in _MOST_COEFFICIENTS else 'plumb_bob'), D
     if name not in _MOST_COEFFICIENTS:
         raise UnsupportedDistortion(
-            f"distortion model '{model}' is not one of {', '.join(_MOST_COEFFICIENTS)}: rectify "
-            'the image (image_proc) and ask on the rectified topic'
+            f"distortion model '{shortened(model)}' is not one of "
+            f'{", ".join(_MOST_COEFFICIENTS)}: rectify the image (image_proc) and ask on the '
+            'rectified topic'
         )
     if len(D) > _MOST_COEFFICIENTS[name]:
         raise UnsupportedDistortion(

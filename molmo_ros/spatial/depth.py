@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.errors import shortened
+
 from .depth_unit import FLOATS, step_of
 from .rvl import decode_rvl
 
@@ -95,8 +97,8 @@ def depth_from_compressed(
         encoding, transport = '16UC1', encoding.lower() or transport
     if encoding not in ('16UC1', 'mono16', '32FC1'):
         raise UnsupportedDepth(
-            f"compressed depth of format '{format}' is not 16UC1 or 32FC1: remap depth to the "
-            "driver's compressedDepth"
+            f"compressed depth of format '{shortened(format)}' is not 16UC1 or 32FC1: remap "
+            "depth to the driver's compressedDepth"
         )
     data = bytes(data)
     header, payload = _split(data)
@@ -118,8 +120,8 @@ def depth_from_compressed(
 def _type_of(encoding: str) -> str:
     if encoding not in _TYPES:
         raise UnsupportedDepth(
-            f"depth encoding '{encoding}' is not 16UC1 (millimetres) or 32FC1 (metres): remap "
-            "depth to the driver's depth image"
+            f"depth encoding '{shortened(encoding)}' is not 16UC1 (millimetres) or 32FC1 (metres): "
+            "remap depth to the driver's depth image"
         )
     return _TYPES[encoding]
 

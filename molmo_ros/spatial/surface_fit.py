@@ -237,7 +237,7 @@ def _reach(z: Floats, focal: float, settings: LiftSettings) -> Floats:
 
 def _radii(widest: float) -> tuple[float, ...]:
     """Of the discs, each at most twice as wide as the one before: a leap may land elsewhere."""
-    radii = [*_RADII]
+    radii = [radius for radius in _RADII if radius < widest]
     while radii[-1] * 2 < widest:
         radii.append(radii[-1] * 2)
     return (*radii, widest)

@@ -17,9 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.errors import shortened
 from molmo_ros.spatial.frames import frame_name
 
 _POLL_S = 0.01
+_MOST_NAMED = 20
 
 
 class NoTransform(Exception):
@@ -134,17 +136,21 @@ class TransformTree:
                 moving = [edge.newest for edge in path if not edge.static]
                 if None in moving:
                     raise NoTransform(
-                        f"no transform from '{source}' to '{target}' since time began"
+                        f"no transform from '{shortened(source)}' to '{shortened(target)}' since "
+                        'time began'
                     )
                 stamp_ns = min((stamp for stamp in moving if stamp is not None), default=0)
             try:
                 pose = self._graph.get_transform_at_time(source, target, stamp_ns)
             except KeyError as error:
                 known = frames_there(self._graph.nodes)
-                reason = f"'{source}' and '{target}' are not connected {known}"
+                pair = f"'{shortened(source)}' and '{shortened(target)}'"
+                reason = f'{pair} are not connected {known}'
                 raise NoTransform(reason) from error
             except ValueError as error:
-                raise NoTransform(f"from '{source}' to '{target}': {error}") from error
+                raise NoTransform(
+                    f"from '{shortened(source)}' to '{shortened(target)}': {error}"
+                ) from error
             return np.asarray(pose, np.float64)
 
     def _path(self, target: str, source: str) -> list[_Series]:
@@ -219,12 +225,15 @@ class _Series:
 
 def unknown_frame(frame: str, known: Iterable[Any]) -> str:
     """What to say of a frame that is not among those known."""
-    return f"frame '{frame}' is not on /tf {frames_there(known)}"
+    return f"frame '{shortened(frame)}' is not on /tf {frames_there(known)}"
 
 
 def frames_there(known: Iterable[Any]) -> str:
-    """The frames known, in brackets, to end a sentence with."""
-    return f'(frames there: {", ".join(sorted(map(str, known))) or "none"})'
+    """The frames known, or the first of them, in brackets, to end a sentence with."""
+    names = [shortened(name) for name in sorted(map(str, known))]
+    more = len(names) - _MOST_NAMED
+    told = [*names[:_MOST_NAMED], f'and {more} more'] if more > 0 else names
+    return f'(frames there: {", ".join(told) or "none"})'
 
 
 def _unit(q: NDArray[np.float64]) -> NDArray[np.float64] | None:
