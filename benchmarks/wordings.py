@@ -149,8 +149,8 @@ def questions(samples: list[Sample]) -> Iterator[tuple[str, Sample]]:
         for name, wording in WORDINGS.items():
             rng = random.Random(f'{sample.id} {name}')
             query = wording(sample.query, sample.mode, rng)
-            # Where the plural is asked for, pointing at the one thing is still right.
-            if query is not None and not (name == 'a plural' and sample.mode is Mode.COUNT):
+            # What is not asked for by its own name alone means something else in the plural.
+            if query is not None and (name != 'a plural' or sample.topic == 'one'):
                 yield name, replace(sample, query=query)
     first = samples[0]
     rng = random.Random(f'{first.image_id} strangers')

@@ -84,7 +84,7 @@ def run() -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     """Of the first word."""
-    listed = '\n'.join(f'  {name:15}{command.summary}' for name, command in COMMANDS.items())
+    listed = '\n'.join(f'  {name:17}{command.summary}' for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog='molmo-ros',
         usage='molmo-ros COMMAND [ARGUMENTS]',

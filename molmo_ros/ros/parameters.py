@@ -18,6 +18,7 @@ from molmo_ros.spatial.noise_presets import PRESETS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+    from rclpy.parameter import Parameter as RosParameter
 
 Value = bool | int | float | str
 
@@ -492,12 +493,22 @@ def as_text(value: Value) -> str:
 
 
 def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """What they are now, by name; never some from before a change and some from after it."""
-    before = None
-    while (now := [node.get_parameter(p.name).value for p in parameters]) != before:
-        before = now
-    pairs = zip(parameters, now, strict=True)
-    return {parameter.name: _as_declared(parameter, value) for parameter, value in pairs}
+    """What they are now, by name."""
+    return {p.name: _as_declared(p, node.get_parameter(p.name).value) for p in parameters}
+
+
+def changed_values(
+    node: Node, parameters: Sequence[Parameter], changed: Sequence[RosParameter]
+) -> dict[str, Any]:
+    """What they will be once these are set, by name. Raises ValueError for a wrong value."""
+    given = {one.name: one.value for one in changed}
+    after = {}
+    for parameter in (p for p in parameters if p.name in given):
+        reason = _why_not(parameter, given[parameter.name])
+        if reason:
+            raise ValueError(reason)
+        after[parameter.name] = _as_declared(parameter, given[parameter.name])
+    return values(node, parameters) | after
 
 
 def _as_declared(parameter: Parameter, value: Any) -> Any:

@@ -94,7 +94,8 @@ class PointQueryNode(ManagedNode):
     def __init__(self, engine_loader: EngineLoader | None = None, **node_arguments: Any) -> None:
         super().__init__('molmo_point_query', **node_arguments)
         parameters.declare(self, parameters.POINT_QUERY)
-        settings = self._settings()
+        self._current = read_settings(parameters.values(self, parameters.POINT_QUERY))
+        settings = self._current
         self.threads = settings.max_waiting + 2 + _OTHER_THREADS
         self._closing = threading.Event()
         self._idle = threading.Condition()
@@ -126,7 +127,7 @@ class PointQueryNode(ManagedNode):
             self._engine,
             self._streams,
             self._log,
-            settings=lambda: self._settings().health,
+            settings=lambda: self._current.health,
             held=lambda: {'frames': self._streams.held_bytes, 'requests': self._answering.held},
             ignored=parameters.ignored(self, parameters.POINT_QUERY),
             on_dead=self._on_dead,
@@ -136,9 +137,9 @@ class PointQueryNode(ManagedNode):
             self._engine,
             self._streams,
             lambda request, frame: self._answering.target(
-                request, frame, _answer_settings(self._settings()), self._stopped
+                request, frame, _answer_settings(self._current), self._stopped
             ),
-            self._settings,
+            lambda: self._current,
             self._markers,
             self._waypoints,
         )
@@ -161,6 +162,11 @@ class PointQueryNode(ManagedNode):
         if settings.autostart:
             self._engine.expect()
             self.manage_itself(self._reload_after)
+
+    @property
+    def settings(self) -> NodeSettings:
+        """What the parameters mean now."""
+        return self._current
 
     @property
     def waiting(self) -> int:
@@ -203,7 +209,7 @@ class PointQueryNode(ManagedNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Answer from now on."""
         self._engine.active = True
-        if not self._settings().autostart:  # then somebody else may watch over it
+        if not self._current.autostart:  # then somebody else may watch over it
             self._bond = make_bond(self)
         return TransitionCallbackReturn.SUCCESS
 
@@ -252,14 +258,13 @@ class PointQueryNode(ManagedNode):
     def _reload_after(self) -> float:
         return float(self.get_parameter('reload_after').value)
 
-    def _settings(self) -> NodeSettings:
-        return read_settings(parameters.values(self, parameters.POINT_QUERY))
-
     def _check(self, changed: list[Parameter]) -> SetParametersResult:
         """Whether these make sense, together with all the others."""
         values = parameters.values(self, parameters.POINT_QUERY)
         try:
-            read_settings(values | {p.name: p.value for p in changed})
+            settings = read_settings(
+                parameters.changed_values(self, parameters.POINT_QUERY, changed)
+            )
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         late = [
@@ -271,17 +276,19 @@ class PointQueryNode(ManagedNode):
                 reason=f'{", ".join(late)} counts when the model is loaded, and the node is '
                 f'{self.state}: deactivate it and clean it up first (ros2 lifecycle set)',
             )
+        # rclpy sets those that change together one by one: reading them could find half of them.
+        self._current = settings
         return SetParametersResult(successful=True)
 
     def _on_dead(self, why: str) -> None:
         """Whoever started this process starts it again; here nothing helps."""
-        if self._settings().health.exit_when_dead and not self._closing.is_set():
+        if self._current.health.exit_when_dead and not self._closing.is_set():
             self._closing.set()
             self.get_logger().fatal(f'the process ends: {why}')
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _load(self, on_progress: Progress) -> Engine:
-        wanted = self._settings().engine
+        wanted = self._current.engine
         if not wanted.checkpoint:
             self.get_logger().warning(RENDERED_ONLY)
         return load_engine(
@@ -359,7 +366,7 @@ class PointQueryNode(ManagedNode):
             self._running += 1
         begun = time.monotonic()
         try:
-            settings = self._settings()
+            settings = self._current
             result = self._result(request, settings, door, should_stop, on_progress)
             write_result(result, response, settings.waypoint_standoff)
             spent = time.monotonic() - begun

@@ -26,7 +26,7 @@ NEWER = [
 IN_HUMBLE = {
     *('action', 'callback_groups', 'client', 'clock', 'context', 'duration', 'executors', 'impl'),
     *('lifecycle', 'logging', 'node', 'parameter', 'publisher', 'qos', 'signals', 'subscription'),
-    *('time', 'topic_endpoint_info', 'utilities'),
+    *('serialization', 'time', 'topic_endpoint_info', 'utilities'),
 }
 
 

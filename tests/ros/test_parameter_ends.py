@@ -17,7 +17,7 @@ from molmo_ros.engine import Answer
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.node_settings import read_settings
-from molmo_ros.ros.parameters import CONFIGURED, POINT_QUERY, values
+from molmo_ros.ros.parameters import CONFIGURED, POINT_QUERY
 from molmo_ros.ros.point_query_node import PointQueryNode
 from molmo_ros.spatial import LiftStatus
 
@@ -127,7 +127,7 @@ def test_parameters_that_change_together_are_read_together(request_about):
         changing = threading.Thread(target=change)
         changing.start()
         for _ in range(400):
-            lift = read_settings(values(node, POINT_QUERY)).grounding.lift
+            lift = node.settings.grounding.lift
             assert (lift.min_range, lift.max_range) in [(0.1, 10.0), (0.2, 0.5), (5.0, 9.0)]
         ended.set()
         changing.join()
