@@ -14,8 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from molmo_ros.errors import UserError
-from molmo_ros.output import cannot_tell, told_all
-from molmo_ros.starting import end, interrupted_with
+from molmo_ros.starting import cannot_tell, end, interrupted_with, told_all
 
 _INTERRUPTED = 130
 

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,11 +15,6 @@ from typing import Any
 import numpy as np
 
 from molmo_ros.errors import UserError
-
-# What a shell says of a process that a closed pipe has ended.
-PIPE_CLOSED = 141
-# What writing to standard output fails with, of what a command does.
-_NO_OUTPUT = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 
 
 @contextmanager
@@ -54,31 +47,6 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file, whole or not at all; texts as UTF-8. Raises UserError."""
     with whole_file(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def told_all(status: int) -> int:
-    """The exit status of a command, once all that it printed has left. Raises OSError."""
-    sys.stdout.flush()
-    return status
-
-
-def cannot_tell(error: OSError, name: str) -> int:
-    """The exit status of a command whose output nobody takes; raises the error if it is another.
-
-    A closed pipe is how `| head` ends a command and worth no word.
-    """
-    closed = isinstance(error, BrokenPipeError)
-    if not closed and (error.errno not in _NO_OUTPUT or error.filename is not None):
-        raise error
-    # Python would try once more at its end, and write of that.
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-    if closed:
-        return PIPE_CLOSED
-    print(f'{name}: standard output cannot be written: {error.strerror}', file=sys.stderr)
-    return 2
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:

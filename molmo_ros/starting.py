@@ -7,14 +7,19 @@ Imports nothing that takes time: until a handler is set, Ctrl-C is a traceback.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import NoReturn
 
+# What a shell says of a process that a closed pipe has ended.
+PIPE_CLOSED = 141
+# What writing to standard output fails with, of what a command does.
+_NO_OUTPUT = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 # Names the process that a node was started by and has to end with.
 PARENT = 'MOLMO_ROS_PARENT'
 _PR_SET_PDEATHSIG = 1
@@ -61,6 +66,31 @@ def interrupted_with(status: int) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def told_all(status: int) -> int:
+    """The exit status of a command, once all that it printed has left. Raises OSError."""
+    sys.stdout.flush()
+    return status
+
+
+def cannot_tell(error: OSError, name: str) -> int:
+    """The exit status of a command whose output nobody takes; raises the error if it is another.
+
+    A closed pipe is how `| head` ends a command and worth no word.
+    """
+    closed = isinstance(error, BrokenPipeError)
+    if not closed and (error.errno not in _NO_OUTPUT or error.filename is not None):
+        raise error
+    # Python would try once more at its end, and write of that.
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if closed:
+        return PIPE_CLOSED
+    print(f'{name}: standard output cannot be written: {error.strerror}', file=sys.stderr)
+    return 2
 
 
 def _end_with_parent() -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from molmo_ros.cameras.files import read_color, write_color
 from molmo_ros.errors import UserError
-from molmo_ros.output import PIPE_CLOSED, whole_file, write_whole
+from molmo_ros.output import whole_file, write_whole
+from molmo_ros.starting import PIPE_CLOSED
 
 
 @pytest.fixture
