@@ -79,11 +79,11 @@ def test_with_depth_the_table_says_where_in_space(views, capsys):
 
 def test_what_goes_into_a_pipe_is_one_line_each(views):
     """A label as long as nobody's, and a reason: grep and cut find both on the row of the point."""
-    query = f'{name_of(views[0])} {"[tall] " * 20}here'
+    query = f'{name_of(views[0])} {"[so] " * 20}here'
     result = process('a [left].png', query, '--depth', 'a [left]_depth.png', text=True)
     assert result.returncode == 0, result.stderr
     (row,) = [line for line in result.stdout.splitlines() if line.startswith(' 1')]
-    assert '[tall] ' * 18 in row and '--camera gives one' in row
+    assert '[so] ' * 18 in row and '--camera gives one' in row
     assert len(result.stderr.splitlines()) == 1 and LOADED in result.stderr
 
 
