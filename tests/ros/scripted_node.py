@@ -6,6 +6,7 @@
     scripted_node.py --several JSON                      many: [[load options, ROS arguments], ...]
 
 at U V [at U V ...]   points there          slow S    passes for S seconds, and can be stopped
+times N at U V        points there N times
 absent                points at nothing     stuck S   one pass of S seconds, which cannot
 says WORDS            answers in words      fail      fails
 garbles               answers in no words   forbidden refuses
@@ -31,6 +32,8 @@ from molmo_ros.ros.spinning import Spinner, run_node
 class ScriptedEngine:
     def answer(self, image, question, should_stop=lambda: False):
         verb, *words = question.query.split()
+        if verb == 'times':
+            verb, words = words[1], words[1:] * int(words[0])
         points = ()
         if verb == 'at':
             numbers = [float(word) for word in words if word != 'at']

@@ -149,7 +149,7 @@ def test_above_is_against_gravity_where_a_frame_says_which_way_that_is(client_of
 def test_time_that_is_up_leaves_the_surface_and_cancelling_ends_it(client_of, asking, seen):
     client = client_of('picking')
     # Surfaces are found in a small part of the time, objects not in ten times as much on any CPU.
-    many = ' '.join([f'at {U} {V}'] * 1000)
+    many = f'times 1000 at {U} {V}'
     answered = client.ask(many, frame=seen, timeout=5.0)
     assert answered.status is Status.SUCCESS and len(answered.waypoints.poses) == 1000
     last = answered.points[-1]

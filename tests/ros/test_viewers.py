@@ -51,11 +51,12 @@ def published(asking):
     looking = Node('looking', context=context)
     try:
         asking.ask('at 40 40')
+        own = ('markers', 'waypoints', 'annotated_image')
+        wanted = ['/image', '/depth', '/camera_info', *(f'/molmo_point_query/{n}' for n in own)]
         end = time.monotonic() + 30
-        names = {}
-        while '/molmo_point_query/markers' not in names and time.monotonic() < end:
-            names = dict(looking.get_topic_names_and_types())
+        while not all(map(looking.count_publishers, wanted)) and time.monotonic() < end:
             time.sleep(0.1)
+        names = dict(looking.get_topic_names_and_types())
         yield {name: types for name, types in names.items() if looking.count_publishers(name)}
     finally:
         looking.destroy_node()
