@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     except ImportError as error:
         raise UserError(f'this command needs ROS 2 in this environment ({error})') from error
     cameras = [read_camera(text) for text in arguments.camera] or [RobotCamera('camera')]
-    with RobotCameras(cameras) as robot:
+    with closing(RobotCameras(cameras)) as robot:
         _serve(robot)
     return 0
 

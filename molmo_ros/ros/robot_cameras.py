@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -30,8 +29,7 @@ from molmo_ros.ros.spinning import Spinner
 # An agent pays for each pixel, and sees no more than this.
 _MOST_PIXELS_A_SIDE = 1024
 _JPEG_QUALITY = 85
-_DISCOVERY_S = 5.0
-_PICTURE_S = 5.0
+_PICTURE_S = 10.0  # for discovery and the next picture
 _LOOK_S = 4.0
 # A question that takes longer than this has no reader any more.
 _MOST_SECONDS = 120.0
@@ -75,17 +73,6 @@ class RobotCameras:
         """Leave the graph."""
         for client in self._clients.values():
             client.close()
-
-    def __enter__(self) -> RobotCameras:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def listed(self) -> list[dict[str, Any]]:
         """Name of each camera, and what its node says of its model ('' where there is no node)."""
@@ -154,16 +141,17 @@ def _newest(camera: RobotCamera) -> NDArray[np.uint8]:
 
     try:
         # Which of the two it carries takes discovery to know; hearing both takes none.
-        heard = (Image, camera.image), (CompressedImage, f'{camera.image}/compressed')
+        heard: tuple[tuple[type, str], ...] = (
+            (Image, camera.image),
+            (CompressedImage, f'{camera.image}/compressed'),
+        )
+        if camera.image.endswith('/compressed'):
+            heard = ((CompressedImage, camera.image),)
         for kind, topic in heard:
             node.create_subscription(kind, topic, keep, qos.PROFILES['sensor_data'])
-        if camera.image.endswith('/compressed'):
-            node.create_subscription(
-                CompressedImage, camera.image, keep, qos.PROFILES['sensor_data']
-            )
         spinner = Spinner(executor)
         try:
-            if not arrived.wait(_DISCOVERY_S + _PICTURE_S):
+            if not arrived.wait(_PICTURE_S):
                 topic = node.resolve_topic_name(camera.image)
                 raise UserError(f'no picture came on {topic}: is the camera running?')
         finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -129,30 +129,7 @@ class CameraModel:
         grows = above * below + Polynomial([0, 2]) * turn
         reach = float(np.sqrt(min(_first_root(grows), _first_root(below))))
         uneven = self.D[2:4].any() or self.D[8:].any()  # tangential, prism and tilt
-        return self._even_reach(reach) if uneven else reach
-
-    def _even_reach(self, most: float) -> float:
-        """The tangent up to which the symmetric part of the lens's derivative is positive definite.
-
-        On such a disc no two rays have the same pixel (Gale and Nikaido 1965, theorem 6). A
-        determinant that is positive at a ray and at its pixel's other ray cannot tell that: the
-        lens may have turned over twice between the two.
-        """
-        radii = np.tan(np.linspace(0, min(np.arctan(most), _SIDEWAYS), _RINGS + 1))[1:]
-        good = self._grows(radii)
-        return most if good.all() else float(radii[max(int(np.argmin(good)) - 1, 0)])
-
-    def _grows(self, radii: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether the lens moves apart what is apart, at each tangent (N,) in every direction."""
-        turn = np.linspace(0, 2 * np.pi, _SPOKES, endpoint=False)
-        xy = radii[:, None, None] * np.column_stack([np.cos(turn), np.sin(turn)])
-        _, jacobian = self._projected(np.insert(xy.reshape(-1, 2), 2, 1.0, axis=1))
-        slope = jacobian / self.K[[0, 1], [0, 1]][:, None]
-        symmetric = slope + slope.transpose(0, 2, 1)
-        with np.errstate(invalid='ignore', over='ignore'):
-            symmetric[:, [0, 1], [0, 1]] -= 2 * _LEAST_SLOPE
-            good = (symmetric[:, 0, 0] > 0) & (_determinant(symmetric) > 0)
-        return np.asarray(good.reshape(len(radii), -1).all(1))
+        return _uneven_reach(tuple(self.D), reach) if uneven else reach
 
     def _distorted(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         if not len(points):
@@ -316,6 +293,27 @@ def _with_word_of_P(
     return UncalibratedCamera(
         f'{error}; P does hold a calibration: if the image is rectified, set rectified'
     )
+
+
+@lru_cache(maxsize=32)
+def _uneven_reach(D: tuple[float, ...], most: float) -> float:
+    """The tangent up to which the symmetric part of a lens's derivative is positive definite.
+
+    On such a disc no two rays have the same pixel (Gale and Nikaido 1965, theorem 6). A
+    determinant that is positive at a ray and at its pixel's other ray cannot tell that: the
+    lens may have turned over twice between the two. Kept by lens, since every frame brings it.
+    """
+    radii = np.tan(np.linspace(0, min(np.arctan(most), _SIDEWAYS), _RINGS + 1))[1:]
+    turn = np.linspace(0, 2 * np.pi, _SPOKES, endpoint=False)
+    xy = radii[:, None, None] * np.column_stack([np.cos(turn), np.sin(turn)])
+    zero, points = np.zeros(3), np.insert(xy.reshape(-1, 2), 2, 1.0, axis=1)
+    _, jacobian = cv2.projectPoints(points[None], zero, zero, np.eye(3), np.array(D))
+    slope = np.asarray(jacobian, np.float64)[:, 3:5].reshape(-1, 2, 2)
+    symmetric = slope + slope.transpose(0, 2, 1) - 2 * _LEAST_SLOPE * np.eye(2)
+    with np.errstate(invalid='ignore', over='ignore'):
+        grows = (symmetric[:, 0, 0] > 0) & (_determinant(symmetric) > 0)
+    good = grows.reshape(len(radii), -1).all(1)
+    return most if good.all() else float(radii[max(int(np.argmin(good)) - 1, 0)])
 
 
 def _determinant(jacobian: NDArray[np.float64]) -> NDArray[np.float64]:
