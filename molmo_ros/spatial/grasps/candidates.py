@@ -14,11 +14,11 @@ from molmo_ros.spatial.camera_model import CameraModel
 from molmo_ros.spatial.extent import Extent
 from molmo_ros.spatial.grasp import Approach, GraspSettings, Unseen
 from molmo_ros.spatial.grasps.closings import OK, REASONS, TOO_WIDE, Closings, closings
-from molmo_ros.spatial.grasps.completion import hidden_side
+from molmo_ros.spatial.grasps.completion import hidden_side, inside
 from molmo_ros.spatial.grasps.directions import directions
 from molmo_ros.spatial.grasps.scoring import scores
 from molmo_ros.spatial.grasps.surroundings import Surroundings, stand_under, surroundings_of
-from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass
+from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned
 from molmo_ros.spatial.lift_settings import LiftSettings
 from molmo_ros.spatial.surface_point import SurfacePoint
 from molmo_ros.spatial.windows import Floats
@@ -75,10 +75,11 @@ def grasps_of(
     around = surroundings_of(extent, stand, depth, camera, lift)
     if len(around.own) < 10:
         return ()
-    body = np.concatenate([around.own, hidden_side(around, extent)])
+    shell = thinned(np.concatenate([around.own, hidden_side(around, extent)]))
+    body = np.concatenate([shell, inside(around, shell)])
     height = float(np.percentile(body[:, 2], 99))
     meant = stand.of(point.position)
-    thing = Thing(body, around.others, meant, middle_of_mass(body), height, around.pitch)
+    thing = Thing(body, thinned(around.others), meant, middle_of_mass(body), height, around.pitch)
     normal = point.normal @ stand.R
     kept: list[Grasp] = []
     refused: list[Grasp] = []
