@@ -12,7 +12,7 @@ is taken to be round, and its far side to be the rest of that circle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from .camera_model import CameraModel
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats
+from .windows import Bools, Floats, Integers
 
 _ACROSS = 160  # pixels that the patch is thinned to: bounds the time that a point takes
 _LEAST_PIXELS = 20  # of the thinned patch; fewer give no axes worth the name
@@ -48,6 +48,8 @@ class Extent:
     round, and its hidden side was completed so; its length then lies across the line of sight.
     cut: it reaches the border of the image, or max_size, and may be larger.
     points: (M, 3) visible points, at most 4000.
+    pixels: (N, 2) columns and rows in the depth image of all visible points; each stands for a square
+    of `pitch` pixels.
     """
 
     centroid: Floats
@@ -58,6 +60,8 @@ class Extent:
     round: bool
     cut: bool
     points: Floats
+    pixels: Integers = field(default_factory=lambda: np.empty((0, 2), np.intp))
+    pitch: int = 1
 
 
 def visible_extent(
@@ -123,7 +127,8 @@ class _Patch:
     """A square of the image around a point, thinned to at most 160 pixels across.
 
     points: (h, w, 3). valid, sigma: (h, w), noise in metres. seed: column and row of the point.
-    pixel: metres that a pixel is wide at the point. open: sides where the image goes on.
+    pixel: metres that a pixel is wide at the point. columns, rows: (w,), (h,) in the depth image.
+    stride: from one to the next.
     """
 
     points: Floats
@@ -131,6 +136,9 @@ class _Patch:
     sigma: Floats
     seed: tuple[int, int]
     pixel: float
+    columns: Integers
+    rows: Integers
+    stride: int
 
 
 def _patch(
@@ -158,7 +166,8 @@ def _patch(
     points = rays * near[..., None]
     valid &= np.linalg.norm(points - position, axis=2) < max_size
     seed = int(np.searchsorted(columns, column)), int(np.searchsorted(rows, row))
-    return _Patch(points, valid, sigma, seed, stride * float(position[2]) / focal)
+    pixel = stride * float(position[2]) / focal
+    return _Patch(points, valid, sigma, seed, pixel, columns, rows, stride)
 
 
 def _grown(patch: _Patch, plane: Plane | None, position: Floats) -> Bools | None:
@@ -240,7 +249,15 @@ def _measured(patch: _Patch, mask: Bools, plane: Plane | None) -> Extent:
         circle is not None,
         bool(border.any()),
         thinned,
+        _pixels(patch, mask),
+        patch.stride,
     )
+
+
+def _pixels(patch: _Patch, mask: Bools) -> Integers:
+    """(N, 2) columns and rows in the depth image."""
+    row, column = np.nonzero(mask)
+    return np.stack([patch.columns[column], patch.rows[row]], 1)
 
 
 @dataclass(frozen=True)

@@ -35,19 +35,39 @@ class Approach(enum.Enum):
     ABOVE = 'above'
     NORMAL = 'normal'
     RAY = 'ray'
+    TILTED = 'tilted'
+    SIDE = 'side'
+
+
+class Unseen(enum.Enum):
+    """What space that the camera does not see counts as."""
+
+    FREE = 'free'
+    OCCUPIED = 'occupied'
 
 
 @dataclass(frozen=True)
 class GraspSettings:
-    """approach: the rule to follow where depth supports it. standoff: metres back from the point.
+    """How things are taken, and the gripper: a pair of fingers under a box, its palm.
 
-    opening: metres between the open fingers. finger: metres, how wide a finger is.
+    approach: the rule to follow where depth supports it. standoff: metres back from the point.
+    opening: metres between the open fingers. finger: metres, how wide a finger is, along y.
+    finger_thickness: metres, along x. finger_length: metres from the palm to the ends. palm: (3,)
+    metres of its box along x, y, z. clearance: metres that all of it keeps above what the thing
+    stands on. unseen: what space that the camera does not see counts as. turn: (3, 3) the axes of the
+    tool's frame, as columns, in the frame in which x closes and z approaches.
     """
 
     approach: Approach = Approach.ABOVE
     standoff: float = 0.1
     opening: float = 0.085
     finger: float = 0.02
+    finger_thickness: float = 0.012
+    finger_length: float = 0.05
+    palm: tuple[float, float, float] = (0.15, 0.075, 0.1)
+    clearance: float = 0.002
+    unseen: Unseen = Unseen.FREE
+    turn: tuple[tuple[float, float, float], ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,196 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to take a thing with a parallel gripper, ranked, from one depth image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.spatial.camera_model import CameraModel
+from molmo_ros.spatial.extent import Extent
+from molmo_ros.spatial.grasp import Approach, GraspSettings, Unseen
+from molmo_ros.spatial.grasps.closings import OK, REASONS, TOO_WIDE, Closings, closings
+from molmo_ros.spatial.grasps.completion import hidden_side
+from molmo_ros.spatial.grasps.directions import directions
+from molmo_ros.spatial.grasps.scoring import scores
+from molmo_ros.spatial.grasps.surroundings import Surroundings, stand_under, surroundings_of
+from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass
+from molmo_ros.spatial.lift_settings import LiftSettings
+from molmo_ros.spatial.surface_point import SurfacePoint
+from molmo_ros.spatial.windows import Floats
+
+_MOST, _MOST_REFUSED = 12, 6
+_PRE = 0.1  # metres back from a grasp, and up after it, where no standoff is set
+_ALIKE_M, _ALIKE = 0.012, float(np.cos(np.radians(15)))  # two nearer than that are one
+_LOOKED_AT = 200  # of the best, at which the space that is not seen is looked up
+_UNSEEN = 'a finger would go where the camera does not see'
+
+
+@dataclass(frozen=True, eq=False)
+class Grasp:
+    """One way to take a thing.
+
+    position: (3,) the middle between the ends of the fingers, metres. rotation: (3, 3) columns x, in
+    which the fingers close, y, and z, in which the gripper comes. pregrasp, retreat: (3,) where to
+    begin and where to go with the thing. width, opening: metres between the fingers as they touch
+    the thing and as they come. depth: metres that they reach beyond where it begins. score: 0 to 1.
+    reason: why it is refused; '' where it may be taken. unseen: share of the fingers' space that the
+    camera does not see.
+    """
+
+    position: Floats
+    rotation: Floats
+    pregrasp: Floats
+    retreat: Floats
+    width: float
+    opening: float
+    depth: float
+    score: float
+    approach: Approach
+    reason: str = ''
+    unseen: float = 0.0
+
+
+def grasps_of(
+    point: SurfacePoint,
+    extent: Extent,
+    depth: NDArray[np.float32],
+    camera: CameraModel,
+    lift: LiftSettings,
+    settings: GraspSettings,
+    up: Floats | None = None,
+) -> tuple[Grasp, ...]:
+    """Ways to take the thing that a point is on: the best first, refused ones last with a reason.
+
+    All in the frame of the camera that saw the depth image (H, W); up: (3,) unit vector against
+    gravity there, if known. Empty where neither that nor a supporting plane is.
+    """
+    stand = stand_under(point.position, extent, up)
+    if stand is None:
+        return ()
+    around = surroundings_of(extent, stand, depth, camera, lift)
+    if len(around.own) < 10:
+        return ()
+    body = np.concatenate([around.own, hidden_side(around, extent)])
+    height = float(np.percentile(body[:, 2], 99))
+    meant = stand.of(point.position)
+    thing = Thing(body, around.others, meant, middle_of_mass(body), height, around.pitch)
+    normal = point.normal @ stand.R
+    kept: list[Grasp] = []
+    refused: list[Grasp] = []
+    ways = directions(normal, around.eye, thing.mass, height)
+    found = [
+        (way.approach, tried)
+        for way in ways
+        for rotation in way.axes
+        if (tried := closings(thing, rotation, settings)) is not None
+    ]
+    pool = _pool(found, settings)
+    for grasp in pool:
+        if len(kept) >= _MOST:
+            break
+        if any(_alike(grasp, other) for other in kept):
+            continue
+        checked = _looked(grasp, around, settings)
+        if checked.reason:
+            refused.append(checked)
+        else:
+            kept.append(checked)
+    kept.sort(key=lambda grasp: -grasp.score)
+    refused = [*_refused(found), *refused][:_MOST_REFUSED]
+    return tuple(_placed(grasp, around, settings) for grasp in (*kept, *refused))
+
+
+def _pool(found: list[tuple[Approach, Closings]], settings: GraspSettings) -> Iterator[Grasp]:
+    """Those that meet nothing, by their scores, the best first."""
+    rated = [np.where(c.why == OK, scores(c, a, settings), 0.0) for a, c in found]
+    if not rated:
+        return
+    owner = np.repeat(np.arange(len(rated)), [len(r) for r in rated])
+    index = np.concatenate([np.arange(len(r)) for r in rated])
+    every = np.concatenate(rated)
+    order = np.argsort(-every, kind='stable')[:_LOOKED_AT]
+    for best in order[every[order] > 0]:
+        approach, closing = found[owner[best]]
+        yield _grasp(closing, int(index[best]), approach, float(every[best]))
+
+
+def _grasp(
+    closing: Closings, k: int, approach: Approach, score: float, reason: str = ''
+) -> Grasp:
+    ends = closing.ends[k]
+    return Grasp(
+        ends,
+        closing.rotation,
+        ends,
+        ends,
+        float(closing.width[k]),
+        float(closing.opening[k]),
+        float(closing.depth[k]),
+        score,
+        approach,
+        reason,
+    )
+
+
+def _refused(found: list[tuple[Approach, Closings]]) -> Iterator[Grasp]:
+    """Of each turn in which all is refused, the way that came nearest to the point."""
+    for approach, closing in found:
+        if (closing.why == OK).any():
+            continue
+        # What is in the way says more than that another place is too wide.
+        far = closing.away + closing.off + np.where(closing.why == TOO_WIDE, 0.05, 0.0)
+        k = int(far.argmin())
+        reason = REASONS[closing.why[k]]
+        if closing.why[k] == TOO_WIDE:
+            reason += f': {1e3 * closing.width[k]:.0f} mm'
+        yield _grasp(closing, k, approach, 0.0, reason)
+
+
+def _alike(a: Grasp, b: Grasp) -> bool:
+    turned = a.rotation.T @ b.rotation
+    same_way = turned[2, 2] > _ALIKE and abs(turned[0, 0]) > _ALIKE
+    return bool(same_way and np.linalg.norm(a.position - b.position) < _ALIKE_M)
+
+
+def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp:
+    """The grasp with the share of its fingers' space that is not seen."""
+    out = (grasp.opening + settings.finger_thickness) / 2
+    x = np.array([-out, out])
+    y = np.array([-0.4, 0.0, 0.4]) * settings.finger
+    z = -np.linspace(0.02, 0.98, 6) * min(settings.finger_length, grasp.depth + 0.01)
+    inside = np.stack(np.meshgrid(x, y, z), -1).reshape(-1, 3)
+    share = float(around.unseen(grasp.position + inside @ grasp.rotation.T).mean())
+    if share > 0 and settings.unseen is Unseen.OCCUPIED:
+        return replace(grasp, unseen=share, score=0.0, reason=_UNSEEN)
+    return replace(grasp, unseen=share, score=grasp.score * (1 - 0.2 * share))
+
+
+def _placed(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp:
+    """The grasp in the frame of the camera, with where to begin and where to go."""
+    stand = around.stand
+    back = settings.standoff or _PRE
+    up = np.array([0.0, 0.0, back])
+    return replace(
+        grasp,
+        position=stand.to_camera(grasp.position),
+        rotation=stand.R @ grasp.rotation,
+        pregrasp=stand.to_camera(grasp.position - back * grasp.rotation[:, 2]),
+        retreat=stand.to_camera(grasp.position + up),
+    )
+
+
+def transform_grasp(grasp: Grasp, T_target_source: Floats) -> Grasp:
+    """The same grasp in another frame, by the (4, 4) pose of its frame in the target's."""
+    R, t = T_target_source[:3, :3], T_target_source[:3, 3]
+    return replace(
+        grasp,
+        position=R @ grasp.position + t,
+        rotation=R @ grasp.rotation,
+        pregrasp=R @ grasp.pregrasp + t,
+        retreat=R @ grasp.retreat + t,
+    )

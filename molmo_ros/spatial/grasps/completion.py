@@ -1,0 +1,44 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The hidden side of a thing, where symmetry supports it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from molmo_ros.spatial.extent import Extent
+from molmo_ros.spatial.grasps.surroundings import Surroundings
+from molmo_ros.spatial.windows import Floats
+
+_TURNS = 24  # of a round thing's points about its axis
+_MOST = 400  # points that are turned
+_IN_FRONT = 0.008  # metres before a seen surface from which on space is known to be empty
+_MOST_EMPTY = 0.15  # of the mirrored points may lie where nothing is, or there is no symmetry
+_NONE = np.empty((0, 3))
+
+
+def hidden_side(around: Surroundings, extent: Extent) -> Floats:
+    """(K, 3) points of the side that is not seen, in the stand's frame; none where nothing says so.
+
+    A thing that is round about the upright is turned about its axis, any other is turned by half
+    about its middle. Where the camera sees through to something else there is nothing.
+    """
+    own = around.own
+    if not len(own) or not around.stand.plane or extent.cut:
+        return _NONE
+    some = own[:: max(1, len(own) // _MOST)]
+    middle = around.stand.of(extent.centre)[:2]
+    turns = np.arange(1, _TURNS) * (2 * np.pi / _TURNS) if extent.round else np.array([np.pi])
+    if not extent.round:
+        some = own
+    c, s = np.cos(turns), np.sin(turns)
+    spokes = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
+    flat = np.einsum('tij,nj->tni', spokes, some[:, :2] - middle) + middle
+    high = np.broadcast_to(some[:, 2], flat.shape[:2])
+    turned = np.concatenate([flat, high[..., None]], -1).reshape(-1, 3)
+    margin = _IN_FRONT + 3 * around.sigma
+    with np.errstate(invalid='ignore'):
+        empty = around.seen_through(turned) < -margin
+    if not extent.round and empty.mean() > _MOST_EMPTY:
+        return _NONE
+    return turned[~empty]

@@ -1,0 +1,70 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which ways a gripper may come from, and how it may be turned about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_ros.spatial.extent import basis_across
+from molmo_ros.spatial.grasp import Approach
+from molmo_ros.spatial.windows import Floats
+
+_FROM_ABOVE = 16  # turns about the upright, over half a circle
+_ABOUT_NORMAL = 8
+_TILT = np.radians(30)
+_LIKE_ABOVE = np.cos(np.radians(15))  # a normal so near to the upright is no other way
+_TALL = 0.06  # metres: what is higher can be taken from the side
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """approach: its kind. axes: (K, 3, 3) one rotation a turn, columns x (closes), y, z (approaches)."""
+
+    approach: Approach
+    axes: Floats
+
+
+def directions(normal: Floats, eye: Floats, middle: Floats, height: float) -> Iterator[Direction]:
+    """All that are worth a look, in a frame with z up.
+
+    normal: (3,) of the surface at the point, or NaN. eye: (3,) where the camera is. middle: (3,) of
+    the thing. height: metres, of the thing.
+    """
+    up = np.array([0.0, 0.0, 1.0])
+    yield Direction(Approach.ABOVE, _turned(-up, _FROM_ABOVE))
+    towards = (eye - middle) * (1, 1, 0)
+    length = float(np.linalg.norm(towards))
+    towards = towards / length if length > 0.02 else np.array([1.0, 0.0, 0.0])
+    aside = np.cross(up, towards)
+    for way in (towards, aside, -aside):
+        z = -(np.cos(_TILT) * up + np.sin(_TILT) * way)
+        yield Direction(Approach.TILTED, _level(z, 2))
+    if np.isfinite(normal).all() and -0.2 < normal[2] < _LIKE_ABOVE:
+        yield Direction(Approach.NORMAL, _turned(-normal, _ABOUT_NORMAL))
+    if height > _TALL:
+        for degrees in (0.0, 40.0, -40.0, 80.0, -80.0):
+            c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+            yield Direction(Approach.SIDE, _level(-(c * towards + s * aside), 1))
+
+
+def _turned(z: Floats, count: int) -> Floats:
+    first, second = basis_across(z)
+    turns = np.arange(count) * (np.pi / count)
+    x = np.cos(turns)[:, None] * first + np.sin(turns)[:, None] * second
+    return _frames(x, z)
+
+
+def _level(z: Floats, count: int) -> Floats:
+    """The turn in which the fingers close level, and the one across it."""
+    x = np.cross(z, np.array([0.0, 0.0, 1.0]))
+    x /= np.linalg.norm(x)
+    return _frames(np.stack([x, np.cross(z, x)])[:count], z)
+
+
+def _frames(x: Floats, z: Floats) -> Floats:
+    z = np.broadcast_to(z, x.shape)
+    return np.stack([x, np.cross(z, x), z], -1)

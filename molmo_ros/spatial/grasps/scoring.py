@@ -1,0 +1,32 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How good a way to close on a thing is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from molmo_ros.spatial.grasp import Approach, GraspSettings
+from molmo_ros.spatial.grasps.closings import Closings
+from molmo_ros.spatial.windows import Floats
+
+_NEAR_POINT = 0.025  # metres: what was pointed at is what is held
+_NEAR_MASS = 0.06  # metres: what is held near its middle does not turn
+_LEAN, _SLANT = 0.7, 0.9  # tangents at which sides slip out of the fingers
+_SPARE = 0.006  # metres on each side that a gripper is better wider than the thing
+_OTHER_WAY = 0.8  # what another way than the wanted one counts
+_SIDEWAYS = 0.6
+
+
+def scores(found: Closings, approach: Approach, settings: GraspSettings) -> Floats:
+    """(K,) from 0 to 1."""
+    near = np.exp(-((found.away / _NEAR_POINT) ** 2))
+    balanced = 0.3 + 0.7 * np.exp(-((found.off / _NEAR_MASS) ** 2))
+    deep = np.clip(found.depth / found.wanted, 0.05, 1.0)
+    upright = np.clip(1 - found.taper / _LEAN, 0.1, 1.0)
+    along = np.clip(1 - found.skew / _SLANT, 0.1, 1.0)
+    spare = np.clip((settings.opening - found.width) / 2 / _SPARE, 0.3, 1.0)
+    way = 1.0
+    if approach is not settings.approach:
+        way = _SIDEWAYS if approach is Approach.SIDE else _OTHER_WAY
+    return np.asarray(way * near * balanced * deep * upright * along * spare)

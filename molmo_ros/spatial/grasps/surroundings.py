@@ -1,0 +1,170 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the depth shows of a thing and around it, in a frame that stands on what carries the thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_ros.spatial.camera_model import CameraModel
+from molmo_ros.spatial.extent import Extent, basis_across
+from molmo_ros.spatial.lift_settings import LiftSettings
+from molmo_ros.spatial.windows import Bools, Floats
+
+_MOST_POINTS = 5000  # of the thing
+_AROUND = 0.16  # metres about the thing that a gripper may come through
+_SIGMAS, _ROUGHNESS = 3.0, 0.003  # as an extent has them
+_JUMP = 0.012  # metres in depth by which neighbouring pixels of one surface may differ
+_BEHIND = 0.012  # metres behind a surface from which on space is not seen
+
+
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """The frame: its origin under the point on what carries the thing, z up from it.
+
+    R: (3, 3) and t: (3,) take its points to the frame of the camera. plane: whether what carries the
+    thing was seen; z = 0 is only as low as the thing was seen otherwise.
+    """
+
+    R: Floats
+    t: Floats
+    plane: bool
+
+    def of(self, points: Floats) -> Floats:
+        """Points (..., 3) of the camera's frame in this one."""
+        return np.asarray((points - self.t) @ self.R)
+
+    def to_camera(self, points: Floats) -> Floats:
+        """Points (..., 3) of this frame in the camera's."""
+        return np.asarray(points @ self.R.T + self.t)
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """own: (N, 3) points of the thing. others: (M, 3) of what else stands there. All in the stand's
+    frame, metres. pitch: metres from one point to the next on a surface that faces the camera.
+    depth, camera: (H, W) metres and the camera that saw it.
+    """
+
+    stand: Stand
+    own: Floats
+    others: Floats
+    pitch: float
+    sigma: float
+    depth: NDArray[np.float32]
+    camera: CameraModel
+    settings: LiftSettings
+
+    @property
+    def eye(self) -> Floats:
+        """(3,) where the camera is."""
+        return self.stand.of(np.zeros(3))
+
+    def seen_through(self, points: Floats) -> Floats:
+        """(...) metres that points (..., 3) lie behind what is seen there, negative in front of it.
+
+        NaN where there is no reading or no picture.
+        """
+        optical = self.stand.to_camera(points)
+        z = optical[..., 2]
+        ahead = z > 1e-3
+        pixels = self.camera.project(np.where(ahead[..., None], optical, (0.0, 0.0, 1.0)))
+        height, width = self.depth.shape
+        inside = ahead & np.isfinite(pixels).all(-1)
+        column, row = np.rint(np.where(inside[..., None], pixels, 0)).astype(int).T
+        column, row = column.T, row.T
+        inside &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        read = self.depth[row.clip(0, height - 1), column.clip(0, width - 1)].astype(np.float64)
+        _, valid = self.settings.inverse(read)
+        return np.where(inside & valid, z - read, np.nan)
+
+    def unseen(self, points: Floats) -> Bools:
+        """(...) which of the points (..., 3) lie in space that the camera does not see."""
+        behind = self.seen_through(points)
+        return ~(behind <= _BEHIND + 3 * self.sigma)
+
+
+def stand_under(position: Floats, extent: Extent, up: Floats | None) -> Stand | None:
+    """The frame under a point (3,) of a thing; None where it is not known which way is up."""
+    plane = extent.plane
+    if plane is not None:
+        normal, foot = plane.normal, position - plane.height(position) * plane.normal
+    elif up is not None:
+        normal = np.asarray(up, np.float64) / np.linalg.norm(up)
+        foot = position + ((extent.points @ normal).min() - position @ normal) * normal
+    else:
+        return None
+    x, y = basis_across(normal)
+    return Stand(np.stack([x, y, normal], 1), foot, plane is not None)
+
+
+def surroundings_of(
+    extent: Extent,
+    stand: Stand,
+    depth: NDArray[np.float32],
+    camera: CameraModel,
+    settings: LiftSettings,
+) -> Surroundings:
+    """What a depth image (H, W) shows of a thing and about it."""
+    settings = settings.for_width(depth.shape[1])
+    focal = float(camera.K[0, 0])
+    near = float(np.median(extent.points[:, 2]))
+    reach = int(_AROUND * focal / near)
+    half = extent.pitch // 2
+    # The patch of pixels around the thing.
+    height, width = depth.shape
+    (left, top), (right, bottom) = extent.pixels.min(0), extent.pixels.max(0)
+    left, top = max(int(left) - reach, 0), max(int(top) - reach, 0)
+    right, bottom = min(int(right) + reach + 1, width), min(int(bottom) + reach + 1, height)
+    thing = np.zeros((bottom - top, right - left), np.uint8)
+    thing[extent.pixels[:, 1] - top, extent.pixels[:, 0] - left] = 1
+    if extent.pitch > 1:
+        square = np.ones((extent.pitch, extent.pitch), np.uint8)
+        thing = cv2.dilate(thing, square, anchor=(half, half))
+    stride = max(1, round(np.sqrt(thing.sum() / _MOST_POINTS)))
+    columns, rows = np.arange(left, right, stride), np.arange(top, bottom, stride)
+    mine = thing[::stride, ::stride] > 0
+    z = depth[np.ix_(rows, columns)].astype(np.float64)
+    _, valid = settings.inverse(z)
+    z = np.where(valid, z, 1.0)
+    sigma = np.asarray(settings.noise.sigma(z, focal))
+    valid &= _borne_out(z, valid, _JUMP + 4 * sigma + 2 * stride * z / focal)
+    points = stand.of(camera.ray(columns[None, :], rows[:, None]) * z[..., None])
+    tolerance = _SIGMAS * sigma + _ROUGHNESS
+    least = tolerance
+    if stand.plane:
+        # Of a low thing what is nearer to its height than to that of the table.
+        high = float(np.percentile(extent.points @ stand.R[:, 2] - stand.t @ stand.R[:, 2], 90))
+        least = np.clip(high / 2, tolerance / 2, tolerance)
+    else:
+        least = np.full_like(sigma, -np.inf)
+    above = valid & (points[..., 2] > least)
+    own = above & mine
+    others = above & ~mine & (points[..., 2] > tolerance)
+    return Surroundings(
+        stand,
+        points[own],
+        points[others],
+        stride * near / focal,
+        float(np.median(sigma[own])) if own.any() else float(np.median(sigma)),
+        depth,
+        camera,
+        settings,
+    )
+
+
+def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:
+    """Pixels that at least four of their eight neighbours agree with: no flying pixels."""
+    padded = np.pad(np.where(valid, z, np.inf), 1, constant_values=np.inf)
+    height, width = z.shape
+    count = np.zeros(z.shape, np.int8)
+    for row in range(3):
+        for column in range(3):
+            if (row, column) != (1, 1):
+                other = padded[row : row + height, column : column + width]
+                count += np.abs(other - z) < jump
+    return count >= 4

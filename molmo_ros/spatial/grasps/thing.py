@@ -1,0 +1,44 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a gripper has to know of a thing and of what stands around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_ros.spatial.windows import Floats
+
+_CELL = 0.004  # metres
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """All in a frame with z up from what carries the thing, metres.
+
+    body: (N, 3) its points, hidden side included. others: (M, 3) points of what else stands there.
+    point: (3,) what was pointed at. mass: (3,) about where its middle of mass is. height: of its top.
+    pitch: from one point to the next.
+    """
+
+    body: Floats
+    others: Floats
+    point: Floats
+    mass: Floats
+    height: float
+    pitch: float
+
+
+def middle_of_mass(body: Floats) -> Floats:
+    """(3,) of what fills all that lies under its points (N, 3), z up from 0."""
+    low = body[:, :2].min(0)
+    cells = ((body[:, :2] - low) / _CELL).astype(int)
+    shape = cells.max(0) + 1
+    top = np.zeros(shape)
+    np.maximum.at(top, tuple(cells.T), body[:, 2])
+    weight = max(float(top.sum()), 1e-9)
+    x = float((top.sum(1) * np.arange(shape[0])).sum()) / weight
+    y = float((top.sum(0) * np.arange(shape[1])).sum()) / weight
+    z = float((top**2).sum()) / weight / 2
+    return np.array([*(low + _CELL * (np.array([x, y]) + 0.5)), z])
