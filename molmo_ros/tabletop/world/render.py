@@ -159,7 +159,8 @@ def _accelerated(kind: str) -> tuple[Any, Any]:
     return embree, TriangleMesh(embree, mesh.vertices, mesh.faces)
 
 
-def _cast(kind: str, origins: Floats, directions: Floats, **options: Any) -> Any:
+def cast(kind: str, origins: Floats, directions: Floats, **options: Any) -> Any:
+    """What rays (N, 3) meet of a kind's mesh, in its frame at nominal size, as Embree says it."""
     return _accelerated(kind)[0].run(origins, directions, **options)
 
 
@@ -220,7 +221,7 @@ def _trace_object(scene: Scene, rays: _Rays, surface: _Surface, number: int, ite
     directions = _directions(rays, near) @ matrix.T
     origin = (to_object @ camera[:3, 3] + offset).astype(np.float32)
     origins = np.broadcast_to(origin, directions.shape).copy()
-    hit = _cast(item.kind, origins, directions, output=1)
+    hit = cast(item.kind, origins, directions, output=1)
     surface.silhouettes[number - 1] = np.count_nonzero(hit['primID'] >= 0)
     first = np.flatnonzero((hit['primID'] >= 0) & (hit['tfar'] < surface.depth[near]))
     at = near[first]
@@ -275,7 +276,7 @@ def _lit(scene: Scene, rays: _Rays, surface: _Surface, facing: NDArray[np.bool_]
         origins = points @ matrix.T
         origins += (to_object @ camera[:3, 3] + offset).astype(np.float32)
         directions = np.broadcast_to((to_object @ towards).astype(np.float32), origins.shape).copy()
-        lit[near[_cast(item.kind, origins, directions, query='OCCLUDED') >= 0]] = False
+        lit[near[cast(item.kind, origins, directions, query='OCCLUDED') >= 0]] = False
     return lit
 
 
