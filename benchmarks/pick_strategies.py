@@ -26,6 +26,8 @@ from molmo_ros.spatial import (
     visible_extent,
 )
 from molmo_ros.spatial.extent import basis_across
+from molmo_ros.spatial.grasps import Grasp as Candidate
+from molmo_ros.spatial.grasps import grasps_of
 from molmo_ros.tabletop.physics.hand import FRANKA, FRANKA_TOOL_CENTRE, Grasp, Hand
 
 Floats = NDArray[np.float64]
@@ -82,7 +84,13 @@ Strategy = Callable[[Asked], Proposal]
 
 def settings_for(hand: Hand = FRANKA) -> GraspSettings:
     """What ours is told about the hand."""
-    return GraspSettings(opening=hand.opening, finger=hand.finger_width)
+    return GraspSettings(
+        opening=hand.opening,
+        finger=hand.finger_width,
+        finger_thickness=hand.finger_thickness,
+        finger_length=hand.finger_length,
+        palm=hand.palm,
+    )
 
 
 def posed(position: Floats, z: Floats, x: Floats | None = None, back: float = 0.0) -> Floats:
@@ -123,6 +131,30 @@ def waypoint(asked: Asked) -> Proposal:
     )
     pose = posed(point.position, rotation[:, 2], rotation[:, 0], back=-FRANKA_TOOL_CENTRE)
     return Proposal((Grasp(pose, FRANKA.opening, found.width),))
+
+
+def candidates(asked: Asked) -> Proposal:
+    """The ranked ways to take it that the depth around shows to be free."""
+    point = asked.lifted()
+    if point.status is not LiftStatus.OK:
+        return Proposal(lost='lifting', reason=point.reason)
+    extent = asked.extent(point)
+    if extent is None:
+        return Proposal(lost='extent', reason='no thing around the point')
+    camera = asked.capture.frame.camera
+    assert camera is not None
+    found = grasps_of(point, extent, asked.depth, camera, asked.lift, settings_for())
+    free = [one for one in found if not one.reason]
+    if not free:
+        reason = found[0].reason if found else 'no plane under it'
+        return Proposal(lost='refused' if found else 'extent', reason=reason)
+    return Proposal(tuple(_as_told(one) for one in free))
+
+
+def _as_told(found: Candidate) -> Grasp:
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = found.rotation, found.position
+    return Grasp(pose, found.opening, found.width)
 
 
 def along_normal(asked: Asked) -> Proposal:
@@ -167,6 +199,7 @@ def straight_down(asked: Asked) -> Proposal:
 
 
 STRATEGIES: dict[str, Strategy] = {
+    'candidates': candidates,
     'one pose at the point': waypoint,
     'point and normal': along_normal,
     'centroid, principal axis': principal_axis,

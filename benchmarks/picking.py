@@ -168,10 +168,8 @@ def attempt(
 
 def summary(rows: list[Row]) -> Iterator[str]:
     """Markdown: a line for each table, camera and strategy."""
-    yield (
-        '| table | camera | pointing | how | can be picked | held | pushed a neighbour | "no" right | '
-        + (' | '.join(LOST) + ' |')
-    )
+    heads = ('table', 'camera', 'pointing', 'how', 'can be picked', 'held', 'pushed', '"no" right')
+    yield '| ' + ' | '.join([*heads, *LOST]) + ' |'
     yield '|---|---|---|---|---|---|---|---|' + '---|' * len(LOST)
     for key in dict.fromkeys((r.table, r.camera, r.pointing, r.strategy) for r in rows):
         some = [r for r in rows if (r.table, r.camera, r.pointing, r.strategy) == key]
