@@ -1,36 +1,55 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The thing that a point is on, and how a gripper comes to it, in the frame of the answer."""
+"""The thing that a point is on, and how a gripper takes it, in the frame of the answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.spatial import (
+    NO_PLACE,
     Approach,
     ApproachPose,
+    CameraModel,
     Extent,
     GraspSettings,
+    Grasps,
     LiftSettings,
     LiftStatus,
+    Place,
     SurfacePoint,
     approach_pose,
+    grasps_of,
+    place_at,
     transform_extent,
+    transform_grasps,
+    transform_place,
     transform_surface_point,
     visible_extent,
 )
+from molmo_ros.spatial.grasp import quaternion_of, rotation_of
+from molmo_ros.spatial.tool_frames import in_tool_frame
+from molmo_ros.spatial.windows import Floats
 
 
 @dataclass(frozen=True)
 class Pick:
-    """extent, pose: None where not known or not asked for. reason: what is not known, in words."""
+    """extent, pose: None where not known or not asked for. reason: what is not known, in words.
+
+    pose: where to begin, a standoff back from the best of the grasps. grasps: ways to take the thing.
+    place: where something can be put down at the point. tool_frame: whose axes the pose has, and
+    grasps when they are told.
+    """
 
     extent: Extent | None = None
     pose: ApproachPose | None = None
     reason: str = ''
+    grasps: Grasps = Grasps()
+    place: Place = NO_PLACE
+    tool_frame: str = 'x_closes'
 
 
 NOT_ASKED = Pick()
@@ -44,44 +63,84 @@ def pick(
     grasp: GraspSettings,
 ) -> Pick:
     """The pick of a point in the target frame; without a pose where depth does not support it."""
-    depth, camera = capture.frame.depth, capture.frame.camera
-    registration, T, up = capture.registration, target.T_target_optical, target.up
+    depth, camera, T = capture.frame.depth, capture.frame.camera, target.T_target_optical
     if point.status is not LiftStatus.OK or depth is None or camera is None or T is None:
         return Pick(reason='the point has no position')
-    if registration is not None:
-        camera, T = registration.depth_camera, T @ registration.T_color_depth
-    elif depth.shape != (camera.height, camera.width):
-        camera = camera.resized(depth.shape[1], depth.shape[0])
+    camera, T = seeing_camera(capture, camera, T)
     T_depth_target = np.asarray(np.linalg.inv(T), np.float64)
-    seen = visible_extent(
-        transform_surface_point(point, T_depth_target),
-        depth,
-        camera,
-        lift,
-        up=None if up is None else T_depth_target[:3, :3] @ up,
-    )
+    seen_point = transform_surface_point(point, T_depth_target)
+    up = None if target.up is None else T_depth_target[:3, :3] @ target.up
+    place = transform_place(place_at(seen_point, depth, camera, lift, up=up), T)
+    seen = visible_extent(seen_point, depth, camera, lift, up=up)
     if seen is None:
         return Pick(
             reason='the depth shows no object that ends around the point: the waypoint goes by '
-            'the surface'
+            'the surface',
+            place=place,
+            tool_frame=grasp.tool_frame,
         )
     extent = transform_extent(seen, T)
-    pose = approach_pose(point, extent, grasp, up)
+    pose = approach_pose(point, extent, grasp, target.up)
     if pose is None or pose.approach is Approach.RAY:
         return Pick(
             extent,
             reason='the depth does not show which way the object can be approached: the waypoint '
             'goes by the ray',
+            place=place,
+            tool_frame=grasp.tool_frame,
         )
-    return Pick(extent, pose, '; '.join(_notes(extent, pose, grasp)))
+    found = grasps_of(seen_point, seen, depth, camera, lift, grasp, up)
+    grasps = transform_grasps(found, T)
+    notes = '; '.join(_notes(extent, pose, grasp, grasps))
+    told = _told(_by_grasp(pose, grasps, grasp), grasp)
+    return Pick(extent, told, notes, grasps, place, grasp.tool_frame)
 
 
-def _notes(extent: Extent, pose: ApproachPose, grasp: GraspSettings) -> list[str]:
+def seeing_camera(
+    capture: Capture, camera: CameraModel, T_target_optical: Floats
+) -> tuple[CameraModel, Floats]:
+    """The camera that saw the depth of a capture, and its (4, 4) pose in the target frame."""
+    depth, registration = capture.frame.depth, capture.registration
+    if registration is not None:
+        return registration.depth_camera, T_target_optical @ registration.T_color_depth
+    if depth is not None and depth.shape != (camera.height, camera.width):
+        camera = camera.resized(depth.shape[1], depth.shape[0])
+    return camera, T_target_optical
+
+
+def _by_grasp(pose: ApproachPose, grasps: Grasps, settings: GraspSettings) -> ApproachPose:
+    """Where to begin for the best grasp; the pose as it is where nothing is known of grasps."""
+    best = grasps.best
+    if best is None:
+        return replace(pose, graspable=pose.graspable and not grasps.ways)
+    return ApproachPose(
+        best.position - settings.standoff * best.rotation[:, 2],
+        quaternion_of(best.rotation),
+        best.approach,
+        best.width,
+        True,
+    )
+
+
+def _told(pose: ApproachPose, settings: GraspSettings) -> ApproachPose:
+    """The pose with the axes of the tool's frame."""
+    turned = in_tool_frame(rotation_of(pose.quaternion), settings.tool_frame)
+    return replace(pose, quaternion=quaternion_of(turned))
+
+
+def _notes(
+    extent: Extent, pose: ApproachPose, settings: GraspSettings, grasps: Grasps
+) -> list[str]:
     notes = []
-    if pose.approach is not grasp.approach:
+    if pose.approach is not settings.approach:
         notes.append(
             'the plane under the object is not seen: the approach is against the surface normal'
         )
     if extent.cut:
         notes.append('the object is cut off in the depth image and may be larger')
+    if grasps.may_be_several:
+        notes.append('no gap is seen between the object and what is beside it: it may be several')
+    if grasps.ways and grasps.best is None:
+        reasons = dict.fromkeys(way.reason.partition(':')[0] for way in grasps.ways)
+        notes.append(f'no way to grasp the object was found: {"; ".join(reasons)}')
     return notes

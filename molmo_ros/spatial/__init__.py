@@ -17,16 +17,19 @@ from .depth import (
 )
 from .depth_unit import DepthRemarks, depth_remarks, depth_warning, read_unit
 from .extent import Extent, transform_extent, visible_extent
-from .grasp import Approach, ApproachPose, GraspSettings, approach_pose
+from .grasp import Approach, ApproachPose, GraspSettings, Unseen, approach_pose
+from .grasps import Grasp, Grasps, grasps_of, transform_grasps
 from .lift import lift, lift_points
 from .lift_settings import LiftSettings
 from .noise import DepthNoise, StereoNoise, TofNoise
 from .noise_presets import PRESETS
+from .place import NO_PLACE, Place, place_at, transform_place
 from .registration import Registration
 from .support import Plane
 from .surface_point import LiftStatus, SurfacePoint, transform_surface_point
 
 __all__ = [
+    'NO_PLACE',
     'PRESETS',
     'Approach',
     'ApproachPose',
@@ -36,15 +39,19 @@ __all__ = [
     'DepthNoise',
     'DepthRemarks',
     'Extent',
+    'Grasp',
     'GraspSettings',
+    'Grasps',
     'LiftSettings',
     'LiftStatus',
+    'Place',
     'Plane',
     'Registration',
     'StereoNoise',
     'SurfacePoint',
     'TofNoise',
     'UncalibratedCamera',
+    'Unseen',
     'UnsupportedDepth',
     'UnsupportedDistortion',
     'approach_pose',
@@ -53,10 +60,14 @@ __all__ = [
     'depth_remarks',
     'depth_to_metres',
     'depth_warning',
+    'grasps_of',
     'lift',
     'lift_points',
+    'place_at',
     'read_unit',
     'transform_extent',
+    'transform_grasps',
+    'transform_place',
     'transform_surface_point',
     'visible_extent',
 ]

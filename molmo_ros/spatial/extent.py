@@ -82,7 +82,7 @@ def visible_extent(
     if point.status != LiftStatus.OK:
         return None
     settings = settings.for_width(depth.shape[1])
-    patch = _patch(point.position, depth, camera, settings, max_size)
+    patch = patch_around(point.position, depth, camera, settings, max_size)
     points = patch.points[patch.valid]
     tolerance = _SIGMAS * patch.sigma[patch.valid] + _ROUGHNESS
     focal = float(camera.K[0, 0])
@@ -123,7 +123,7 @@ def transform_extent(extent: Extent, T_target_source: Floats) -> Extent:
 
 
 @dataclass(frozen=True)
-class _Patch:
+class Patch:
     """A square of the image around a point, thinned to at most 160 pixels across.
 
     points: (h, w, 3). valid, sigma: (h, w), noise in metres. seed: column and row of the point.
@@ -141,13 +141,13 @@ class _Patch:
     stride: int
 
 
-def _patch(
+def patch_around(
     position: Floats,
     depth: NDArray[np.float32],
     camera: CameraModel,
     settings: LiftSettings,
     max_size: float,
-) -> _Patch:
+) -> Patch:
     focal = float(camera.K[0, 0])
     u, v = camera.project(position)
     height, width = depth.shape
@@ -167,10 +167,10 @@ def _patch(
     valid &= np.linalg.norm(points - position, axis=2) < max_size
     seed = int(np.searchsorted(columns, column)), int(np.searchsorted(rows, row))
     pixel = stride * float(position[2]) / focal
-    return _Patch(points, valid, sigma, seed, pixel, columns, rows, stride)
+    return Patch(points, valid, sigma, seed, pixel, columns, rows, stride)
 
 
-def _grown(patch: _Patch, plane: Plane | None, position: Floats) -> Bools | None:
+def _grown(patch: Patch, plane: Plane | None, position: Floats) -> Bools | None:
     """The pixels connected to the seed, on a surface and above the plane."""
     z = patch.points[..., 2]
     jump = _JUMP + 4 * patch.sigma + 2 * patch.pixel
@@ -217,7 +217,7 @@ def _nearest(thing: Bools, seed: tuple[int, int]) -> tuple[int, int]:
     return int(columns[best]), int(rows[best])
 
 
-def _measured(patch: _Patch, mask: Bools, plane: Plane | None) -> Extent:
+def _measured(patch: Patch, mask: Bools, plane: Plane | None) -> Extent:
     points = patch.points[mask]
     weights = points[:, 2] ** 2
     centroid = (points * weights[:, None]).sum(0) / weights.sum()
@@ -254,7 +254,7 @@ def _measured(patch: _Patch, mask: Bools, plane: Plane | None) -> Extent:
     )
 
 
-def _pixels(patch: _Patch, mask: Bools) -> Integers:
+def _pixels(patch: Patch, mask: Bools) -> Integers:
     """(N, 2) columns and rows in the depth image."""
     row, column = np.nonzero(mask)
     return np.stack([patch.columns[column], patch.rows[row]], 1)

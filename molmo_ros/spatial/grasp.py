@@ -54,8 +54,8 @@ class GraspSettings:
     opening: metres between the open fingers. finger: metres, how wide a finger is, along y.
     finger_thickness: metres, along x. finger_length: metres from the palm to the ends. palm: (3,)
     metres of its box along x, y, z. clearance: metres that all of it keeps above what the thing
-    stands on. unseen: what space that the camera does not see counts as. turn: (3, 3) the axes of the
-    tool's frame, as columns, in the frame in which x closes and z approaches.
+    stands on. unseen: what space that the camera does not see counts as. tool_frame: a name of
+    `tool_frames.TOOL_FRAMES`, whose axes poses that are told have.
     """
 
     approach: Approach = Approach.ABOVE
@@ -67,7 +67,7 @@ class GraspSettings:
     palm: tuple[float, float, float] = (0.15, 0.075, 0.1)
     clearance: float = 0.002
     unseen: Unseen = Unseen.FREE
-    turn: tuple[tuple[float, float, float], ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    tool_frame: str = 'x_closes'
 
 
 @dataclass(frozen=True)
@@ -174,3 +174,10 @@ def quaternion_of(rotation: Floats) -> Floats:
     )
     q = np.linalg.eigh(K)[1][:, -1]
     return np.asarray(-q if q[3] < 0 else q)
+
+
+def rotation_of(quaternion: Floats) -> Floats:
+    """(3, 3) of a unit quaternion (4,) x, y, z, w."""
+    x, y, z, w = quaternion
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + 2 * w * cross + 2 * cross @ cross)

@@ -14,11 +14,12 @@ from molmo_ros.spatial.camera_model import CameraModel
 from molmo_ros.spatial.extent import Extent
 from molmo_ros.spatial.grasp import Approach, GraspSettings, Unseen
 from molmo_ros.spatial.grasps.closings import OK, REASONS, TOO_WIDE, Closings, closings
-from molmo_ros.spatial.grasps.completion import hidden_side
+from molmo_ros.spatial.grasps.completion import hidden_side, inside
 from molmo_ros.spatial.grasps.directions import directions
 from molmo_ros.spatial.grasps.scoring import scores
+from molmo_ros.spatial.grasps.several import may_be_several
 from molmo_ros.spatial.grasps.surroundings import Surroundings, stand_under, surroundings_of
-from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass
+from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned
 from molmo_ros.spatial.lift_settings import LiftSettings
 from molmo_ros.spatial.surface_point import SurfacePoint
 from molmo_ros.spatial.windows import Floats
@@ -55,6 +56,21 @@ class Grasp:
     unseen: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Grasps:
+    """ways: the best first, those that are refused last, with a reason. may_be_several: nothing is
+    seen between the thing and what is beside it, so that it may be several, or a part of one.
+    """
+
+    ways: tuple[Grasp, ...] = ()
+    may_be_several: bool = False
+
+    @property
+    def best(self) -> Grasp | None:
+        """The one to take, if there is one."""
+        return self.ways[0] if self.ways and not self.ways[0].reason else None
+
+
 def grasps_of(
     point: SurfacePoint,
     extent: Extent,
@@ -63,7 +79,7 @@ def grasps_of(
     lift: LiftSettings,
     settings: GraspSettings,
     up: Floats | None = None,
-) -> tuple[Grasp, ...]:
+) -> Grasps:
     """Ways to take the thing that a point is on: the best first, refused ones last with a reason.
 
     All in the frame of the camera that saw the depth image (H, W); up: (3,) unit vector against
@@ -71,14 +87,15 @@ def grasps_of(
     """
     stand = stand_under(point.position, extent, up)
     if stand is None:
-        return ()
+        return Grasps()
     around = surroundings_of(extent, stand, depth, camera, lift)
     if len(around.own) < 10:
-        return ()
-    body = np.concatenate([around.own, hidden_side(around, extent)])
+        return Grasps()
+    shell = thinned(np.concatenate([around.own, hidden_side(around, extent)]))
+    body = np.concatenate([shell, inside(around, shell)])
     height = float(np.percentile(body[:, 2], 99))
     meant = stand.of(point.position)
-    thing = Thing(body, around.others, meant, middle_of_mass(body), height, around.pitch)
+    thing = Thing(body, thinned(around.others), meant, middle_of_mass(body), height, around.pitch)
     normal = point.normal @ stand.R
     kept: list[Grasp] = []
     refused: list[Grasp] = []
@@ -102,7 +119,8 @@ def grasps_of(
             kept.append(checked)
     kept.sort(key=lambda grasp: -grasp.score)
     refused = [*_refused(found), *refused][:_MOST_REFUSED]
-    return tuple(_placed(grasp, around, settings) for grasp in (*kept, *refused))
+    ways = tuple(_placed(grasp, around, settings) for grasp in (*kept, *refused))
+    return Grasps(ways, may_be_several(around))
 
 
 def _pool(found: list[tuple[Approach, Closings]], settings: GraspSettings) -> Iterator[Grasp]:
@@ -119,9 +137,7 @@ def _pool(found: list[tuple[Approach, Closings]], settings: GraspSettings) -> It
         yield _grasp(closing, int(index[best]), approach, float(every[best]))
 
 
-def _grasp(
-    closing: Closings, k: int, approach: Approach, score: float, reason: str = ''
-) -> Grasp:
+def _grasp(closing: Closings, k: int, approach: Approach, score: float, reason: str = '') -> Grasp:
     ends = closing.ends[k]
     return Grasp(
         ends,
@@ -184,8 +200,12 @@ def _placed(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
     )
 
 
-def transform_grasp(grasp: Grasp, T_target_source: Floats) -> Grasp:
-    """The same grasp in another frame, by the (4, 4) pose of its frame in the target's."""
+def transform_grasps(grasps: Grasps, T_target_source: Floats) -> Grasps:
+    """The same grasps in another frame, by the (4, 4) pose of their frame in the target's."""
+    return replace(grasps, ways=tuple(_transformed(way, T_target_source) for way in grasps.ways))
+
+
+def _transformed(grasp: Grasp, T_target_source: Floats) -> Grasp:
     R, t = T_target_source[:3, :3], T_target_source[:3, 3]
     return replace(
         grasp,

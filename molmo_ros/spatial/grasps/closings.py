@@ -23,12 +23,17 @@ from molmo_ros.spatial.windows import Bools, Floats, Integers
 
 _CELL = 0.003  # metres
 _LOWEST = -10.0  # where nothing is
-_STEP = 0.006  # metres from one depth of the fingers to the next
+_STEP = 0.008  # metres from one depth of the fingers to the next
 _DEEPEST = 0.12  # metres under the top of a thing that are looked at
 _HOLD = 0.003  # metres that the thing must reach above the ends of the fingers
 _ASIDE = 0.003  # metres that the fingers keep on each side of it as they come
-_TAPER = 2  # steps up over which the sides of it are judged
-_ROWS = 2  # cells from one row to the next
+_LEAST_DEPTH = 0.006  # metres of the thing that are between the fingers, if it is flat
+_SURE_DEPTH = 0.012  # metres that are enough of any thing
+_MOST_TAPER, _MOST_SKEW = 0.7, 0.8  # tangents at which sides slip out of the fingers
+_LEAST_FILLED = 0.55  # of what is between the fingers, or they hold a corner
+_FINER = 2  # steps between two depths in which the sides of it are judged
+_TAPER = 0.016  # metres up over which they are
+_ROWS = 3  # cells from one row to the next
 
 Map = NDArray[np.float32]
 
@@ -39,7 +44,7 @@ class Closings:
 
     ends: (K, 3) the middle between the ends of the fingers, in the thing's frame. width, opening,
     depth: (K,) metres. taper: (K,) how much the sides of the run lean out towards the palm's far
-    side: a tangent. skew: (K,) how aslant its sides lie to the fingers: a tangent. away: (K,) metres
+    side: a tangent. skew: (K,) how aslant its sides lie to the fingers: a tangent. filled: (K,) share of the fingers' width. away: (K,) metres
     from the point that was meant. off: (K,) metres from the middle of mass, across the approach.
     wanted: (K,) metres of depth that reach the middle of its height. why: (K,) index into REASONS.
     """
@@ -52,6 +57,7 @@ class Closings:
     wanted: Floats
     taper: Floats
     skew: Floats
+    filled: Floats
     away: Floats
     off: Floats
     why: Integers
@@ -66,8 +72,12 @@ REASONS = (
     'the palm would meet the thing before the fingers hold it',
     'the gripper would come too low over what the thing stands on',
     'something else would be between the fingers',
+    'its sides lie so aslant that they would slip out of the fingers',
+    'so little of it is between the fingers that they would not hold it',
 )
-OK, TOO_WIDE, BESIDE, ITSELF, PALM_BESIDE, PALM_ITSELF, TOO_LOW, BETWEEN = range(len(REASONS))
+(OK, TOO_WIDE, BESIDE, ITSELF, PALM_BESIDE, PALM_ITSELF, TOO_LOW, BETWEEN, ASLANT, SHALLOW) = range(
+    len(REASONS)
+)
 
 
 def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closings | None:
@@ -79,34 +89,40 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     grid = _Grid.around(body, settings)
     own = grid.heights(body, max(_CELL, thing.pitch))
     beside = grid.heights(others, _CELL)
-    levels = _levels(body, rotation, settings)
+    low, top = _bounds(body, rotation, settings)
+    levels = _levels(low, top)
     strip = cv2.dilate(own, _kernel(_CELL, settings.finger))
     rows = _rows(own)
-    if not len(rows) or not len(levels):
-        return None
     held = strip[rows][:, None, :] > levels[None, :, None] + np.float32(_HOLD)
-    row, level, start, stop = _runs(held)
+    row, level, start, stop = _fitting(*_runs(held[:, ::_FINER]), settings)
+    level = level * _FINER
     if not len(row):
         return None
     left, right = grid.x(start) - _CELL / 2, grid.x(stop) - _CELL / 2
     width, x = right - left, (left + right) / 2
-    y, h = grid.y(rows[row]), levels[level]
+    y, h = grid.y(rows[row]), levels[level].astype(np.float64)
+    highest = _highest(strip, rows[row], start, stop)
+    at = row, level, start, stop
+    taper, skew, filled = _sides(held, own, levels, rows, at, width, highest - h, settings)
+    wanted = (highest - low) / 2 + min(settings.finger_length, settings.finger) / 2
+    wanted = np.clip(wanted, _LEAST_DEPTH, settings.finger_length)
     opening, why = _checked(grid, own, beside, x, y, h, width, settings)
-    why = np.where((why == OK) & _low(rotation, x, y, h, opening, settings), TOO_LOW, why)
-    flat = np.append(strip.ravel(), np.float32(_LOWEST))
-    ends_of_runs = rows[row, None] * strip.shape[1] + np.stack([start, stop], 1)
-    top = np.maximum.reduceat(flat, ends_of_runs.ravel())[::2].astype(np.float64)
-    taper, skew = _sides(held, own[rows], levels, row, level, start, stop, width, settings)
-    ends = np.stack([x, y, -h], 1) @ rotation.T
+    for bad, reason in (
+        (_low(rotation, x, y, h, opening, settings), TOO_LOW),
+        ((taper > _MOST_TAPER) | (skew > _MOST_SKEW) | (filled < _LEAST_FILLED), ASLANT),
+        (highest - h < np.minimum(_SURE_DEPTH, 0.6 * wanted), SHALLOW),
+    ):
+        why = np.where((why == OK) & bad, reason, why)
     return Closings(
         rotation,
-        ends,
+        np.stack([x, y, -h], 1) @ rotation.T,
         width,
         opening,
-        top - h,
-        _wanted(top, body, settings),
+        highest - h,
+        wanted,
         taper,
         skew,
+        filled,
         _away(thing.point @ rotation, left, right, y, h, settings),
         np.hypot(x - thing.mass @ rotation[:, 0], y - thing.mass @ rotation[:, 1]),
         why,
@@ -123,9 +139,10 @@ class _Grid:
     @classmethod
     def around(cls, body: Floats, settings: GraspSettings) -> _Grid:
         beyond = settings.opening + settings.finger_thickness
-        around = np.array([max(beyond, settings.palm[0] / 2), max(beyond / 2, settings.palm[1] / 2)])
-        low = body[:, :2].min(0) - around - _CELL
-        width, height = ((body[:, :2].max(0) + around + _CELL - low) / _CELL).astype(int) + 1
+        x, y = max(beyond, settings.palm[0] / 2), max(beyond / 2, settings.palm[1] / 2)
+        low = np.array([body[:, 0].min() - x, body[:, 1].min() - y]) - _CELL
+        high = np.array([body[:, 0].max() + x, body[:, 1].max() + y]) + _CELL
+        width, height = ((high - low) / _CELL).astype(int) + 1
         return cls(low, (int(height), int(width)))
 
     def heights(self, points: Floats, gap: float) -> Map:
@@ -161,15 +178,19 @@ def _kernel(x: float, y: float) -> NDArray[np.uint8]:
     return np.ones([2 * round(size / 2 / _CELL) + 1 for size in (y, x)], np.uint8)
 
 
-def _levels(body: Floats, rotation: Floats, settings: GraspSettings) -> Map:
-    """Heights (L,) that the fingers may end at, the deepest first."""
-    heights = -body[:, 2]
-    low, top = np.percentile(heights, [1, 99.5])
-    if rotation[2, 2] < -0.99:
-        low = settings.clearance
+def _bounds(body: Floats, rotation: Floats, settings: GraspSettings) -> tuple[float, float]:
+    """Heights where the thing begins and ends; from above it is held on to the ground at most."""
+    heights = np.sort(-body[:, 2])
+    low, top = float(heights[len(heights) // 100]), float(heights[-1 - len(heights) // 200])
+    return (settings.clearance if rotation[2, 2] < -0.99 else low), top
+
+
+def _levels(low: float, top: float) -> Map:
+    """Heights (L,) that the fingers may end at, the deepest first, and those between."""
     low = max(low, top - _DEEPEST)
-    count = int(np.floor((top - low - _HOLD) / _STEP)) + 1
-    return np.asarray(low + _STEP * np.arange(max(count, 1)), np.float32)
+    step = _STEP / _FINER
+    count = int(np.floor((top - low - _HOLD) / step)) + 1
+    return np.asarray(low + step * np.arange(max(count, 1)), np.float32)
 
 
 def _rows(own: Map) -> Integers:
@@ -182,6 +203,24 @@ def _runs(held: Bools) -> tuple[Integers, Integers, Integers, Integers]:
     row, level, start = np.nonzero(change == 1)
     stop = np.nonzero(change == -1)[2]
     return row, level, start, stop
+
+
+def _fitting(
+    row: Integers, level: Integers, start: Integers, stop: Integers, settings: GraspSettings
+) -> tuple[Integers, Integers, Integers, Integers]:
+    """The runs that go between the fingers; where none does, the narrowest."""
+    width = (stop - start) * _CELL
+    fits = width + 2 * _ASIDE <= settings.opening
+    if len(width) and not fits.any():
+        fits[int(width.argmin())] = True
+    return row[fits], level[fits], start[fits], stop[fits]
+
+
+def _highest(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
+    """(K,) the top of runs."""
+    flat = np.append(strip.ravel(), np.float32(_LOWEST))
+    ends = rows[:, None] * strip.shape[1] + np.stack([start, stop], 1)
+    return np.maximum.reduceat(flat, ends.ravel())[::2].astype(np.float64)
 
 
 def _checked(
@@ -236,36 +275,38 @@ def _low(
     return np.asarray(np.minimum(ends, here - back * rz - sides) < settings.clearance - 1e-6)
 
 
-def _wanted(top: Floats, body: Floats, settings: GraspSettings) -> Floats:
-    """Metres (K,) of depth at which the middle of the pads is at the middle of the height."""
-    low = float(np.percentile(-body[:, 2], 1))
-    pad = min(settings.finger_length, settings.finger)
-    return np.asarray(np.clip((top - low) / 2 + pad / 2, 0.004, settings.finger_length))
-
-
 def _sides(
     held: Bools,
-    rows: Map,
+    own: Map,
     levels: Map,
-    row: Integers,
-    level: Integers,
-    start: Integers,
-    stop: Integers,
+    rows: Integers,
+    at: tuple[Integers, Integers, Integers, Integers],
     width: Floats,
+    depth: Floats,
     settings: GraspSettings,
-) -> tuple[Floats, Floats]:
-    """How the sides of runs lean: (K,) over the depth of the fingers and (K,) over their width."""
+) -> tuple[Floats, Floats, Floats]:
+    """How the sides of runs lean over the depth of the fingers (K,), how over their width (K,), and
+    how much of the space between the fingers the runs fill (K,)."""
+    row, level, start, stop = at
 
     def cells(counted: Bools, upper: Integers) -> Floats:
         total = np.pad(np.cumsum(counted, 2), ((0, 0), (0, 0), (1, 0)))
         return np.asarray(total[row, upper, stop] - total[row, upper, start]) * _CELL
 
-    upper = np.minimum(level + _TAPER, len(levels) - 1)
-    steps = np.maximum(upper - level, 1) * _STEP
-    taper = np.where(upper > level, (width - cells(held, upper)) / 2 / steps, 0.5)
-    alone = rows[:, None, :] > levels[None, :, None] + np.float32(_HOLD)
-    skew = (width - cells(alone, level)) / settings.finger
-    return np.maximum(taper, 0.0), np.maximum(skew, 0.0)
+    # Not up to the top: a flat one has no sides.
+    step = _STEP / _FINER
+    up = np.rint(np.minimum(0.6 * (depth - _HOLD), _TAPER) / step).astype(int)
+    up = np.clip(up, 0, len(levels) - 1 - level)
+    taper = (width - cells(held, level + up)) / 2 / np.maximum(up * step, step)
+    aside = round(settings.finger / 2 / _CELL)
+    high = levels[None, :, None] + np.float32(_HOLD)
+    before, here, after = (
+        cells(own[(rows + step).clip(0, len(own) - 1), None] > high, level)
+        for step in (-aside, 0, aside)
+    )
+    filled = (before + here + after) / 3 / width
+    skew = (width - here) / settings.finger
+    return np.maximum(taper, 0.0), np.maximum(skew, 0.0), filled
 
 
 def _away(
@@ -274,5 +315,6 @@ def _away(
     """Metres (K,) from the point to what is between the fingers."""
     beside = np.maximum(0.0, np.maximum(left - point[0], point[0] - right))
     along = np.maximum(0.0, np.abs(y - point[1]) - settings.finger / 2)
-    under = np.maximum(0.0, h + point[2])
+    # What is under the ends of the fingers comes along.
+    under = 0.3 * np.maximum(0.0, h + point[2])
     return np.asarray(np.sqrt(beside**2 + along**2 + under**2))

@@ -15,6 +15,7 @@ _MOST = 400  # points that are turned
 _IN_FRONT = 0.008  # metres before a seen surface from which on space is known to be empty
 _MOST_EMPTY = 0.15  # of the mirrored points may lie where nothing is, or there is no symmetry
 _NONE = np.empty((0, 3))
+_CELL = 0.006  # metres from one to the next of the points that fill a thing
 
 
 def hidden_side(around: Surroundings, extent: Extent) -> Floats:
@@ -42,3 +43,20 @@ def hidden_side(around: Surroundings, extent: Extent) -> Floats:
     if not extent.round and empty.mean() > _MOST_EMPTY:
         return _NONE
     return turned[~empty]
+
+
+def inside(around: Surroundings, shell: Floats) -> Floats:
+    """(K, 3) points under those of a shell (N, 3), down to the ground, where the camera does not see
+    that nothing is there."""
+    if not len(shell) or not around.stand.plane:
+        return _NONE
+    low = shell[:, :2].min(0)
+    cells = ((shell[:, :2] - low) / _CELL).astype(int)
+    top = np.zeros(cells.max(0) + 1)
+    np.maximum.at(top, tuple(cells.T), shell[:, 2])
+    heights = np.arange(_CELL / 2, top.max(), _CELL)
+    x, y, z = np.nonzero(heights < top[..., None] - _CELL / 2)
+    points = np.stack([low[0] + (x + 0.5) * _CELL, low[1] + (y + 0.5) * _CELL, heights[z]], 1)
+    with np.errstate(invalid='ignore'):
+        empty = around.seen_through(points) < -(_IN_FRONT / 2 + 3 * around.sigma)
+    return points[~empty]

@@ -13,8 +13,8 @@ from molmo_ros.spatial.extent import basis_across
 from molmo_ros.spatial.grasp import Approach
 from molmo_ros.spatial.windows import Floats
 
-_FROM_ABOVE = 16  # turns about the upright, over half a circle
-_ABOUT_NORMAL = 8
+_FROM_ABOVE = 12  # turns about the upright, over half a circle
+_ABOUT_NORMAL = 6
 _TILT = np.radians(30)
 _LIKE_ABOVE = np.cos(np.radians(15))  # a normal so near to the upright is no other way
 _TALL = 0.06  # metres: what is higher can be taken from the side

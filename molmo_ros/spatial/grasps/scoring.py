@@ -25,8 +25,9 @@ def scores(found: Closings, approach: Approach, settings: GraspSettings) -> Floa
     deep = np.clip(found.depth / found.wanted, 0.05, 1.0)
     upright = np.clip(1 - found.taper / _LEAN, 0.1, 1.0)
     along = np.clip(1 - found.skew / _SLANT, 0.1, 1.0)
+    full = np.clip(2 * found.filled - 0.7, 0.1, 1.0)
     spare = np.clip((settings.opening - found.width) / 2 / _SPARE, 0.3, 1.0)
     way = 1.0
     if approach is not settings.approach:
         way = _SIDEWAYS if approach is Approach.SIDE else _OTHER_WAY
-    return np.asarray(way * near * balanced * deep * upright * along * spare)
+    return np.asarray(way * near * balanced * deep * upright * along * full * spare)

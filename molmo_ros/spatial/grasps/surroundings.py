@@ -19,6 +19,7 @@ _MOST_POINTS = 5000  # of the thing
 _AROUND = 0.16  # metres about the thing that a gripper may come through
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # as an extent has them
 _JUMP = 0.012  # metres in depth by which neighbouring pixels of one surface may differ
+_GRAZING = 6.0  # tangent of the angle at which a surface is seen that is none
 _BEHIND = 0.012  # metres behind a surface from which on space is not seen
 
 
@@ -120,19 +121,25 @@ def surroundings_of(
     (left, top), (right, bottom) = extent.pixels.min(0), extent.pixels.max(0)
     left, top = max(int(left) - reach, 0), max(int(top) - reach, 0)
     right, bottom = min(int(right) + reach + 1, width), min(int(bottom) + reach + 1, height)
-    thing = np.zeros((bottom - top, right - left), np.uint8)
-    thing[extent.pixels[:, 1] - top, extent.pixels[:, 0] - left] = 1
+    thing = np.zeros((bottom - top, right - left), np.float32)
+    column, row = extent.pixels.T
+    thing[row - top, column - left] = depth[row, column]
     if extent.pitch > 1:
         square = np.ones((extent.pitch, extent.pitch), np.uint8)
         thing = cv2.dilate(thing, square, anchor=(half, half))
-    stride = max(1, round(np.sqrt(thing.sum() / _MOST_POINTS)))
+    stride = max(1, int(np.ceil(np.sqrt(np.count_nonzero(thing) / _MOST_POINTS))))
     columns, rows = np.arange(left, right, stride), np.arange(top, bottom, stride)
-    mine = thing[::stride, ::stride] > 0
+    veiled = _veil(depth[top:bottom, left:right], _GRAZING * near / focal)[::stride, ::stride]
     z = depth[np.ix_(rows, columns)].astype(np.float64)
     _, valid = settings.inverse(z)
+    valid &= ~veiled
     z = np.where(valid, z, 1.0)
     sigma = np.asarray(settings.noise.sigma(z, focal))
-    valid &= _borne_out(z, valid, _JUMP + 4 * sigma + 2 * stride * z / focal)
+    jump = _JUMP + 4 * sigma
+    valid &= _borne_out(z, valid, jump + 2 * stride * z / focal)
+    grown = thing[::stride, ::stride]
+    mine = np.abs(z - grown) < jump + extent.pitch * z / focal
+    near_it = (grown > 0) & ~mine  # smeared from the thing's outline on to what is behind
     points = stand.of(camera.ray(columns[None, :], rows[:, None]) * z[..., None])
     tolerance = _SIGMAS * sigma + _ROUGHNESS
     least = tolerance
@@ -144,7 +151,7 @@ def surroundings_of(
         least = np.full_like(sigma, -np.inf)
     above = valid & (points[..., 2] > least)
     own = above & mine
-    others = above & ~mine & (points[..., 2] > tolerance)
+    others = above & ~mine & ~near_it & (points[..., 2] > tolerance)
     return Surroundings(
         stand,
         points[own],
@@ -155,6 +162,19 @@ def surroundings_of(
         camera,
         settings,
     )
+
+
+def _veil(depth: NDArray[np.float32], steep: float) -> Bools:
+    """Pixels between a thing and what is behind it, on neither: the depth falls steeply on both
+    sides of them."""
+    veil = np.zeros(depth.shape, bool)
+    for axis in (0, 1):
+        falls = np.abs(np.diff(depth, axis=axis)) > steep
+        inner = [slice(None), slice(None)]
+        inner[axis] = slice(1, -1)
+        both = falls[:-1] & falls[1:] if axis == 0 else falls[:, :-1] & falls[:, 1:]
+        veil[tuple(inner)] |= both
+    return veil
 
 
 def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:

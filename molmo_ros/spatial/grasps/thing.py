@@ -11,6 +11,7 @@ import numpy as np
 from molmo_ros.spatial.windows import Floats
 
 _CELL = 0.004  # metres
+_VOXEL = 0.0028  # metres
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +43,12 @@ def middle_of_mass(body: Floats) -> Floats:
     y = float((top.sum(0) * np.arange(shape[1])).sum()) / weight
     z = float((top**2).sum()) / weight / 2
     return np.array([*(low + _CELL * (np.array([x, y]) + 0.5)), z])
+
+
+def thinned(points: Floats, size: float = _VOXEL) -> Floats:
+    """One of the points (N, 3) in each cube of so many metres."""
+    if not len(points):
+        return points
+    cubes = ((points - points.min(0)) / size).astype(np.int64)
+    keys = (cubes[:, 0] << 40) + (cubes[:, 1] << 20) + cubes[:, 2]
+    return points[np.unique(keys, return_index=True)[1]]
