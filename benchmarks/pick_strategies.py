@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.capture import OPTICAL, Capture
+from molmo_ros.grounding.picking import pick
 from molmo_ros.spatial import (
     Extent,
     GraspSettings,
@@ -27,7 +28,6 @@ from molmo_ros.spatial import (
 )
 from molmo_ros.spatial.extent import basis_across
 from molmo_ros.spatial.grasps import Grasp as Candidate
-from molmo_ros.spatial.grasps import grasps_of
 from molmo_ros.tabletop.physics.hand import FRANKA, FRANKA_TOOL_CENTRE, Grasp, Hand
 
 Floats = NDArray[np.float64]
@@ -138,17 +138,15 @@ def candidates(asked: Asked) -> Proposal:
     point = asked.lifted()
     if point.status is not LiftStatus.OK:
         return Proposal(lost='lifting', reason=point.reason)
-    extent = asked.extent(point)
-    if extent is None:
-        return Proposal(lost='extent', reason='no thing around the point')
-    camera = asked.capture.frame.camera
-    assert camera is not None
-    found = grasps_of(point, extent, asked.depth, camera, asked.lift, settings_for())
-    free = [one for one in found if not one.reason]
-    if not free:
-        reason = found[0].reason if found else 'no plane under it'
-        return Proposal(lost='refused' if found else 'extent', reason=reason)
-    return Proposal(tuple(_as_told(one) for one in free))
+    found = pick(point, asked.capture, OPTICAL, asked.lift, settings_for())
+    if found.extent is None:
+        return Proposal(lost='extent', reason=found.reason)
+    free = [way for way in found.grasps.ways if not way.reason]
+    if free:
+        return Proposal(tuple(_as_told(way) for way in free))
+    if not found.grasps.ways:
+        return Proposal(lost='extent', reason='no plane under it')
+    return Proposal(lost='refused', reason=found.grasps.ways[0].reason)
 
 
 def _as_told(found: Candidate) -> Grasp:

@@ -4,7 +4,7 @@
 
 World frame as of a scene: the table top is z = 0, z up, metres. Things sleep until something
 touches them, so that they are where the camera saw them. Clutter is stuck to the table, lies
-through things as it is drawn, and stops the gripper alone.
+through things as it is drawn, and stops nothing but the gripper and what is put down.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ class World:
     """
 
     def __init__(self, scene: Scene, hand: Hand = FRANKA, *, more: tuple[Object, ...] = ()) -> None:
-        """more: things beside those of the scene, the last in `things`. Raises UserError without
-        mujoco."""
+        """more: things beside those of the scene, last in `things`, that wait somewhere above.
+
+        Raises UserError without mujoco.
+        """
         require('mujoco', 'Picking in physics')
         import mujoco
 
@@ -78,18 +80,21 @@ class World:
             **_STIFF,
         )
         for number, item in enumerate(self.things):
-            self._add_thing(spec, f'thing {number}', item)
+            self._add_thing(spec, f'thing {number}', item, new=number >= len(self.scene.objects))
         for number, item in enumerate(self.scene.clutter):
             self._add_clutter(spec, f'clutter {number}', item)
         self._add_hand(spec)
         return spec.compile()
 
-    def _add_thing(self, spec: Any, name: str, item: Object) -> None:
+    def _add_thing(self, spec: Any, name: str, item: Object, new: bool) -> None:
         pose = item.T_world_object
-        body = spec.worldbody.add_body(name=name, pos=pose[:3, 3], quat=wxyz(pose[:3, :3]))
+        position = pose[:3, 3] + [0.0, 0.0, 3.0 if new else 0.0]  # out of the way at first
+        body = spec.worldbody.add_body(name=name, pos=position, quat=wxyz(pose[:3, :3]))
         body.add_freejoint()
-        body.sleep = self.mujoco.mjtSleepPolicy.mjSLEEP_INIT
-        self._add_parts(spec, body, name, item, contype=_THINGS, conaffinity=_THINGS | _HAND)
+        policy = self.mujoco.mjtSleepPolicy
+        body.sleep = policy.mjSLEEP_NEVER if new else policy.mjSLEEP_INIT
+        stopped_by = _THINGS | _HAND | (_CLUTTER if new else 0)
+        self._add_parts(spec, body, name, item, contype=_THINGS, conaffinity=stopped_by)
 
     def _add_clutter(self, spec: Any, name: str, item: Object) -> None:
         pose = item.T_world_object
