@@ -92,8 +92,8 @@ def make_case(seed: int) -> Case:
         GraspSettings(
             Approach(str(rng.choice(['above', 'normal', 'ray']))),
             float(rng.uniform(*RANGES['waypoint_standoff'])),
-            float(rng.uniform(*RANGES['grasp.opening'])),
-            float(rng.uniform(*RANGES['grasp.finger'])),
+            float(rng.uniform(*RANGES['gripper.opening'])),
+            float(rng.uniform(*RANGES['gripper.finger_width'])),
         ),
         up / np.linalg.norm(up) if rng.random() < 0.5 else None,
     )

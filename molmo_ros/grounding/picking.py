@@ -10,13 +10,14 @@ import numpy as np
 
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.spatial import (
+    NO_GRASPS,
     NO_PLACE,
     Approach,
     ApproachPose,
     CameraModel,
     Extent,
-    GraspSettings,
     Grasps,
+    GraspSettings,
     LiftSettings,
     LiftStatus,
     Place,
@@ -47,7 +48,7 @@ class Pick:
     extent: Extent | None = None
     pose: ApproachPose | None = None
     reason: str = ''
-    grasps: Grasps = Grasps()
+    grasps: Grasps = NO_GRASPS
     place: Place = NO_PLACE
     tool_frame: str = 'x_closes'
 

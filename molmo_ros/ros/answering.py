@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion, Question, Stopped
 from molmo_ros.errors import shortened
-from molmo_ros.grounding.capture import Capture, TargetFrame
+from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import (
     GroundedPoint,
@@ -87,7 +87,7 @@ class Request:
 @dataclass(frozen=True)
 class Result:
     """How a question ended, and with what. stage_times: seconds, in order. count: -1 is none.
-    presence: as of an `Answer`; NaN where there is none.
+    presence: as of an `Answer`; NaN where there is none. target: the frame of the 3D.
     """
 
     status: Status
@@ -100,6 +100,7 @@ class Result:
     stage_times: Mapping[str, float] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
     presence: float = nan
+    target: TargetFrame = OPTICAL
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class Answering:
         with run.stage('frame'):
             run.capture = capture(run.deadline)
         with run.stage('transform'):
-            target = self._target(run, run.capture.frame)
+            run.target = target = self._target(run, run.capture.frame)
         answer = self._ask(run, run.capture)
         points = points_within(answer, run.request.max_points)
         run.answer, run.points = answer, tuple(not_lifted(point) for point in points)
@@ -338,6 +339,7 @@ class _Run(Watch):
         self.on_progress = on_progress
         self.capture: Capture | None = None
         self.frame_id = ''
+        self.target = OPTICAL
         self.answer: Answer | None = None
         self.points: tuple[GroundedPoint, ...] = ()
         self.assumed: tuple[str, ...] = ()
@@ -396,6 +398,7 @@ class _Run(Watch):
             stage_times=dict(self.stage_times),
             assumed=self.assumed,
             presence=answer.presence if answer is not None else nan,
+            target=self.target,
         )
 
 

@@ -50,6 +50,43 @@ from molmo_ros.srv import PointQuery, Watch
 # How much longer than the question's own timeout a response may be on its way.
 _GRACE_S = 10.0
 _POLL_S = 0.1
+_APPROACHES = 'ABOVE', 'TILTED', 'NORMAL', 'SIDE'
+
+
+@dataclass(frozen=True)
+class AnsweredGrasp:
+    """A way to take a thing, in the frame of the answer: see Grasp.msg.
+
+    approach: 'ABOVE', 'TILTED', 'NORMAL' or 'SIDE'. position, pregrasp, retreat: (3,) metres.
+    quaternion: (4,) x, y, z, w of all three. width, opening, depth: metres. score: 0 to 1. reason:
+    why it must not be taken; '' where it may be.
+    """
+
+    approach: str
+    position: NDArray[np.float64]
+    quaternion: NDArray[np.float64]
+    pregrasp: NDArray[np.float64]
+    retreat: NDArray[np.float64]
+    width: float
+    opening: float
+    depth: float
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class AnsweredPlace:
+    """Where to put something down, in the frame of the answer.
+
+    position: (3,) metres. quaternion: (4,) x, y, z, w, whose z is up from what carries it. radius:
+    metres around that are level and free; NaN, as the arrays, where there is no place. reason: what
+    ends the radius, or why there is none.
+    """
+
+    position: NDArray[np.float64]
+    quaternion: NDArray[np.float64]
+    radius: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +97,8 @@ class AnsweredObject:
     ends; the arrays are NaN otherwise. reason: what is not known, or may be larger. centroid: (3,)
     metres, mean of its visible surface. centre, quaternion: (3,) metres and (4,) x, y, z, w of the
     box around it. size: (3,) metres along the box's axes. grasp_width: metres between the fingers
-    that close along the waypoint's x axis, NaN where not known. graspable: the gripper is wider.
+    of the first of the grasps, NaN where not known. graspable: there is a way to take it. grasps: the
+    best first, those that must not be taken last. may_be_several: it has no gap to what is beside it.
     """
 
     measured: bool
@@ -71,15 +109,21 @@ class AnsweredObject:
     size: NDArray[np.float64]
     grasp_width: float
     graspable: bool
+    grasps: tuple[AnsweredGrasp, ...] = ()
+    may_be_several: bool = False
 
 
 @dataclass(frozen=True)
 class AnsweredPoint:
-    """A point in the image, on the surface in the frame of the answer, and the thing it is on."""
+    """A point in the image, on the surface in the frame of the answer, and the thing it is on.
+
+    place: where to put something down there.
+    """
 
     image: ImagePoint
     surface: SurfacePoint
     object: AnsweredObject
+    place: AnsweredPlace
 
 
 @dataclass(frozen=True)
@@ -365,21 +409,51 @@ def _read_point(message: Any) -> AnsweredPoint:
             reason=message.reason,
         ),
         _read_object(message),
+        _read_place(message),
     )
 
 
 def _read_object(message: Any) -> AnsweredObject:
-    turn = message.object_box.orientation
     return AnsweredObject(
         measured=message.object_measured,
         reason=message.object_reason,
         centroid=_xyz(message.object_centroid),
         centre=_xyz(message.object_box.position),
-        quaternion=np.array([turn.x, turn.y, turn.z, turn.w]),
+        quaternion=_xyzw(message.object_box.orientation),
         size=_xyz(message.object_size),
         grasp_width=message.grasp_width,
         graspable=message.graspable,
+        grasps=tuple(_read_grasp(grasp) for grasp in message.grasps),
+        may_be_several=message.object_may_be_several,
     )
+
+
+def _read_grasp(message: Any) -> AnsweredGrasp:
+    return AnsweredGrasp(
+        approach=_APPROACHES[message.approach],
+        position=_xyz(message.pose.position),
+        quaternion=_xyzw(message.pose.orientation),
+        pregrasp=_xyz(message.pregrasp.position),
+        retreat=_xyz(message.retreat.position),
+        width=message.width,
+        opening=message.opening,
+        depth=message.depth,
+        score=message.score,
+        reason=message.reason,
+    )
+
+
+def _read_place(message: Any) -> AnsweredPlace:
+    return AnsweredPlace(
+        _xyz(message.place.position),
+        _xyzw(message.place.orientation),
+        message.place_radius,
+        message.place_reason,
+    )
+
+
+def _xyzw(message: Any) -> NDArray[np.float64]:
+    return np.array([message.x, message.y, message.z, message.w])
 
 
 def _xyz(message: Any) -> NDArray[np.float64]:

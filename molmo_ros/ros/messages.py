@@ -25,6 +25,7 @@ from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.grounding.image_file import picture_notes
 from molmo_ros.grounding.optical import is_called_optical
 from molmo_ros.grounding.picking import Pick
+from molmo_ros.msg import Grasp as GraspMessage
 from molmo_ros.msg import GroundedPoint as GroundedPointMessage
 from molmo_ros.msg import StageTime
 from molmo_ros.pointing.prompts import Mode
@@ -34,8 +35,17 @@ from molmo_ros.ros.answering import Refused, Request, Result, Status, check_fram
 from molmo_ros.ros.node_settings import FrameSettings
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import pose_message, rotation_quaternion, waypoints
-from molmo_ros.spatial import DepthRemarks, LiftStatus, depth_remarks
+from molmo_ros.spatial import Approach, DepthRemarks, Grasp, LiftStatus, Place, depth_remarks
+from molmo_ros.spatial.extent import basis_across
 from molmo_ros.spatial.frames import frame_name, frame_of
+from molmo_ros.spatial.tool_frames import in_tool_frame
+
+_APPROACHES = {
+    Approach.ABOVE: GraspMessage.ABOVE,
+    Approach.TILTED: GraspMessage.TILTED,
+    Approach.NORMAL: GraspMessage.NORMAL,
+    Approach.SIDE: GraspMessage.SIDE,
+}
 
 
 def read_request(message: Any, default_timeout: float, door: str = '') -> Request:
@@ -221,6 +231,34 @@ def _write_pick(pick: Pick, message: GroundedPointMessage) -> None:
     width = pick.pose.width if pick.pose is not None else np.nan
     message.grasp_width = float(width) if np.isfinite(width) else float('nan')
     message.graspable = pick.pose is not None and pick.pose.graspable
+    message.grasps = [_write_grasp(way, pick.tool_frame) for way in pick.grasps.ways]
+    message.object_may_be_several = pick.grasps.may_be_several
+    _write_place(pick.place, message)
+
+
+def _write_grasp(grasp: Grasp, tool_frame: str) -> GraspMessage:
+    quaternion = rotation_quaternion(in_tool_frame(grasp.rotation, tool_frame))
+    return GraspMessage(
+        approach=_APPROACHES[grasp.approach],
+        pose=pose_message(grasp.position, quaternion),
+        pregrasp=pose_message(grasp.pregrasp, quaternion),
+        retreat=pose_message(grasp.retreat, quaternion),
+        width=grasp.width,
+        opening=grasp.opening,
+        depth=grasp.depth,
+        score=grasp.score,
+        reason=grasp.reason,
+    )
+
+
+def _write_place(place: Place, message: GroundedPointMessage) -> None:
+    orientation: Iterable[float] = np.full(4, np.nan)
+    if np.isfinite(place.up).all():
+        x, y = basis_across(place.up)
+        orientation = rotation_quaternion(np.stack([x, y, place.up], 1))
+    message.place = pose_message(place.position, orientation)
+    message.place_radius = place.radius
+    message.place_reason = place.reason
 
 
 def encodable(text: str) -> str:

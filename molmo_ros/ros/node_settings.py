@@ -23,9 +23,11 @@ from molmo_ros.spatial import (
     LiftSettings,
     StereoNoise,
     TofNoise,
+    Unseen,
     read_unit,
 )
 from molmo_ros.spatial.frames import frame_name
+from molmo_ros.spatial.grasp import read_box
 
 _NOISE_DEFAULTS = {
     parameter.name: parameter.default
@@ -172,6 +174,7 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
             "depth_pose is set and depth_aligned is 'true', so depth_pose would not count: leave "
             "it empty, or set depth_aligned to 'auto'"
         )
+    read_box(values['gripper.palm'], 'gripper.palm')
     up, optical = frame_name(values['grasp.up_frame']), frame_name(values['optical_frame'])
     if up and up == optical:
         raise ValueError(
@@ -226,8 +229,14 @@ def _grasp(values: Mapping[str, Any]) -> GraspSettings | None:
     return GraspSettings(
         Approach(values['grasp.approach']),
         values['waypoint_standoff'],
-        values['grasp.opening'],
-        values['grasp.finger'],
+        values['gripper.opening'],
+        values['gripper.finger_width'],
+        values['gripper.finger_thickness'],
+        values['gripper.finger_length'],
+        read_box(values['gripper.palm'], 'gripper.palm'),
+        values['gripper.clearance'],
+        Unseen(values['gripper.unseen']),
+        values['gripper.tool_frame'],
     )
 
 

@@ -14,7 +14,9 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from molmo_ros.errors import shortened
+from molmo_ros.spatial.grasp import Unseen
 from molmo_ros.spatial.noise_presets import PRESETS
+from molmo_ros.spatial.tool_frames import TOOL_FRAMES
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -371,20 +373,22 @@ POINT_QUERY = (
         'waypoint_from',
         'surface',
         'What waypoints go by: the surface at the point, or the object that the point is on, which '
-        'is measured in the depth image for every point then (some 0.1 s each).',
+        'is measured in the depth image for every point then (some 0.2 s each).',
         choices=('surface', 'object'),
     ),
     Parameter(
         'waypoint_standoff',
         0.0,
-        'Metres that a waypoint keeps back from the surface along its approach; 0: on it.',
+        'Metres that a waypoint keeps back along its approach, from the surface or from where the '
+        'gripper closes; 0: there. The pregrasp of a grasp is 0.1 m back then.',
         range=(0.0, 2.0),
     ),
     Parameter(
         'grasp.approach',
         'above',
-        'With waypoints of objects: against the normal of the plane that the object stands on '
-        '(above), or against that of the surface at the point (normal).',
+        'With waypoints of objects: which way grasps are preferred to come, against the normal of '
+        'the plane that the object stands on (above), or against that of the surface at the point '
+        '(normal).',
         choices=('above', 'normal'),
     ),
     Parameter(
@@ -395,16 +399,54 @@ POINT_QUERY = (
         'above is against the normal of the plane that the object stands on.',
     ),
     Parameter(
-        'grasp.opening',
+        'gripper.opening',
         0.085,
         'Metres between the open fingers of the gripper.',
         range=(0.001, 1.0),
     ),
     Parameter(
-        'grasp.finger',
+        'gripper.finger_width',
         0.02,
-        'Metres; how wide a finger of the gripper is.',
+        'Metres; how wide a finger is, across the way in which it closes.',
         range=(0.001, 0.2),
+    ),
+    Parameter(
+        'gripper.finger_thickness',
+        0.014,
+        'Metres; how thick a finger is, along the way in which it closes.',
+        range=(0.001, 0.2),
+    ),
+    Parameter(
+        'gripper.finger_length',
+        0.045,
+        'Metres from the palm, or what else of the gripper comes first, to the ends of the fingers.',
+        range=(0.005, 0.5),
+    ),
+    Parameter(
+        'gripper.palm',
+        '0.2 0.075 0.1',
+        "Box of what is behind the fingers, 'x y z' in metres: along the way in which they close, "
+        'across it, and back along the approach.',
+    ),
+    Parameter(
+        'gripper.clearance',
+        0.002,
+        'Metres that the gripper keeps above what the object stands on.',
+        range=(0.0, 0.1),
+    ),
+    Parameter(
+        'gripper.tool_frame',
+        'x_closes',
+        'Axes of the poses for the gripper: as they are (x closes, z approaches), or turned to those '
+        "of a robot's frame (docs/picking.md has them in a table).",
+        choices=tuple(TOOL_FRAMES),
+    ),
+    Parameter(
+        'gripper.unseen',
+        'free',
+        'What space counts as that the camera does not see: a finger may go there (free), or may '
+        'not (occupied).',
+        choices=tuple(unseen.value for unseen in Unseen),
     ),
     Parameter(
         'marker_diameter',

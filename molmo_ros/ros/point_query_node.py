@@ -27,7 +27,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
@@ -37,6 +38,7 @@ from molmo_ros.errors import shortened
 from molmo_ros.grounding.annotate import annotated
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.ground import GroundedPoint
+from molmo_ros.grounding.objects import object_cloud, object_mask
 from molmo_ros.ros import parameters, qos
 from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, Status
 from molmo_ros.ros.bond import make_bond
@@ -60,6 +62,7 @@ from molmo_ros.ros.messages import (
     write_result,
 )
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
+from molmo_ros.ros.object_messages import cloud_message, mask_message
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
@@ -120,6 +123,8 @@ class PointQueryNode(ManagedNode):
         self._markers = self.create_publisher(MarkerArray, '~/markers', qos.LATCHED)
         self._annotated = self.create_publisher(Image, '~/annotated_image', qos.LATCHED)
         self._waypoints = self.create_publisher(PoseArray, '~/waypoints', qos.LATCHED)
+        self._object_mask = self.create_publisher(Image, '~/object_mask', qos.LATCHED)
+        self._object_cloud = self.create_publisher(PointCloud2, '~/object_cloud', qos.LATCHED)
         self._showing = Later(self._show, self.get_logger().error)
         self._diagnostics = Diagnostics(
             self,
@@ -421,12 +426,13 @@ class PointQueryNode(ManagedNode):
         self._markers.publish(markers(result.points, header, settings.marker_diameter))
         self._waypoints.publish(waypoints(result.points, header, settings.waypoint_standoff))
         frame = result.capture.frame
-        picture = color_message(
-            annotated(frame.color, [point.image for point in result.points]), result_header(result)
-        )
-        picture.header.frame_id = frame.frame_id
-        picture.header.stamp = stamp_message(frame.stamp)
-        self._annotated.publish(picture)
+        of_image = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
+        drawn = annotated(frame.color, [point.image for point in result.points])
+        self._annotated.publish(color_message(drawn, of_image))
+        if settings.grounding.grasp is not None:
+            seen = result.points, result.capture, result.target
+            self._object_mask.publish(mask_message(object_mask(*seen), of_image))
+            self._object_cloud.publish(cloud_message(*object_cloud(*seen), header))
 
 
 def _answer_settings(settings: NodeSettings) -> AnswerSettings:

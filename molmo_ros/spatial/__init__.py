@@ -18,7 +18,7 @@ from .depth import (
 from .depth_unit import DepthRemarks, depth_remarks, depth_warning, read_unit
 from .extent import Extent, transform_extent, visible_extent
 from .grasp import Approach, ApproachPose, GraspSettings, Unseen, approach_pose
-from .grasps import Grasp, Grasps, grasps_of, transform_grasps
+from .grasps import NO_GRASPS, Grasp, Grasps, grasps_of, transform_grasps
 from .lift import lift, lift_points
 from .lift_settings import LiftSettings
 from .noise import DepthNoise, StereoNoise, TofNoise
@@ -29,6 +29,7 @@ from .support import Plane
 from .surface_point import LiftStatus, SurfacePoint, transform_surface_point
 
 __all__ = [
+    'NO_GRASPS',
     'NO_PLACE',
     'PRESETS',
     'Approach',

@@ -21,8 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from molmo_ros.errors import shortened
+
 from .extent import Extent, basis_across
 from .surface_point import LiftStatus, SurfacePoint
+from .tool_frames import TOOL_FRAMES
 from .windows import Floats
 
 _TURNS = 60  # directions that the width is measured in: every three degrees
@@ -62,12 +65,18 @@ class GraspSettings:
     standoff: float = 0.1
     opening: float = 0.085
     finger: float = 0.02
-    finger_thickness: float = 0.012
-    finger_length: float = 0.05
-    palm: tuple[float, float, float] = (0.15, 0.075, 0.1)
+    finger_thickness: float = 0.014
+    finger_length: float = 0.045
+    palm: tuple[float, float, float] = (0.2, 0.075, 0.1)
     clearance: float = 0.002
     unseen: Unseen = Unseen.FREE
     tool_frame: str = 'x_closes'
+
+    def __post_init__(self) -> None:
+        if self.tool_frame not in TOOL_FRAMES:
+            raise ValueError(
+                f"tool_frame is '{self.tool_frame}', not one of {', '.join(TOOL_FRAMES)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,20 @@ def _between_fingers(flat: Floats, way: Floats, finger: float) -> float:
     parts = np.split(along, gaps + 1)
     nearest = min(parts, key=lambda part: float(np.abs(part).min()))
     return float(nearest[-1] - nearest[0])
+
+
+def read_box(text: str, name: str) -> tuple[float, float, float]:
+    """The sides in metres of 'x y z'. name: of what it is, for errors. Raises ValueError."""
+    try:
+        sides = [float(word) for word in text.replace(',', ' ').split()]
+    except ValueError:
+        sides = []
+    if len(sides) != 3 or not all(0 <= side <= 1 for side in sides):
+        raise ValueError(
+            f"{name} is '{shortened(text)}': give the sides x y z of a box, 3 numbers of metres "
+            'from 0 to 1'
+        )
+    return sides[0], sides[1], sides[2]
 
 
 def quaternion_of(rotation: Floats) -> Floats:

@@ -100,7 +100,7 @@ def place_at(
         return place
     reason = why.format(f'{1e3 * max(radius, 0.0):.0f} mm')
     if radius < _LEAST:
-        return replace(place, radius=float('nan'), reason=f'not free: {reason}')
+        return _none(f'not free: {reason}')
     return replace(place, reason=reason)
 
 

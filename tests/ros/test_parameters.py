@@ -198,7 +198,7 @@ def test_a_range_that_is_none_is_named_with_both_its_ends():
         ('noise.tof.constnat', 'noise.tof.constant'),
         ('lift/max_range', 'lift.max_range'),
         ('frameWait', 'frame_wait'),
-        ('openning', 'grasp.opening'),
+        ('openning', 'gripper.opening'),
         ('max_age', 'max_frame_age'),
         ('stereo.correlation', 'noise.stereo.correlation'),
     ],

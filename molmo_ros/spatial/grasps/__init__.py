@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways to take a thing with a parallel gripper."""
 
-from .candidates import Grasp, Grasps, grasps_of, transform_grasps
+from .candidates import NO_GRASPS, Grasp, Grasps, grasps_of, transform_grasps
 
-__all__ = ['Grasp', 'Grasps', 'grasps_of', 'transform_grasps']
+__all__ = ['NO_GRASPS', 'Grasp', 'Grasps', 'grasps_of', 'transform_grasps']

@@ -17,7 +17,7 @@ from molmo_ros.spatial.grasps.closings import OK, REASONS, TOO_WIDE, Closings, c
 from molmo_ros.spatial.grasps.completion import hidden_side, inside
 from molmo_ros.spatial.grasps.directions import directions
 from molmo_ros.spatial.grasps.scoring import scores
-from molmo_ros.spatial.grasps.several import may_be_several
+from molmo_ros.spatial.grasps.several import its_outline
 from molmo_ros.spatial.grasps.surroundings import Surroundings, stand_under, surroundings_of
 from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned
 from molmo_ros.spatial.lift_settings import LiftSettings
@@ -71,6 +71,9 @@ class Grasps:
         return self.ways[0] if self.ways and not self.ways[0].reason else None
 
 
+NO_GRASPS = Grasps()
+
+
 def grasps_of(
     point: SurfacePoint,
     extent: Extent,
@@ -87,10 +90,16 @@ def grasps_of(
     """
     stand = stand_under(point.position, extent, up)
     if stand is None:
-        return Grasps()
+        return NO_GRASPS
     around = surroundings_of(extent, stand, depth, camera, lift)
     if len(around.own) < 10:
-        return Grasps()
+        return NO_GRASPS
+    outline, several = its_outline(around.own, around.others)
+    around = replace(
+        around,
+        own=np.concatenate([around.own, around.others[outline]]),
+        others=around.others[~outline],
+    )
     shell = thinned(np.concatenate([around.own, hidden_side(around, extent)]))
     body = np.concatenate([shell, inside(around, shell)])
     height = float(np.percentile(body[:, 2], 99))
@@ -120,7 +129,7 @@ def grasps_of(
     kept.sort(key=lambda grasp: -grasp.score)
     refused = [*_refused(found), *refused][:_MOST_REFUSED]
     ways = tuple(_placed(grasp, around, settings) for grasp in (*kept, *refused))
-    return Grasps(ways, may_be_several(around))
+    return Grasps(ways, several)
 
 
 def _pool(found: list[tuple[Approach, Closings]], settings: GraspSettings) -> Iterator[Grasp]:

@@ -26,6 +26,7 @@ _LOWEST = -10.0  # where nothing is
 _STEP = 0.008  # metres from one depth of the fingers to the next
 _DEEPEST = 0.12  # metres under the top of a thing that are looked at
 _HOLD = 0.003  # metres that the thing must reach above the ends of the fingers
+_PALM_GAP = 0.005  # metres that the palm keeps from all
 _ASIDE = 0.003  # metres that the fingers keep on each side of it as they come
 _LEAST_DEPTH = 0.006  # metres of the thing that are between the fingers, if it is flat
 _SURE_DEPTH = 0.012  # metres that are enough of any thing
@@ -105,7 +106,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     at = row, level, start, stop
     taper, skew, filled = _sides(held, own, levels, rows, at, width, highest - h, settings)
     wanted = (highest - low) / 2 + min(settings.finger_length, settings.finger) / 2
-    wanted = np.clip(wanted, _LEAST_DEPTH, settings.finger_length)
+    wanted = np.clip(wanted, _LEAST_DEPTH, settings.finger_length - _PALM_GAP)
     opening, why = _checked(grid, own, beside, x, y, h, width, settings)
     for bad, reason in (
         (_low(rotation, x, y, h, opening, settings), TOO_LOW),
@@ -253,7 +254,7 @@ def _checked(
         opening, why = np.where(better, tried, opening), np.where(better, reason, why)
         open_ |= better & (reason == OK)
     for heights, blocked in zip(of_palm, (PALM_ITSELF, PALM_BESIDE), strict=True):
-        met = grid.at(heights, x, y) > h + settings.finger_length
+        met = grid.at(heights, x, y) > h + settings.finger_length - _PALM_GAP
         why = np.where((why == OK) & met, blocked, why)
     between = cv2.dilate(beside, _kernel(_CELL, settings.finger))
     middle = grid.at(between, x, y)

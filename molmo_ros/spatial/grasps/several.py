@@ -4,39 +4,54 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from molmo_ros.spatial.grasps.surroundings import Surroundings
+from molmo_ros.spatial.windows import Bools, Floats, Integers
 
 _CELL = 0.004  # metres
-_GAP = 0.008  # metres between two things that touch, as far as the depth tells
-_LEAST = 6  # cells that touch; fewer are specks
+_RIM, _GAP, _BAND = 1, 2, 5  # cells around a thing: its own outline, what touches it, what goes on
+_LEAST_TOUCHING, _LEAST_BEYOND = 6, 12  # cells, or they are specks
 
 
-def may_be_several(around: Surroundings) -> bool:
-    """Whether something else stands so near to the thing that no gap is seen between them."""
-    own, others = around.own, around.others
+def its_outline(own: Floats, others: Floats) -> tuple[Bools, bool]:
+    """Which of the other points (M, 3) are the outline of the thing of these own points (N, 3), and
+    whether other things touch it: then it may be several, or a part of one.
+
+    Of an outline the depth tells little: points there belong to the thing if nothing goes on behind.
+    """
     if not len(own) or not len(others):
-        return False
-    low = own.min(0) - 2 * _GAP
-    size = ((own.max(0) + 2 * _GAP - low) / _CELL).astype(int) + 1
+        return np.zeros(len(others), bool), False
+    low = own.min(0) - (_BAND + 1) * _CELL
+    shape = tuple(((own.max(0) - low) / _CELL).astype(int) + _BAND + 2)
     cells = ((others - low) / _CELL).astype(int)
-    inside = ((cells >= 0) & (cells < size)).all(1)
-    if not inside.any():
-        return False
-    # In slices one above another, so that what only overhangs does not count.
-    touching = 0
-    mine = ((own - low) / _CELL).astype(int)
-    reach = int(np.ceil(_GAP / _CELL))
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    for layer in range(0, int(size[2]), 2):
-        here = mine[(mine[:, 2] // 2) == layer // 2]
-        there = cells[inside][(cells[inside][:, 2] // 2) == layer // 2]
-        if not len(here) or not len(there):
-            continue
-        covered = np.zeros((size[1], size[0]), np.uint8)
-        covered[here[:, 1], here[:, 0]] = 1
-        covered = cv2.dilate(covered, kernel)
-        touching += len(np.unique(there[covered[there[:, 1], there[:, 0]] > 0][:, :2], axis=0))
-    return touching >= _LEAST
+    inside = ((others >= low) & (cells < shape)).all(1)
+    rim = _filled(shape, ((own - low) / _CELL).astype(int))
+    rim = _grown(rim, _RIM)
+    gap = _grown(rim, _GAP - _RIM)
+    band = _grown(gap, _BAND - _GAP) & ~gap
+    there = _filled(shape, cells[inside])
+    touching = np.count_nonzero(there & gap) >= _LEAST_TOUCHING
+    several = bool(touching and np.count_nonzero(there & band) >= _LEAST_BEYOND)
+    outline = np.zeros(len(others), bool)
+    if not several:
+        outline[inside] = rim[tuple(cells[inside].T)]
+    return outline, several
+
+
+def _filled(shape: tuple[int, ...], cells: Integers) -> Bools:
+    space = np.zeros(shape, bool)
+    space[tuple(cells.T)] = True
+    return space
+
+
+def _grown(space: Bools, by: int) -> Bools:
+    """By so many cells along each axis."""
+    for axis in range(3):
+        grown = space.copy()
+        for step in range(1, by + 1):
+            ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+            ahead[axis], behind[axis] = slice(step, None), slice(None, -step)
+            grown[tuple(ahead)] |= space[tuple(behind)]
+            grown[tuple(behind)] |= space[tuple(ahead)]
+        space = grown
+    return space

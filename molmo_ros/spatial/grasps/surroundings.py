@@ -115,7 +115,6 @@ def surroundings_of(
     focal = float(camera.K[0, 0])
     near = float(np.median(extent.points[:, 2]))
     reach = int(_AROUND * focal / near)
-    half = extent.pitch // 2
     # The patch of pixels around the thing.
     height, width = depth.shape
     (left, top), (right, bottom) = extent.pixels.min(0), extent.pixels.max(0)
@@ -125,8 +124,9 @@ def surroundings_of(
     column, row = extent.pixels.T
     thing[row - top, column - left] = depth[row, column]
     if extent.pitch > 1:
-        square = np.ones((extent.pitch, extent.pitch), np.uint8)
-        thing = cv2.dilate(thing, square, anchor=(half, half))
+        # Up to the next that was looked at, which may have been beyond the outline.
+        side = 2 * extent.pitch - 1
+        thing = cv2.dilate(thing, np.ones((side, side), np.uint8))
     stride = max(1, int(np.ceil(np.sqrt(np.count_nonzero(thing) / _MOST_POINTS))))
     columns, rows = np.arange(left, right, stride), np.arange(top, bottom, stride)
     veiled = _veil(depth[top:bottom, left:right], _GRAZING * near / focal)[::stride, ::stride]
@@ -138,7 +138,7 @@ def surroundings_of(
     jump = _JUMP + 4 * sigma
     valid &= _borne_out(z, valid, jump + 2 * stride * z / focal)
     grown = thing[::stride, ::stride]
-    mine = np.abs(z - grown) < jump + extent.pitch * z / focal
+    mine = np.abs(z - grown) < jump + 2 * extent.pitch * z / focal
     near_it = (grown > 0) & ~mine  # smeared from the thing's outline on to what is behind
     points = stand.of(camera.ray(columns[None, :], rows[:, None]) * z[..., None])
     tolerance = _SIGMAS * sigma + _ROUGHNESS
