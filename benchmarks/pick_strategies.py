@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,12 @@ from molmo_ros.spatial import (
     visible_extent,
 )
 from molmo_ros.spatial.extent import basis_across
+from molmo_ros.spatial.grasp import rotation_of
 from molmo_ros.spatial.grasps import Grasp as Candidate
 from molmo_ros.tabletop.physics.hand import FRANKA, FRANKA_TOOL_CENTRE, Grasp, Hand
+
+if TYPE_CHECKING:
+    from molmo_ros.ros.client import AnsweredPoint
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +55,8 @@ class Asked:
 
     capture: what the camera shows. pixel: (u, v), integers at pixel centres. label: the words.
     lift: settings for the camera. up: (3,) against gravity in the optical frame, for strategies
-    that need it; ours is not told.
+    that need it; ours is not told. part: a part of a thing was asked for. answered: what the node
+    said of the point, where it was asked.
     """
 
     capture: Capture
@@ -59,6 +65,7 @@ class Asked:
     lift: LiftSettings
     up: Floats
     part: bool = False
+    answered: AnsweredPoint | None = None
 
     @property
     def depth(self) -> NDArray[np.float32]:
@@ -121,20 +128,15 @@ def waypoint(asked: Asked) -> Proposal:
         return Proposal(lost='extent', reason='no width')
     if not found.graspable:
         return Proposal(lost='refused', reason=f'{1e3 * found.width:.0f} mm wide')
-    x, y, z, w = found.quaternion
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    rotation = rotation_of(found.quaternion)
     pose = posed(point.position, rotation[:, 2], rotation[:, 0], back=-FRANKA_TOOL_CENTRE)
     return Proposal((Grasp(pose, FRANKA.opening, found.width),))
 
 
 def candidates(asked: Asked) -> Proposal:
     """The ranked ways to take it that the depth around shows to be free."""
+    if asked.answered is not None:
+        return _of_node(asked.answered)
     point = asked.lifted()
     if point.status is not LiftStatus.OK:
         return Proposal(lost='lifting', reason=point.reason)
@@ -149,10 +151,30 @@ def candidates(asked: Asked) -> Proposal:
     return Proposal(lost='refused', reason=found.grasps.ways[0].reason)
 
 
+def _of_node(answered: AnsweredPoint) -> Proposal:
+    """The same, as the node told it."""
+    if answered.surface.status is not LiftStatus.OK:
+        return Proposal(lost='lifting', reason=answered.surface.reason)
+    ways = answered.object.grasps
+    free = tuple(
+        Grasp(_pose(way.position, rotation_of(way.quaternion)), way.opening, way.width)
+        for way in ways
+        if not way.reason
+    )
+    if free:
+        return Proposal(free)
+    reason = ways[0].reason if ways else answered.object.reason
+    return Proposal(lost='refused' if ways else 'extent', reason=reason)
+
+
 def _as_told(found: Candidate) -> Grasp:
+    return Grasp(_pose(found.position, found.rotation), found.opening, found.width)
+
+
+def _pose(position: Floats, rotation: Floats) -> Floats:
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = found.rotation, found.position
-    return Grasp(pose, found.opening, found.width)
+    pose[:3, :3], pose[:3, 3] = rotation, position
+    return pose
 
 
 def along_normal(asked: Asked) -> Proposal:
@@ -198,9 +220,9 @@ def straight_down(asked: Asked) -> Proposal:
 
 STRATEGIES: dict[str, Strategy] = {
     'candidates': candidates,
-    'one pose at the point': waypoint,
-    'point and normal': along_normal,
-    'centroid, principal axis': principal_axis,
-    '5x5 median, straight down': straight_down,
+    'one pose': waypoint,
+    'normal': along_normal,
+    'principal axis': principal_axis,
+    'straight down': straight_down,
 }
 """By the names that the tables use."""

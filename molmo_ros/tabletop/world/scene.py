@@ -33,7 +33,7 @@ class Object:
         gloss: strength of its highlight, 0..1.
         pattern: a key of ``patterns.ON_OBJECTS``.
         accent: RGB in 0..1 of the pattern's second colour.
-        rotation: rows of its (3, 3) rotation where it does not stand upright; then yaw says nothing.
+        rotation: rows of its (3, 3) rotation where it is not upright; then yaw says nothing.
     """
 
     kind: str
