@@ -86,11 +86,11 @@ def grasps_of(
     """Ways to take the thing that a point is on: the best first, refused ones last with a reason.
 
     All in the frame of the camera that saw the depth image (H, W); up: (3,) unit vector against
-    gravity there, if known. Empty where neither that nor a supporting plane is.
+    gravity there, if known: from above is then along it. None where nothing carries the thing.
     """
-    stand = stand_under(point.position, extent, up)
-    if stand is None:
+    if extent.plane is None:
         return NO_GRASPS
+    stand = stand_under(point.position, extent.plane)
     around = surroundings_of(extent, stand, depth, camera, lift)
     if len(around.own) < 10:
         return NO_GRASPS
@@ -108,7 +108,8 @@ def grasps_of(
     normal = point.normal @ stand.R
     kept: list[Grasp] = []
     refused: list[Grasp] = []
-    ways = directions(normal, around.eye, thing.mass, height)
+    above = np.array([0.0, 0.0, 1.0]) if up is None else up @ stand.R
+    ways = directions(above, normal, around.eye, thing.mass, height)
     found = [
         (way.approach, tried)
         for way in ways

@@ -164,14 +164,14 @@ class _Grid:
     def y(self, row: Integers) -> Floats:
         return np.asarray(self.low[1] + (row + 0.5) * _CELL)
 
-    def at(self, heights: Map, x: Floats, y: Floats) -> Floats:
-        """The cells that x and y lie in; nothing is outside."""
-        column = np.floor((x - self.low[0]) / _CELL).astype(int)
-        row = np.floor((y - self.low[1]) / _CELL).astype(int)
+    def at(self, heights: Map, x: Floats, y: Floats) -> Map:
+        """What maps (M, H, W) have (M, K) where x and y lie; nothing is outside."""
+        column = ((x - self.low[0]) / _CELL).astype(int)
+        row = ((y - self.low[1]) / _CELL).astype(int)
         height, width = self.shape
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        found = heights[row.clip(0, height - 1), column.clip(0, width - 1)]
-        return np.where(inside, found, _LOWEST)
+        found = heights.reshape(len(heights), -1)[:, np.where(inside, row * width + column, 0)]
+        return np.where(inside, found, np.float32(_LOWEST))
 
 
 def _kernel(x: float, y: float) -> NDArray[np.uint8]:
@@ -181,7 +181,7 @@ def _kernel(x: float, y: float) -> NDArray[np.uint8]:
 
 def _bounds(body: Floats, rotation: Floats, settings: GraspSettings) -> tuple[float, float]:
     """Heights where the thing begins and ends; from above it is held on to the ground at most."""
-    heights = np.sort(-body[:, 2])
+    heights = np.sort(-body[::5, 2])
     low, top = float(heights[len(heights) // 100]), float(heights[-1 - len(heights) // 200])
     return (settings.clearance if rotation[2, 2] < -0.99 else low), top
 
@@ -235,32 +235,31 @@ def _checked(
     settings: GraspSettings,
 ) -> tuple[Floats, Integers]:
     """The widest opening (K,) with which nothing is met, and where there is none why."""
+    maps = own, beside
     finger = _kernel(settings.finger_thickness, settings.finger)
     palm = _kernel(settings.palm[0], settings.palm[1])
-    of_fingers = cv2.dilate(own, finger), cv2.dilate(beside, finger)
-    of_palm = cv2.dilate(own, palm), cv2.dilate(beside, palm)
+    of_fingers = np.stack([cv2.dilate(heights, finger) for heights in maps])
     least = width + 2 * _ASIDE
     opening = np.full(len(x), settings.opening)
     why = np.full(len(x), TOO_WIDE)
     open_ = np.zeros(len(x), bool)
     for share in (0.0, 0.5, 1.0):
         tried = np.maximum(least + share * (settings.opening - least), least)
-        reason = np.full(len(x), OK)
         out = (tried + settings.finger_thickness) / 2
-        for heights, blocked in zip(of_fingers, (ITSELF, BESIDE), strict=True):
-            met = np.maximum(grid.at(heights, x - out, y), grid.at(heights, x + out, y)) > h
-            reason = np.where(met, blocked, reason)
+        met = np.maximum(grid.at(of_fingers, x - out, y), grid.at(of_fingers, x + out, y)) > h
+        reason = np.where(met[1], BESIDE, np.where(met[0], ITSELF, OK))
         better = (least <= settings.opening) & ((reason == OK) | ~open_)
         opening, why = np.where(better, tried, opening), np.where(better, reason, why)
         open_ |= better & (reason == OK)
-    for heights, blocked in zip(of_palm, (PALM_ITSELF, PALM_BESIDE), strict=True):
-        met = grid.at(heights, x, y) > h + settings.finger_length - _PALM_GAP
-        why = np.where((why == OK) & met, blocked, why)
-    between = cv2.dilate(beside, _kernel(_CELL, settings.finger))
-    middle = grid.at(between, x, y)
-    for share in (-0.8, -0.4, 0.4, 0.8):
-        middle = np.maximum(middle, grid.at(between, x + share * opening / 2, y))
-    return opening, np.where((why == OK) & (middle > h), BETWEEN, why)
+    of_palm = np.stack([cv2.dilate(heights, palm) for heights in maps])
+    met = grid.at(of_palm, x, y) > h + settings.finger_length - _PALM_GAP
+    why = np.where((why == OK) & met[1], PALM_BESIDE, np.where((why == OK) & met[0], PALM_ITSELF, why))
+    if (beside > _LOWEST).any():
+        between = cv2.dilate(beside, _kernel(settings.finger, settings.finger))[None]
+        shares = (-0.6, 0.0, 0.6)
+        filled = [grid.at(between, x + part * opening / 2, y)[0] > h for part in shares]
+        why = np.where((why == OK) & np.any(filled, axis=0), BETWEEN, why)
+    return opening, why
 
 
 def _low(
@@ -291,7 +290,8 @@ def _sides(
     row, level, start, stop = at
 
     def cells(counted: Bools, upper: Integers) -> Floats:
-        total = np.pad(np.cumsum(counted, 2), ((0, 0), (0, 0), (1, 0)))
+        total = np.zeros((*counted.shape[:2], counted.shape[2] + 1), np.int16)
+        np.cumsum(counted, 2, np.int16, total[..., 1:])
         return np.asarray(total[row, upper, stop] - total[row, upper, start]) * _CELL
 
     # Not up to the top: a flat one has no sides.

@@ -25,7 +25,7 @@ def hidden_side(around: Surroundings, extent: Extent) -> Floats:
     about its middle. Where the camera sees through to something else there is nothing.
     """
     own = around.own
-    if not len(own) or not around.stand.plane or extent.cut:
+    if not len(own) or extent.cut:
         return _NONE
     some = own[:: max(1, len(own) // _MOST)]
     middle = around.stand.of(extent.centre)[:2]
@@ -48,7 +48,7 @@ def hidden_side(around: Surroundings, extent: Extent) -> Floats:
 def inside(around: Surroundings, shell: Floats) -> Floats:
     """(K, 3) points under those of a shell (N, 3), down to the ground, where the camera does not see
     that nothing is there."""
-    if not len(shell) or not around.stand.plane:
+    if not len(shell):
         return _NONE
     low = shell[:, :2].min(0)
     cells = ((shell[:, :2] - low) / _CELL).astype(int)

@@ -28,14 +28,16 @@ class Direction:
     axes: Floats
 
 
-def directions(normal: Floats, eye: Floats, middle: Floats, height: float) -> Iterator[Direction]:
+def directions(
+    up: Floats, normal: Floats, eye: Floats, middle: Floats, height: float
+) -> Iterator[Direction]:
     """All that are worth a look, in a frame with z up.
 
-    normal: (3,) of the surface at the point, or NaN. eye: (3,) where the camera is. middle: (3,) of
+    up: (3,) that from above is against. normal: (3,) of the surface at the point, or NaN. eye: (3,) where the camera is. middle: (3,) of
     the thing. height: metres, of the thing.
     """
+    yield Direction(Approach.ABOVE, _turned(-up / np.linalg.norm(up), _FROM_ABOVE))
     up = np.array([0.0, 0.0, 1.0])
-    yield Direction(Approach.ABOVE, _turned(-up, _FROM_ABOVE))
     towards = (eye - middle) * (1, 1, 0)
     length = float(np.linalg.norm(towards))
     towards = towards / length if length > 0.02 else np.array([1.0, 0.0, 0.0])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from molmo_ros.spatial.camera_model import CameraModel
 from molmo_ros.spatial.extent import Extent, basis_across
 from molmo_ros.spatial.lift_settings import LiftSettings
+from molmo_ros.spatial.support import Plane
 from molmo_ros.spatial.windows import Bools, Floats
 
 _MOST_POINTS = 5000  # of the thing
@@ -27,13 +28,11 @@ _BEHIND = 0.012  # metres behind a surface from which on space is not seen
 class Stand:
     """The frame: its origin under the point on what carries the thing, z up from it.
 
-    R: (3, 3) and t: (3,) take its points to the frame of the camera. plane: whether what carries the
-    thing was seen; z = 0 is only as low as the thing was seen otherwise.
+    R: (3, 3) and t: (3,) take its points to the frame of the camera.
     """
 
     R: Floats
     t: Floats
-    plane: bool
 
     def of(self, points: Floats) -> Floats:
         """Points (..., 3) of the camera's frame in this one."""
@@ -89,18 +88,11 @@ class Surroundings:
         return ~(behind <= _BEHIND + 3 * self.sigma)
 
 
-def stand_under(position: Floats, extent: Extent, up: Floats | None) -> Stand | None:
-    """The frame under a point (3,) of a thing; None where it is not known which way is up."""
-    plane = extent.plane
-    if plane is not None:
-        normal, foot = plane.normal, position - plane.height(position) * plane.normal
-    elif up is not None:
-        normal = np.asarray(up, np.float64) / np.linalg.norm(up)
-        foot = position + ((extent.points @ normal).min() - position @ normal) * normal
-    else:
-        return None
-    x, y = basis_across(normal)
-    return Stand(np.stack([x, y, normal], 1), foot, plane is not None)
+def stand_under(position: Floats, plane: Plane) -> Stand:
+    """The frame under a point (3,) of a thing on a plane."""
+    x, y = basis_across(plane.normal)
+    foot = position - plane.height(position) * plane.normal
+    return Stand(np.stack([x, y, plane.normal], 1), foot)
 
 
 def surroundings_of(
@@ -142,13 +134,9 @@ def surroundings_of(
     near_it = (grown > 0) & ~mine  # smeared from the thing's outline on to what is behind
     points = stand.of(camera.ray(columns[None, :], rows[:, None]) * z[..., None])
     tolerance = _SIGMAS * sigma + _ROUGHNESS
-    least = tolerance
-    if stand.plane:
-        # Of a low thing what is nearer to its height than to that of the table.
-        high = float(np.percentile(extent.points @ stand.R[:, 2] - stand.t @ stand.R[:, 2], 90))
-        least = np.clip(high / 2, tolerance / 2, tolerance)
-    else:
-        least = np.full_like(sigma, -np.inf)
+    # Of a low thing what is nearer to its height than to that of the table.
+    high = float(np.percentile(stand.of(extent.points)[:, 2], 90))
+    least = np.clip(high / 2, tolerance / 2, tolerance)
     above = valid & (points[..., 2] > least)
     own = above & mine
     others = above & ~mine & ~near_it & (points[..., 2] > tolerance)
