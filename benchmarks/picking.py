@@ -253,7 +253,7 @@ def _tried(row: Row, world: World, grasp: Grasp, task: Task) -> Row:
 def _on_part(world: World, number: int, result: Picked, part: int | None) -> bool:
     """Whether the fingers closed on that part, most of where they touch."""
     touched = parts_touched(world.things[number], result.contact)
-    return bool(touched) and 2 * touched.count(part) > len(touched)
+    return part is not None and 2 * touched.count(part) > len(touched)
 
 
 def _of_space(choice: Choice, shown: Shown, service: Service | None) -> Iterator[SpaceRow]:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from molmo_ros.spatial import CameraModel
 from molmo_ros.tabletop.physics.hand import Grasp
 from molmo_ros.tabletop.physics.pick import Picked, PickPlan, pick
 from molmo_ros.tabletop.physics.world import World
@@ -23,6 +24,7 @@ Picture = NDArray[np.uint8]
 
 _PALM, _FINGER = (0.93, 0.93, 0.94), (0.25, 0.26, 0.28)
 _CUBE = np.array([0.10, 0.10, 0.09])  # metres, the nominal size of the kind that boxes are drawn as
+_WIDER, _DOWN = 0.65, 0.12  # of the focal length; of the height that the picture is shifted by
 _MILLISECONDS = 80  # that each picture of a film is shown
 
 
@@ -58,13 +60,22 @@ def film(
 
     picked = pick(world, grasp, target, plan, keep)
     chosen = np.unique(np.linspace(0, len(moments) - 1, pictures).astype(int))
-    drawn = (_scene_at(world, moments[index]) for index in chosen)
+    stage = replace(world.scene, camera=_wider(world.scene.camera))
+    drawn = (_scene_at(world, stage, moments[index]) for index in chosen)
     return Film(picked, tuple(render(scene, *size, smooth=True).color for scene in drawn))
 
 
-def _scene_at(world: World, moment: _Moment) -> Scene:
+def _wider(camera: CameraModel) -> CameraModel:
+    """So that the gripper is seen too."""
+    K = camera.K.copy()
+    K[[0, 1], [0, 1]] *= _WIDER
+    K[1, 2] += _DOWN * camera.height
+    return CameraModel(camera.width, camera.height, K)
+
+
+def _scene_at(world: World, stage: Scene, moment: _Moment) -> Scene:
     things = [_moved(item, pose) for item, pose in zip(world.things, moment.things, strict=True)]
-    return replace(world.scene, objects=(*things, *_hand_at(world, moment)))
+    return replace(stage, objects=(*things, *_hand_at(world, moment)))
 
 
 def _moved(item: Object, pose: Floats) -> Object:
