@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera_model import CameraModel
+from .hollow import rim_around, without_holes
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
@@ -31,6 +32,8 @@ _LIFTED_SIGMAS = 2.0  # of a reading's noise, for the point itself, which many r
 _ROUGHNESS = 0.003  # metres that a table may be uneven, beside the noise
 _JUMP = 0.012  # metres in depth from one pixel to the next at which a thing ends, beside the noise
 _MOST_POINTS = 4000  # kept of the visible points
+_HOLLOW = 0.0015  # metres by which the bottom of a hollow is over the table, and
+_HOLLOW_REACH = 0.08  # metres within which its rim is
 _REACHES = 0.95  # of max_size: what is seen so far from the point goes on beyond
 _BAR = 0.25  # of max_size: what is narrower may go on, and is still a thing that can be taken
 _ROUND = 0.03  # of the radius: how far an outline may be off the circle that it is taken for
@@ -89,8 +92,9 @@ def visible_extent(
     here = _LIFTED_SIGMAS * float(settings.noise.sigma(point.position[2], focal)) + _ROUGHNESS
     plane = supporting_plane(points, tolerance, point.position, here, up)
     if plane is not None and plane.height(point.position) <= here:
-        return None  # It is on the table, not on a thing.
-    mask = _grown(patch, plane, point.position)
+        mask = _around_hollow(patch, plane, point.position)
+    else:
+        mask = _grown(patch, plane, point.position)
     if mask is None or mask.sum() < _LEAST_PIXELS:
         return None
     if plane is None and mask.sum() > 0.5 * patch.valid.sum():
@@ -168,6 +172,23 @@ def patch_around(
     seed = int(np.searchsorted(columns, column)), int(np.searchsorted(rows, row))
     pixel = stride * float(position[2]) / focal
     return Patch(points, valid, sigma, seed, pixel, columns, rows, stride)
+
+
+def _around_hollow(patch: Patch, plane: Plane, position: Floats) -> Bools | None:
+    """The thing in whose hollow a position is; None where it is on the table, not in a thing.
+
+    What was fitted to many readings is known better than each of them.
+    """
+    if plane.height(position) < _HOLLOW:
+        return None
+    thing = patch.valid & (plane.height(patch.points) > _SIGMAS * patch.sigma + _ROUGHNESS)
+    reach = round(_HOLLOW_REACH / patch.pixel)
+    rim = rim_around(thing, patch.seed, reach)
+    if rim is None:
+        return None
+    column, row = rim
+    mask = _grown(replace(patch, seed=rim), plane, patch.points[row, column])
+    return None if mask is None else without_holes(mask) & patch.valid
 
 
 def _grown(patch: Patch, plane: Plane | None, position: Floats) -> Bools | None:
