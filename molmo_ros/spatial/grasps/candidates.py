@@ -27,7 +27,9 @@ from molmo_ros.spatial.windows import Floats
 _MOST, _MOST_REFUSED = 12, 6
 _PRE = 0.1  # metres back from a grasp, and up after it, where no standoff is set
 _ALIKE_M, _ALIKE = 0.012, float(np.cos(np.radians(15)))  # two nearer than that are one
+_ASIDE = 0.0015  # metres that a thing must be narrower on each side than the open gripper
 _LOOKED_AT = 200  # of the best, at which the space that is not seen is looked up
+_NEXT, _FEW = 0.003, 12  # metres beside what a map shows, and points that are too few to tell more
 _UNSEEN = 'a finger would go where the camera does not see'
 
 
@@ -109,7 +111,7 @@ def grasps_of(
     kept: list[Grasp] = []
     refused: list[Grasp] = []
     above = np.array([0.0, 0.0, 1.0]) if up is None else up @ stand.R
-    ways = directions(above, normal, around.eye, thing.mass, height)
+    ways = directions(above, normal, extent.axes[1] @ stand.R, around.eye, thing.mass, height)
     found = [
         (way.approach, tried)
         for way in ways
@@ -121,6 +123,9 @@ def grasps_of(
         if len(kept) >= _MOST:
             break
         if any(_alike(grasp, other) for other in kept):
+            continue
+        grasp = centred(grasp, thing, settings)
+        if grasp.width > settings.opening - 2 * _ASIDE:
             continue
         checked = _looked(grasp, around, settings)
         if checked.reason:
@@ -194,6 +199,19 @@ def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
     if share > 0 and settings.unseen is Unseen.OCCUPIED:
         return replace(grasp, unseen=share, score=0.0, reason=_UNSEEN)
     return replace(grasp, unseen=share, score=grasp.score * (1 - 0.2 * share))
+
+
+def centred(grasp: Grasp, thing: Thing, settings: GraspSettings) -> Grasp:
+    """The grasp by the points between the fingers, which tell more than the cells of a map."""
+    x, y, z = ((thing.body - grasp.position) @ grasp.rotation).T
+    between = (np.abs(y) < settings.finger / 2) & (z < 0)
+    between &= np.abs(x) < grasp.width / 2 + _NEXT
+    if np.count_nonzero(between) < _FEW:
+        return grasp
+    left, right = np.percentile(x[between], [2, 98])
+    width = float(right - left)
+    middle = (left + right) / 2 * grasp.rotation[:, 0]
+    return replace(grasp, position=grasp.position + middle, width=width)
 
 
 def _placed(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp:

@@ -27,10 +27,12 @@ _STEP = 0.008  # metres from one depth of the fingers to the next
 _DEEPEST = 0.12  # metres under the top of a thing that are looked at
 _HOLD = 0.003  # metres that the thing must reach above the ends of the fingers
 _PALM_GAP = 0.005  # metres that the palm keeps from all
-_ASIDE = 0.003  # metres that the fingers keep on each side of it as they come
+_ASIDE = 0.002  # metres that the widest opening leaves on each side of it, and
+_ROOM = 0.005  # what a narrower one does, since it may go into the thing
 _LEAST_DEPTH = 0.006  # metres of the thing that are between the fingers, if it is flat
 _SURE_DEPTH = 0.012  # metres that are enough of any thing
-_MOST_TAPER, _MOST_SKEW = 0.7, 0.8  # tangents at which sides slip out of the fingers
+_WEDGE = 0.65  # what a wedge counts: half of it is at each side, but it slips out
+_MOST_TAPER, _MOST_SKEW = 0.7, 0.6  # tangents at which sides slip out of the fingers
 _LEAST_FILLED = 0.55  # of what is between the fingers, or they hold a corner
 _FINER = 2  # steps between two depths in which the sides of it are judged
 _TAPER = 0.016  # metres up over which they are
@@ -99,7 +101,8 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     level = level * _FINER
     if not len(row):
         return None
-    left, right = grid.x(start) - _CELL / 2, grid.x(stop) - _CELL / 2
+    # A thing is in half of the cells at its sides, in the mean.
+    left, right = grid.x(start), grid.x(stop) - _CELL
     width, x = right - left, (left + right) / 2
     y, h = grid.y(rows[row]), levels[level].astype(np.float64)
     highest = _highest(strip, rows[row], start, stop)
@@ -210,11 +213,15 @@ def _fitting(
     row: Integers, level: Integers, start: Integers, stop: Integers, settings: GraspSettings
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """The runs that go between the fingers; where none does, the narrowest."""
-    width = (stop - start) * _CELL
-    fits = width + 2 * _ASIDE <= settings.opening
+    width = (stop - start - 1) * _CELL
+    fits = _goes_between(width, settings)
     if len(width) and not fits.any():
         fits[int(width.argmin())] = True
     return row[fits], level[fits], start[fits], stop[fits]
+
+
+def _goes_between(width: Floats, settings: GraspSettings) -> Bools:
+    return np.asarray(width <= settings.opening - 2 * _ASIDE + _CELL)
 
 
 def _highest(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
@@ -235,22 +242,29 @@ def _checked(
     settings: GraspSettings,
 ) -> tuple[Floats, Integers]:
     """The widest opening (K,) with which nothing is met, and where there is none why."""
-    maps = own, beside
-    finger = _kernel(settings.finger_thickness, settings.finger)
-    palm = _kernel(settings.palm[0], settings.palm[1])
-    of_fingers = np.stack([cv2.dilate(heights, finger) for heights in maps])
-    least = width + 2 * _ASIDE
+    fits = _goes_between(width, settings)
+    least = np.minimum(width + 2 * _ROOM, settings.opening)
     opening = np.full(len(x), settings.opening)
     why = np.full(len(x), TOO_WIDE)
     open_ = np.zeros(len(x), bool)
+    # The cells that a finger's outline is in count as those of a thing do; and by noise a thing may
+    # seem wider than it is by a cell.
+    thickness = settings.finger_thickness
+    of_own = cv2.dilate(own, _kernel(thickness - 2 * _CELL, settings.finger))[None]
+    of_beside = cv2.dilate(beside, _kernel(thickness - _CELL, settings.finger))[None]
     for share in (0.0, 0.5, 1.0):
-        tried = np.maximum(least + share * (settings.opening - least), least)
-        out = (tried + settings.finger_thickness) / 2
-        met = np.maximum(grid.at(of_fingers, x - out, y), grid.at(of_fingers, x + out, y)) > h
-        reason = np.where(met[1], BESIDE, np.where(met[0], ITSELF, OK))
-        better = (least <= settings.opening) & ((reason == OK) | ~open_)
+        tried = least + share * (settings.opening - least)
+        out = (tried + thickness) / 2
+        itself, next_to = (
+            np.maximum(grid.at(heights, x - at, y), grid.at(heights, x + at, y))[0] > h
+            for heights, at in ((of_own, out + _CELL), (of_beside, out))
+        )
+        reason = np.where(next_to, BESIDE, np.where(itself, ITSELF, OK))
+        better = fits & ((reason == OK) | ~open_)
         opening, why = np.where(better, tried, opening), np.where(better, reason, why)
         open_ |= better & (reason == OK)
+    maps = own, beside
+    palm = _kernel(settings.palm[0], settings.palm[1])
     of_palm = np.stack([cv2.dilate(heights, palm) for heights in maps])
     met = grid.at(of_palm, x, y) > h + settings.finger_length - _PALM_GAP
     why = np.where((why == OK) & met[1], PALM_BESIDE, np.where((why == OK) & met[0], PALM_ITSELF, why))
@@ -298,15 +312,18 @@ def _sides(
     step = _STEP / _FINER
     up = np.rint(np.minimum(0.6 * (depth - _HOLD), _TAPER) / step).astype(int)
     up = np.clip(up, 0, len(levels) - 1 - level)
-    taper = (width - cells(held, level + up)) / 2 / np.maximum(up * step, step)
-    aside = round(settings.finger / 2 / _CELL)
+    taper = (width + _CELL - cells(held, level + up)) / 2 / np.maximum(up * step, step)
+    aside = max(round(settings.finger / 2 / _CELL), 1)
     high = levels[None, :, None] + np.float32(_HOLD)
     before, here, after = (
         cells(own[(rows + step).clip(0, len(own) - 1), None] > high, level)
         for step in (-aside, 0, aside)
     )
-    filled = (before + here + after) / 3 / width
-    skew = (width - here) / settings.finger
+    filled = (before + here + after) / 3 / (width + _CELL)
+    # Both sides aslant the same way, and against each other, as at a corner.
+    twist = (width + _CELL - here) / settings.finger
+    wedge = np.abs(after - before) / (2 * aside * _CELL)
+    skew = np.maximum(twist, _WEDGE * wedge)
     return np.maximum(taper, 0.0), np.maximum(skew, 0.0), filled
 
 

@@ -29,14 +29,15 @@ class Direction:
 
 
 def directions(
-    up: Floats, normal: Floats, eye: Floats, middle: Floats, height: float
+    up: Floats, normal: Floats, across: Floats, eye: Floats, middle: Floats, height: float
 ) -> Iterator[Direction]:
     """All that are worth a look, in a frame with z up.
 
-    up: (3,) that from above is against. normal: (3,) of the surface at the point, or NaN. eye: (3,) where the camera is. middle: (3,) of
+    up: (3,) that from above is against. normal: (3,) of the surface at the point, or NaN. across:
+    (3,) its narrow way. eye: (3,) where the camera is. middle: (3,) of
     the thing. height: metres, of the thing.
     """
-    yield Direction(Approach.ABOVE, _turned(-up / np.linalg.norm(up), _FROM_ABOVE))
+    yield Direction(Approach.ABOVE, _turned(-up / np.linalg.norm(up), across, _FROM_ABOVE))
     up = np.array([0.0, 0.0, 1.0])
     towards = (eye - middle) * (1, 1, 0)
     length = float(np.linalg.norm(towards))
@@ -46,15 +47,19 @@ def directions(
         z = -(np.cos(_TILT) * up + np.sin(_TILT) * way)
         yield Direction(Approach.TILTED, _level(z, 2))
     if np.isfinite(normal).all() and -0.2 < normal[2] < _LIKE_ABOVE:
-        yield Direction(Approach.NORMAL, _turned(-normal, _ABOUT_NORMAL))
+        yield Direction(Approach.NORMAL, _turned(-normal, across, _ABOUT_NORMAL))
     if height > _TALL:
         for degrees in (0.0, 40.0, -40.0, 80.0, -80.0):
             c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
             yield Direction(Approach.SIDE, _level(-(c * towards + s * aside), 1))
 
 
-def _turned(z: Floats, count: int) -> Floats:
-    first, second = basis_across(z)
+def _turned(z: Floats, across: Floats, count: int) -> Floats:
+    """Turns about z, the first of which closes the fingers across the thing."""
+    first = across - (across @ z) * z
+    length = float(np.linalg.norm(first))
+    first = first / length if length > 0.1 else basis_across(z)[0]
+    second = np.cross(z, first)
     turns = np.arange(count) * (np.pi / count)
     x = np.cos(turns)[:, None] * first + np.sin(turns)[:, None] * second
     return _frames(x, z)

@@ -13,7 +13,7 @@ from molmo_ros.spatial.windows import Floats
 _NEAR_POINT = 0.025  # metres: what was pointed at is what is held
 _NEAR_MASS = 0.06  # metres: what is held near its middle does not turn
 _LEAN, _SLANT = 0.7, 0.9  # tangents at which sides slip out of the fingers
-_SPARE = 0.006  # metres on each side that a gripper is better wider than the thing
+_ROOM = 0.006  # metres on each side that open fingers are better off the thing as they come
 _OTHER_WAY = 0.8  # what another way than the wanted one counts
 _SIDEWAYS = 0.6
 
@@ -26,8 +26,8 @@ def scores(found: Closings, approach: Approach, settings: GraspSettings) -> Floa
     upright = np.clip(1 - found.taper / _LEAN, 0.1, 1.0)
     along = np.clip(1 - found.skew / _SLANT, 0.1, 1.0)
     full = np.clip(2 * found.filled - 0.7, 0.1, 1.0)
-    spare = np.clip((settings.opening - found.width) / 2 / _SPARE, 0.3, 1.0)
+    room = np.clip(0.3 + 0.7 * ((found.opening - found.width) / 2 - 0.002) / _ROOM, 0.3, 1.0)
     way = 1.0
     if approach is not settings.approach:
         way = _SIDEWAYS if approach is Approach.SIDE else _OTHER_WAY
-    return np.asarray(way * near * balanced * deep * upright * along * full * spare)
+    return np.asarray(way * near * balanced * deep * upright * along * full * room)
