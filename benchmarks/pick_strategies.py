@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways from a pixel and depth to grasps: ours, and what others do. `benchmarks/picking.py`.
 
-A strategy is told what a camera shows, the pixel to take, and what was asked for. Its grasps are in
-the optical frame, the best first, each with the pose of the middle between the ends of the fingers.
+A strategy is told what a camera shows and the pixel to take. Its grasps are in the optical frame, the
+best first, each with the pose of the middle between the ends of the fingers.
 """
 
 from __future__ import annotations
@@ -53,18 +53,15 @@ class Proposal:
 class Asked:
     """A point of a picture that shall be taken.
 
-    capture: what the camera shows. pixel: (u, v), integers at pixel centres. label: the words.
-    lift: settings for the camera. up: (3,) against gravity in the optical frame, for strategies
-    that need it; ours is not told. part: a part of a thing was asked for. answered: what the node
-    said of the point, where it was asked.
+    capture: what the camera shows. pixel: (u, v), integers at pixel centres. lift: settings for the
+    camera. up: (3,) against gravity in the optical frame, for strategies that need it; ours is not
+    told. answered: what the node said of the point, where it was asked.
     """
 
     capture: Capture
     pixel: tuple[float, float]
-    label: str
     lift: LiftSettings
     up: Floats
-    part: bool = False
     answered: AnsweredPoint | None = None
 
     @property

@@ -5,6 +5,7 @@
     python -m benchmarks.picking [--quick] [--scenes 40] [--first-seed 81000] [--json FILE]
         [--tables easy rich] [--cameras perfect stereo realsense] [--grasps candidates ...]
         [--checkpoint models/tabletop] [--only things parts spaces] [--kinds] [--losses]
+    python -m benchmarks.picking --report FILE [FILE ...]
 
 A Franka Hand in MuJoCo comes along the approach from 10 cm, closes, lifts by 15 cm, is shaken and
 holds for a second (molmo_ros/tabletop/physics). Every thing of a table is asked for, each time on
@@ -193,7 +194,7 @@ def _asked(
 ) -> Asked:
     up = shown.view.scene.T_world_camera[2, :3]
     lift_settings = CAMERAS[camera].settings
-    return Asked(capture, pixel, task.query, lift_settings, up, bool(task.part))
+    return Asked(capture, pixel, lift_settings, up)
 
 
 def _attempt(
@@ -326,9 +327,13 @@ def _put(world: World, position: Floats, up: Floats) -> Put:
 def main() -> None:
     """Print the tables."""
     arguments = parsed(sys.argv[1:])
+    rows: list[Row | SpaceRow] = []
+    if arguments.report:
+        rows = [row for path in arguments.report for row in load(path)]
+        report(rows, arguments.kinds, arguments.losses)
+        return
     cv2.setNumThreads(1)
     began = time.perf_counter()
-    rows: list[Row | SpaceRow] = []
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.scenes)
     # A node is told of one camera; pointing does not depend on which.
     cameras = (arguments.service_camera,) if arguments.checkpoint else tuple(arguments.cameras)
@@ -366,6 +371,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--losses', action='store_true', help='a line for each thing that is lost')
     parser.add_argument('--json', type=Path, help='write every pick into this file')
     parser.add_argument(
+        '--report', nargs='+', type=Path, help='only print the tables of such files, all together'
+    )
+    parser.add_argument(
         '--quick',
         action='store_true',
         help='6 tables, the stereo camera, no parts, no spaces',
@@ -377,6 +385,15 @@ def save(path: Path, rows: Iterable[Row | SpaceRow]) -> None:
     """Every pick and every cube."""
     kinds = {Row: 'pick', SpaceRow: 'space'}
     path.write_text(json.dumps([{'what': kinds[type(row)], **asdict(row)} for row in rows]))
+
+
+def load(path: Path) -> Iterator[Row | SpaceRow]:
+    """What `save` wrote."""
+    for fields in json.loads(path.read_text()):
+        if fields.pop('what') == 'space':
+            yield SpaceRow(**fields)
+        else:
+            yield Row(**{**fields, 'pushed': tuple(fields['pushed'])})
 
 
 def report(rows: Iterable[Row | SpaceRow], kinds: bool, all_losses: bool) -> None:

@@ -49,6 +49,7 @@ def folder(tmp_path):
     'package, extra, words',
     [
         ('embreex', 'demo', 'demo'),
+        ('mujoco', 'physics', 'demo --pick can'),
         ('embreex', 'demo', 'eval tabletop --limit 1'),
         ('pybullet', 'evaluate', 'eval tabletop --limit 1 --renderer bullet'),
         ('pyarrow', 'evaluate', 'eval pixmo-points parquet'),

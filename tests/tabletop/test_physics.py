@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from molmo_ros.tabletop.physics.film import film, strip
 from molmo_ros.tabletop.physics.hand import FRANKA, Grasp
-from molmo_ros.tabletop.physics.pick import Stage, pick
+from molmo_ros.tabletop.physics.oracle import best_grasp
+from molmo_ros.tabletop.physics.parts import parts_touched
+from molmo_ros.tabletop.physics.pick import PickPlan, Stage, pick
 from molmo_ros.tabletop.physics.place import Put, cube, put_down, world_to_put
 from molmo_ros.tabletop.physics.world import World
 from molmo_ros.tabletop.world import Object, make_scene
@@ -97,3 +100,26 @@ def test_convex_parts_keep_a_mug_open():
     across.pose[:3, :3] = across.pose[:3, :3] @ turn
     picked = pick(mug, across, 0)
     assert picked.held and picked.width < 0.01
+
+
+@pytest.mark.parametrize('scale, can_be', [(0.7, True), (0.85, False)])
+def test_what_is_wider_than_the_hand_cannot_be_picked(scale, can_be):
+    """Balls of 70 and 85 mm; the share of what is held would mean nothing otherwise."""
+    assert (best_grasp(World(table(thing('ball', scale=scale))), 0) is not None) == can_be
+
+
+def test_the_part_that_is_held_is_told():
+    mug = thing('mug', yaw=1.0)
+    found = best_grasp(World(table(mug)), 0, part=1)
+    assert found is not None and found[1].held
+    assert set(parts_touched(mug, found[1].contact)) == {1}
+
+
+def test_a_film_shows_the_thing_where_physics_has_it(two_cans):
+    """At the end the can is up: not where it was, and its neighbour is."""
+    plan = PickPlan(shakes=0, hold=0.1)
+    shown = film(two_cans, from_above(0.1, -0.2, 0.09), 0, plan, pictures=3, size=(96, 72))
+    assert shown.picked.held and len(shown.pictures) == 3
+    assert strip(shown, 2).shape == (72, 192, 3)
+    first, _, last = (picture.astype(int) for picture in shown.pictures)
+    assert np.abs(first - last).max(axis=2).max() > 50
