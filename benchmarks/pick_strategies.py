@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways from a pixel and depth to grasps: ours, and what others do. `benchmarks/picking.py`.
 
-A strategy is told what a camera shows and the pixel to take. Its grasps are in the optical frame, the
-best first, each with the pose of the middle between the ends of the fingers.
+A strategy is told what a camera shows and the pixel to take. Its grasps are in the optical frame,
+the best first, each with the pose of the middle between the ends of the fingers.
 """
 
 from __future__ import annotations
