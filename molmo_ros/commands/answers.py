@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from math import isnan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from rich.table import Table
 from molmo_ros.commands.sources import Taken
 from molmo_ros.engine import Answer, Question
 from molmo_ros.grounding.ground import GroundedPoint, Grounding
+from molmo_ros.grounding.picking import NOT_ASKED, Pick
 from molmo_ros.output import seconds, xyz
-from molmo_ros.spatial import SurfacePoint
+from molmo_ros.spatial import Grasp, SurfacePoint
+from molmo_ros.spatial.grasp import quaternion_of
+from molmo_ros.spatial.tool_frames import in_tool_frame
 
 SCHEMA_VERSION = 1
 """Of the JSON: a field that is added leaves it, one that goes or means something else raises it."""
@@ -74,6 +77,7 @@ def error_report(picture: str, error: Exception) -> dict[str, Any]:
 
 
 def _point_fields(point: GroundedPoint) -> dict[str, Any]:
+    asked = point.pick is not NOT_ASKED
     image, surface = point.image, point.surface
     return {
         'u': image.u,
@@ -83,6 +87,55 @@ def _point_fields(point: GroundedPoint) -> dict[str, Any]:
         'pixel_spread': image.spread,
         'status_3d': surface.status.name,
         **{key: value for key, value in asdict(surface).items() if key != 'status'},
+        **(
+            {'object': _object_fields(point.pick), 'place': _place_fields(point.pick)}
+            if asked
+            else {}
+        ),
+    }
+
+
+def _object_fields(pick: Pick) -> dict[str, Any]:
+    """As in GroundedPoint.msg."""
+    extent, pose = pick.extent, pick.pose
+    box = None
+    if extent is not None:
+        box = {'position': extent.centre, 'quaternion': quaternion_of(extent.axes.T)}
+    return {
+        'measured': extent is not None,
+        'reason': pick.reason,
+        'centroid': extent.centroid if extent is not None else None,
+        'box': box,
+        'size': extent.size if extent is not None else None,
+        'grasp_width': pose.width if pose is not None else nan,
+        'graspable': pose is not None and pose.graspable,
+        'may_be_several': pick.grasps.may_be_several,
+        'grasps': [_grasp_fields(way, pick.tool_frame) for way in pick.grasps.ways],
+    }
+
+
+def _grasp_fields(grasp: Grasp, tool_frame: str) -> dict[str, Any]:
+    return {
+        'approach': grasp.approach.name,
+        'position': grasp.position,
+        'quaternion': quaternion_of(in_tool_frame(grasp.rotation, tool_frame)),
+        'pregrasp': grasp.pregrasp,
+        'retreat': grasp.retreat,
+        'width': grasp.width,
+        'opening': grasp.opening,
+        'depth': grasp.depth,
+        'score': grasp.score,
+        'reason': grasp.reason,
+    }
+
+
+def _place_fields(pick: Pick) -> dict[str, Any]:
+    place = pick.place
+    return {
+        'position': place.position,
+        'up': place.up,
+        'radius': place.radius,
+        'reason': place.reason,
     }
 
 
@@ -95,6 +148,9 @@ def show(one: Answered, console: Console, titled: bool) -> None:
         console.print(_table(found.points, one.taken.capture.frame.depth is not None))
     else:
         console.print(f'no points{": it says that there is none" if answer.absent else ""}')
+    for number, point in enumerate(found.points, 1):
+        for line in _pick_lines(point.pick):
+            console.print(f'{number} {line}')
     console.print(answer.text.strip(), style='dim')
     stages = ', '.join(f'{stage} {seconds(spent)}' for stage, spent in answer.timings.items())
     belief = '' if isnan(answer.presence) else f'presence {answer.presence:.2f}; '
@@ -112,6 +168,24 @@ def show(one: Answered, console: Console, titled: bool) -> None:
         console.print(f'from {one.taken.about}')
     if titled:
         console.print()
+
+
+def _pick_lines(pick: Pick) -> Iterator[str]:
+    """How the thing is taken, and where something can be put down."""
+    if pick is NOT_ASKED:
+        return
+    best = pick.grasps.best
+    if best is not None:
+        yield (
+            f'grasp: {best.approach.value}, at {xyz(best.position)}, {1e3 * best.width:.0f} mm wide, '
+            f'score {best.score:.2f}'
+        )
+    elif pick.reason:
+        yield f'grasp: none; {pick.reason}'
+    place = pick.place
+    if isfinite(place.radius):
+        ends = f'; {place.reason}' if place.reason else ''
+        yield f'place: at {xyz(place.position)}, free within {1e3 * place.radius:.0f} mm{ends}'
 
 
 def _table(points: Sequence[GroundedPoint], in_space: bool) -> Table:

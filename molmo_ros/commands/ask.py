@@ -16,6 +16,7 @@ from molmo_ros.commands.answers import Answered, error_report, report, show
 from molmo_ros.commands.console import plain_console
 from molmo_ros.commands.depth_unit import add_depth_unit_argument
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
+from molmo_ros.commands.gripper import add_gripper_arguments, read_gripper
 from molmo_ros.commands.outputs import Destination, check_picture_name, check_writable, viewer
 from molmo_ros.commands.rerun_file import RerunFile
 from molmo_ros.commands.sources import Pictures, Taken, Wanted, add_source_arguments
@@ -82,7 +83,7 @@ class _Asking:
         self._engine: Engine | None = None
         self._console = plain_console()
         self._settings = GroundingSettings(
-            LiftSettings(preset=arguments.noise), noise_from='--noise'
+            LiftSettings(preset=arguments.noise), read_gripper(arguments), noise_from='--noise'
         )
         self._viewer = viewer() if arguments.open else None
         self._out = self._destination('--out', arguments.out, '.png')
@@ -311,6 +312,7 @@ def parser() -> argparse.ArgumentParser:
         f'{", ".join(PRESETS)} (default: a tame stereo camera)',
     )
     add_source_arguments(parser)
+    add_gripper_arguments(parser)
     group = parser.add_argument_group('what is written')
     group.add_argument(
         '--out',

@@ -19,7 +19,7 @@ from .extent import patch_around
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats
+from .windows import Bools, Floats, Integers
 
 _NEAR = 0.05  # metres about the point that its surface is fitted to
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # of a reading on the surface: noise, and metres that it is uneven
@@ -110,7 +110,7 @@ def transform_place(place: Place, T_target_source: Floats) -> Place:
     return replace(place, position=R @ place.position + t, up=R @ place.up)
 
 
-def _crossings(camera: CameraModel, columns: Floats, rows: Floats, plane: Plane) -> Floats:
+def _crossings(camera: CameraModel, columns: Integers, rows: Integers, plane: Plane) -> Floats:
     """(h, w, 3) where the rays of pixels meet the plane; inf where they do not."""
     rays = camera.ray(columns[None, :], rows[:, None])
     towards = rays @ plane.normal
@@ -126,7 +126,7 @@ def _nearest(away: Floats, where: Bools) -> float:
 
 
 def _border(
-    away: Floats, shown: Bools, columns: Floats, rows: Floats, shape: tuple[int, ...]
+    away: Floats, shown: Bools, columns: Integers, rows: Integers, shape: tuple[int, ...]
 ) -> float:
     """How far the border of the image is, if it is within the patch."""
     stride = int(columns[1] - columns[0]) if len(columns) > 1 else 1

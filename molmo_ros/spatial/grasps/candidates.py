@@ -111,10 +111,10 @@ def grasps_of(
     kept: list[Grasp] = []
     refused: list[Grasp] = []
     above = np.array([0.0, 0.0, 1.0]) if up is None else up @ stand.R
-    ways = directions(above, normal, extent.axes[1] @ stand.R, around.eye, thing.mass, height)
+    approaches = directions(above, normal, extent.axes[1] @ stand.R, around.eye, thing.mass, height)
     found = [
         (way.approach, tried)
-        for way in ways
+        for way in approaches
         for rotation in way.axes
         if (tried := closings(thing, rotation, settings)) is not None
     ]
@@ -133,7 +133,7 @@ def grasps_of(
         else:
             kept.append(checked)
     kept.sort(key=lambda grasp: -grasp.score)
-    refused = [*_refused(found), *refused][:_MOST_REFUSED]
+    refused = [*refused[: _MOST_REFUSED // 2], *_refused(found)][:_MOST_REFUSED]
     ways = tuple(_placed(grasp, around, settings) for grasp in (*kept, *refused))
     return Grasps(ways, several)
 

@@ -97,7 +97,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     strip = cv2.dilate(own, _kernel(_CELL, settings.finger))
     rows = _rows(own)
     held = strip[rows][:, None, :] > levels[None, :, None] + np.float32(_HOLD)
-    row, level, start, stop = _fitting(*_runs(held[:, ::_FINER]), settings)
+    row, level, start, stop = _fitting(*_with_hollows(*_runs(held[:, ::_FINER])), settings)
     level = level * _FINER
     if not len(row):
         return None
@@ -209,6 +209,22 @@ def _runs(held: Bools) -> tuple[Integers, Integers, Integers, Integers]:
     return row, level, start, stop
 
 
+def _with_hollows(
+    row: Integers, level: Integers, start: Integers, stop: Integers
+) -> tuple[Integers, Integers, Integers, Integers]:
+    """The runs, and from the first to the last of a row: a hollow thing between the fingers."""
+    begins = np.flatnonzero(np.diff(row, prepend=-1) | np.diff(level, prepend=-1))
+    ends = np.append(begins[1:], len(row)) - 1
+    several = ends > begins
+    first, last = begins[several], ends[several]
+    return (
+        np.append(row, row[first]),
+        np.append(level, level[first]),
+        np.append(start, start[first]),
+        np.append(stop, stop[last]),
+    )
+
+
 def _fitting(
     row: Integers, level: Integers, start: Integers, stop: Integers, settings: GraspSettings
 ) -> tuple[Integers, Integers, Integers, Integers]:
@@ -267,7 +283,9 @@ def _checked(
     palm = _kernel(settings.palm[0], settings.palm[1])
     of_palm = np.stack([cv2.dilate(heights, palm) for heights in maps])
     met = grid.at(of_palm, x, y) > h + settings.finger_length - _PALM_GAP
-    why = np.where((why == OK) & met[1], PALM_BESIDE, np.where((why == OK) & met[0], PALM_ITSELF, why))
+    why = np.where(
+        (why == OK) & met[1], PALM_BESIDE, np.where((why == OK) & met[0], PALM_ITSELF, why)
+    )
     if (beside > _LOWEST).any():
         between = cv2.dilate(beside, _kernel(settings.finger, settings.finger))[None]
         shares = (-0.6, 0.0, 0.6)
@@ -303,20 +321,23 @@ def _sides(
     how much of the space between the fingers the runs fill (K,)."""
     row, level, start, stop = at
 
-    def cells(counted: Bools, upper: Integers) -> Floats:
-        total = np.zeros((*counted.shape[:2], counted.shape[2] + 1), np.int16)
-        np.cumsum(counted, 2, np.int16, total[..., 1:])
-        return np.asarray(total[row, upper, stop] - total[row, upper, start]) * _CELL
+    def spans(counted: Bools, upper: Integers) -> Floats:
+        column = np.arange(counted.shape[2], dtype=np.int16)
+        last = np.maximum.accumulate(np.where(counted, column, np.int16(-1)), 2)
+        backwards = np.where(counted, column, np.int16(len(column)))[..., ::-1]
+        first = np.minimum.accumulate(backwards, 2)[..., ::-1]
+        cells = last[row, upper, stop - 1] - first[row, upper, start] + 1
+        return np.asarray(np.maximum(cells, 0) * _CELL)
 
     # Not up to the top: a flat one has no sides.
     step = _STEP / _FINER
     up = np.rint(np.minimum(0.6 * (depth - _HOLD), _TAPER) / step).astype(int)
     up = np.clip(up, 0, len(levels) - 1 - level)
-    taper = (width + _CELL - cells(held, level + up)) / 2 / np.maximum(up * step, step)
+    taper = (width + _CELL - spans(held, level + up)) / 2 / np.maximum(up * step, step)
     aside = max(round(settings.finger / 2 / _CELL), 1)
     high = levels[None, :, None] + np.float32(_HOLD)
     before, here, after = (
-        cells(own[(rows + step).clip(0, len(own) - 1), None] > high, level)
+        spans(own[(rows + step).clip(0, len(own) - 1), None] > high, level)
         for step in (-aside, 0, aside)
     )
     filled = (before + here + after) / 3 / (width + _CELL)

@@ -14,8 +14,13 @@ _NEAR_POINT = 0.025  # metres: what was pointed at is what is held
 _NEAR_MASS = 0.06  # metres: what is held near its middle does not turn
 _LEAN, _SLANT = 0.7, 0.9  # tangents at which sides slip out of the fingers
 _ROOM = 0.006  # metres on each side that open fingers are better off the thing as they come
-_OTHER_WAY = 0.8  # what another way than the wanted one counts
-_SIDEWAYS = 0.6
+# What ways count that are not the wanted one: less is seen of what is there.
+_OTHER_WAYS = {
+    Approach.ABOVE: 0.7,
+    Approach.NORMAL: 0.6,
+    Approach.TILTED: 0.5,
+    Approach.SIDE: 0.4,
+}
 
 
 def scores(found: Closings, approach: Approach, settings: GraspSettings) -> Floats:
@@ -27,7 +32,5 @@ def scores(found: Closings, approach: Approach, settings: GraspSettings) -> Floa
     along = np.clip(1 - found.skew / _SLANT, 0.1, 1.0)
     full = np.clip(2 * found.filled - 0.7, 0.1, 1.0)
     room = np.clip(0.3 + 0.7 * ((found.opening - found.width) / 2 - 0.002) / _ROOM, 0.3, 1.0)
-    way = 1.0
-    if approach is not settings.approach:
-        way = _SIDEWAYS if approach is Approach.SIDE else _OTHER_WAY
+    way = 1.0 if approach is settings.approach else _OTHER_WAYS[approach]
     return np.asarray(way * near * balanced * deep * upright * along * full * room)

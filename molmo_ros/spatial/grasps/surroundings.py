@@ -20,6 +20,7 @@ _MOST_POINTS = 5000  # of the thing
 _AROUND = 0.16  # metres about the thing that a gripper may come through
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # as an extent has them
 _JUMP = 0.012  # metres in depth by which neighbouring pixels of one surface may differ
+_LOW, _LOW_MEAN = 0.0025, 9  # metres over the ground, as the mean of so many pixels squared
 _GRAZING = 6.0  # tangent of the angle at which a surface is seen that is none
 _BEHIND = 0.012  # metres behind a surface from which on space is not seen
 
@@ -140,6 +141,11 @@ def surroundings_of(
     above = valid & (points[..., 2] > least)
     own = above & mine
     others = above & ~mine & ~near_it & (points[..., 2] > tolerance)
+    low, heights = _low_lying(points[..., 2], valid & ~own & ~others, tolerance, sigma)
+    points[..., 2] = np.where(low, heights, points[..., 2])
+    within = _hull(own)
+    own |= low & within
+    others |= low & ~within
     return Surroundings(
         stand,
         points[own],
@@ -150,6 +156,29 @@ def surroundings_of(
         camera,
         settings,
     )
+
+
+def _low_lying(
+    heights: Floats, valid: Bools, tolerance: Floats, sigma: Floats
+) -> tuple[Bools, Floats]:
+    """What lies so low that single readings do not tell it from the ground, as the bottom of a plate,
+    and how high it is: the mean of many does."""
+    flat = valid & (np.abs(heights) < tolerance)
+    size = (_LOW_MEAN, _LOW_MEAN)
+    share = cv2.blur(flat.astype(np.float64), size)
+    mean = cv2.blur(np.where(flat, heights, 0.0), size) / np.maximum(share, 1e-6)
+    low = flat & (share > 0.3) & (mean > np.maximum(_LOW, sigma))
+    return low, np.asarray(mean)
+
+
+def _hull(own: Bools) -> Bools:
+    """The pixels between those of the thing."""
+    within = np.zeros(own.shape, np.uint8)
+    row, column = np.nonzero(own)
+    if len(row):
+        hull = cv2.convexHull(np.stack([column, row], 1).astype(np.int32))
+        cv2.fillConvexPoly(within, hull, 1)
+    return within > 0
 
 
 def _veil(depth: NDArray[np.float32], steep: float) -> Bools:

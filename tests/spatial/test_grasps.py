@@ -1,0 +1,240 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to take a thing, and where to put one down, from a depth image."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from molmo_ros.spatial import (
+    GraspSettings,
+    LiftSettings,
+    Unseen,
+    grasps_of,
+    lift,
+    place_at,
+    transform_grasps,
+    visible_extent,
+)
+from molmo_ros.spatial.tool_frames import TOOL_FRAMES, in_tool_frame
+
+UP = np.array([0.0, -np.sin(np.radians(50)), -np.cos(np.radians(50))])
+RIGHT = np.array([1.0, 0.0, 0.0])
+AWAY = np.cross(UP, RIGHT)  # over the table, away from the camera
+FOOT = np.array([0.0, 0.0, 0.65])
+AXES = np.stack([RIGHT, AWAY, UP], 1)
+HAND = GraspSettings(opening=0.08, palm=(0.12, 0.06, 0.09))
+
+
+def at(right: float, away: float, up: float) -> np.ndarray:
+    """A point of the table's frame in the camera's."""
+    return FOOT + AXES @ (right, away, up)
+
+
+def on_table(points: np.ndarray) -> np.ndarray:
+    """Points of the camera's frame in the table's: right, away, up."""
+    return (points - FOOT) @ AXES
+
+
+@pytest.fixture(scope='module')
+def table(bodies, camera):
+    """Makes a table with boxes (middle and size, in the table's frame) and others."""
+
+    def made(*boxes, others=()):
+        things = [bodies.box(tuple(at(*middle)), size, AXES) for middle, size in boxes]
+        ground = bodies.plane(tuple(UP), tuple(FOOT))
+        return bodies.World((ground, *things, *others)).depth(camera)
+
+    return made
+
+
+@pytest.fixture(scope='module')
+def take(camera):
+    """The ways to take what a place in space is on, and its extent."""
+
+    def taken(depth, where, settings=HAND, up=None):
+        noise = LiftSettings(preset='ideal')
+        point = lift(*camera.project(where), depth, camera, noise)
+        extent = visible_extent(point, depth, camera, noise)
+        assert extent is not None
+        return grasps_of(point, extent, depth, camera, noise, settings, up)
+
+    return taken
+
+
+def corners(grasp, settings):
+    """Of the fingers and the palm as they come, in the table's frame."""
+    half = grasp.opening / 2
+    length, (x, y, z) = settings.finger_length, settings.palm
+    boxes = [
+        ((half, half + settings.finger_thickness), settings.finger / 2, (-length, 0)),
+        ((-half - settings.finger_thickness, -half), settings.finger / 2, (-length, 0)),
+        ((-x / 2, x / 2), y / 2, (-length - z, -length)),
+    ]
+    local = [c for xs, side, zs in boxes for c in product(xs, (-side, side), zs)]
+    return on_table(grasp.position + np.array(local) @ grasp.rotation.T)
+
+
+def may_be_taken(found):
+    return [way for way in found.ways if not way.reason]
+
+
+def test_fingers_are_centred_on_the_thing_and_not_on_the_point_and_go_down_to_its_middle(
+    table, take
+) -> None:
+    """A point near a corner of the top; the width is that of the box."""
+    depth = table(((0.02, 0.0, 0.035), (0.11, 0.05, 0.07)))
+    best = take(depth, at(0.045, -0.018, 0.07)).best
+    place, closes = on_table(best.position), AXES.T @ best.rotation[:, 0]
+    assert abs(closes[1]) > 0.99 and best.rotation[:, 2] @ UP < -0.99
+    assert abs(place[1]) < 0.003  # the sides are at -25 and 25 mm
+    assert 0.02 < place[2] < 0.04 and best.depth == pytest.approx(0.07 - place[2], abs=0.003)
+    assert best.width == pytest.approx(0.05, abs=0.004) and best.opening > 0.06
+    np.testing.assert_allclose(best.pregrasp, best.position - 0.1 * best.rotation[:, 2], atol=1e-9)
+    np.testing.assert_allclose(best.retreat, best.position + 0.1 * UP, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    'size', [(0.06, 0.06, 0.014), (0.03, 0.12, 0.03), (0.05, 0.05, 0.2), (0.02, 0.02, 0.1)]
+)
+def test_no_part_of_the_gripper_goes_below_what_the_thing_stands_on(table, take, size) -> None:
+    """Also for ways from the side and tilted ones; all are right-handed, the best come first."""
+    ways = may_be_taken(take(table(((0, 0, size[2] / 2), size)), at(0, 0, size[2])))
+    assert ways
+    for way in ways:
+        assert corners(way, HAND)[:, 2].min() > HAND.clearance - 1e-3
+        np.testing.assert_allclose(way.rotation.T @ way.rotation, np.eye(3), atol=1e-9)
+        assert np.linalg.det(way.rotation) == pytest.approx(1)
+        assert way.width < way.opening <= HAND.opening
+    assert [way.score for way in ways] == sorted((way.score for way in ways), reverse=True)
+
+
+def test_a_neighbour_in_the_way_of_a_finger_refuses_that_turn(table, take) -> None:
+    """Alone a square block is taken either way; with walls at two sides only between the others."""
+    block = ((0, 0, 0.04), (0.045, 0.045, 0.08))
+    walls = [((side * 0.036, 0, 0.06), (0.012, 0.12, 0.12)) for side in (-1, 1)]
+    top = at(0, 0, 0.08)
+    hand = GraspSettings(opening=0.08, palm=(0.06, 0.03, 0.09), finger_length=0.09)
+    free = may_be_taken(take(table(block), top, hand))
+    assert {abs(np.round(AXES.T @ way.rotation[:, 0])[0]) for way in free if way.depth > 0.02} == {
+        0.0,
+        1.0,
+    }
+    found = take(table(block, *walls), top, hand)
+    between = [way for way in may_be_taken(found) if way.rotation[:, 2] @ UP < -0.99]
+    assert between and all(abs(RIGHT @ way.rotation[:, 0]) < 0.5 for way in between)
+    refused = [way for way in found.ways if 'beside it' in way.reason]
+    assert any(abs(RIGHT @ way.rotation[:, 0]) > 0.8 for way in refused)
+
+
+def test_a_handle_is_held_where_it_is_pointed_at(table, take, bodies) -> None:
+    """A pot wider than the gripper opens, with a bar for a handle."""
+    pot = bodies.cylinder(tuple(at(-0.06, 0, 0)), UP, 0.05, 0.08)
+    depth = table(((0.05, 0, 0.06), (0.12, 0.018, 0.02)), others=(pot,))
+    best = take(depth, at(0.07, 0, 0.07)).best
+    place = on_table(best.position)
+    assert 0.04 < place[0] < 0.1 and abs(place[1]) < 0.003
+    assert best.width == pytest.approx(0.018, abs=0.004)
+
+
+def test_what_is_too_wide_everywhere_is_refused_with_its_width(table, take) -> None:
+    """Nobody is sent to a block of 12 cm with a hand of 8."""
+    found = take(table(((0, 0, 0.06), (0.12, 0.13, 0.12))), at(0, 0, 0.12))
+    assert found.best is None and not may_be_taken(found)
+    assert any('wider than the gripper opens: 1' in way.reason for way in found.ways)
+
+
+def test_what_is_not_seen_counts_as_the_settings_say(table, take) -> None:
+    """Behind a tall block nothing is seen: a finger may go there, or may not."""
+    depth = table(((0, 0, 0.07), (0.09, 0.04, 0.14)))
+    free = take(depth, at(0, 0, 0.14))
+    assert free.best is not None and free.best.unseen > 0
+    occupied = GraspSettings(opening=HAND.opening, palm=HAND.palm, unseen=Unseen.OCCUPIED)
+    found = take(depth, at(0, 0, 0.14), occupied)
+    assert any('does not see' in way.reason for way in found.ways)
+    assert all(way.unseen == 0 for way in may_be_taken(found))
+
+
+@pytest.mark.parametrize('gap, several', [(0.0, True), (0.03, False)])
+def test_two_that_touch_may_be_one(table, take, gap, several) -> None:
+    """A block beside a lower one: nothing is seen between them, or the table is."""
+    depth = table(((0, 0, 0.05), (0.05, 0.05, 0.1)), ((0.045 + gap, -0.03, 0.03), (0.04, 0.05, 0.06)))
+    assert take(depth, at(0, 0, 0.1)).may_be_several is several
+
+
+def test_a_point_in_a_hollow_is_on_the_thing_around_it(table, take) -> None:
+    """A tray with a bottom of 3 mm; beside it the table is bare."""
+    rim = [
+        ((x, y, 0.01), s)
+        for x, y, s in (
+            (-0.03, 0, (0.006, 0.066, 0.02)),
+            (0.03, 0, (0.006, 0.066, 0.02)),
+            (0, -0.03, (0.066, 0.006, 0.02)),
+            (0, 0.03, (0.066, 0.006, 0.02)),
+        )
+    ]
+    depth = table(*rim, ((0, 0, 0.0015), (0.06, 0.06, 0.003)))
+    best = take(depth, at(0.005, 0.004, 0.003)).best
+    assert best is not None and np.abs(on_table(best.position)[:2]).max() < 0.04
+
+
+def test_a_grasp_is_the_same_one_in_another_frame(table, take) -> None:
+    """As the pose of the target frame turns and moves it."""
+    found = take(table(((0, 0, 0.03), (0.1, 0.04, 0.06))), at(0, 0, 0.06))
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = AXES.T, (0.3, -0.2, 1.1)
+    moved = transform_grasps(found, T).best
+    np.testing.assert_allclose(moved.position, AXES.T @ found.best.position + T[:3, 3])
+    np.testing.assert_allclose(moved.rotation, AXES.T @ found.best.rotation)
+
+
+@pytest.mark.parametrize('name', TOOL_FRAMES)
+def test_tool_frames_are_turned_as_they_are_named(name) -> None:
+    """Which axis of the tool closes, and which approaches."""
+    turned = in_tool_frame(np.eye(3), name)
+    closes, approaches = {
+        'x_closes': (0, 2), 'robotiq': (0, 2), 'tool0': (0, 2),
+        'y_closes': (1, 2), 'panda_hand': (1, 2),
+        'flange': (1, 0), 'gripper_link': (1, 0),
+    }[name]  # fmt: skip
+    np.testing.assert_array_equal(turned[:, closes], (1, 0, 0))
+    np.testing.assert_array_equal(turned[:, approaches], (0, 0, 1))
+    assert np.linalg.det(turned) == pytest.approx(1)
+
+
+@pytest.fixture(scope='module')
+def put(camera):
+    """The place at a point in space."""
+
+    def found(depth, where, up=UP):
+        noise = LiftSettings(preset='ideal')
+        point = lift(*camera.project(where), depth, camera, noise)
+        return place_at(point, depth, camera, noise, up=up)
+
+    return found
+
+
+def test_a_place_reaches_to_what_stands_nearest(table, put) -> None:
+    """On the side that faces the camera; the surface is level and at the table's height."""
+    place = put(table(((0, 0.09, 0.03), (0.3, 0.06, 0.06))), at(0, 0, 0))
+    assert place.radius == pytest.approx(0.06, abs=0.006) and 'something stands' in place.reason
+    assert place.up @ UP > 0.999 and abs(on_table(place.position)[2]) < 1e-3
+
+
+def test_on_a_thing_a_place_ends_where_its_top_does(table, put) -> None:
+    """A plate's worth of box; what is beyond is lower."""
+    place = put(table(((0, 0, 0.02), (0.12, 0.14, 0.04))), at(0, 0, 0.04))
+    assert place.radius == pytest.approx(0.06, abs=0.006) and 'the surface ends' in place.reason
+
+
+def test_there_is_no_place_where_something_stands_or_the_surface_leans(table, put) -> None:
+    """It is said why, and nothing of it is a number."""
+    depth = table(((0, 0.02, 0.04), (0.04, 0.028, 0.08)))
+    close = put(depth, at(0, 0.0, 0))
+    side = put(depth, at(0, 0.006, 0.04))
+    assert close.reason.startswith('not free: something stands') and 'leans' in side.reason
+    for place in (close, side):
+        assert np.isnan([place.radius, *place.position, *place.up]).all()
