@@ -64,6 +64,7 @@ from molmo_ros.tabletop.world.shapes import kind_of
 
 Floats = NDArray[np.float64]
 
+OURS = 'candidates'
 STUDIES = ('things', 'parts', 'spaces')
 CUBE = 0.06  # metres
 ROOM = CUBE / np.sqrt(2)  # radius that it needs, whichever way it is turned
@@ -368,7 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--checkpoint', type=Path, help='ask the node too, with these weights')
     parser.add_argument('--service-camera', choices=tuple(CAMERAS), default='stereo')
     parser.add_argument('--kinds', action='store_true', help='a table by kind of each line')
-    parser.add_argument('--losses', action='store_true', help='a line for each thing that is lost')
+    parser.add_argument('--losses', action='store_true', help='a line for each thing that ours loses')
     parser.add_argument('--json', type=Path, help='write every pick into this file')
     parser.add_argument(
         '--report', nargs='+', type=Path, help='only print the tables of such files, all together'
@@ -411,7 +412,7 @@ def report(rows: Iterable[Row | SpaceRow], kinds: bool, all_losses: bool) -> Non
     if put:
         _print('Spaces', spaces(put))
     if all_losses:
-        _print('Lost', losses(picks))
+        _print('Lost', losses([row for row in picks if row.how == OURS]))
         bad = (
             f'{row.seed} {row.pointing} {row.query}: {row.stage} {row.radius:.3f} {row.reason}'
             for row in put
