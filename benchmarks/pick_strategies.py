@@ -2,19 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways from a pixel and depth to grasps: ours, and what others do. `benchmarks/picking.py`.
 
-A strategy is told what a camera shows, the pixel to take, and what was asked for. Its grasps are in
-the optical frame, the best first, each with the pose of the middle between the ends of the fingers.
+A strategy is told what a camera shows and the pixel to take. Its grasps are in the optical frame,
+the best first, each with the pose of the middle between the ends of the fingers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.capture import OPTICAL, Capture
+from molmo_ros.grounding.picking import pick
 from molmo_ros.spatial import (
     Extent,
     GraspSettings,
@@ -26,7 +28,12 @@ from molmo_ros.spatial import (
     visible_extent,
 )
 from molmo_ros.spatial.extent import basis_across
+from molmo_ros.spatial.grasp import rotation_of
+from molmo_ros.spatial.grasps import Grasp as Candidate
 from molmo_ros.tabletop.physics.hand import FRANKA, FRANKA_TOOL_CENTRE, Grasp, Hand
+
+if TYPE_CHECKING:
+    from molmo_ros.ros.client import AnsweredPoint
 
 Floats = NDArray[np.float64]
 
@@ -46,17 +53,16 @@ class Proposal:
 class Asked:
     """A point of a picture that shall be taken.
 
-    capture: what the camera shows. pixel: (u, v), integers at pixel centres. label: the words.
-    lift: settings for the camera. up: (3,) against gravity in the optical frame, for strategies
-    that need it; ours is not told.
+    capture: what the camera shows. pixel: (u, v), integers at pixel centres. lift: settings for the
+    camera. up: (3,) against gravity in the optical frame, for strategies that need it; ours is not
+    told. answered: what the node said of the point, where it was asked.
     """
 
     capture: Capture
     pixel: tuple[float, float]
-    label: str
     lift: LiftSettings
     up: Floats
-    part: bool = False
+    answered: AnsweredPoint | None = None
 
     @property
     def depth(self) -> NDArray[np.float32]:
@@ -82,7 +88,13 @@ Strategy = Callable[[Asked], Proposal]
 
 def settings_for(hand: Hand = FRANKA) -> GraspSettings:
     """What ours is told about the hand."""
-    return GraspSettings(opening=hand.opening, finger=hand.finger_width)
+    return GraspSettings(
+        opening=hand.opening,
+        finger=hand.finger_width,
+        finger_thickness=hand.finger_thickness,
+        finger_length=hand.finger_length,
+        palm=hand.palm,
+    )
 
 
 def posed(position: Floats, z: Floats, x: Floats | None = None, back: float = 0.0) -> Floats:
@@ -113,16 +125,53 @@ def waypoint(asked: Asked) -> Proposal:
         return Proposal(lost='extent', reason='no width')
     if not found.graspable:
         return Proposal(lost='refused', reason=f'{1e3 * found.width:.0f} mm wide')
-    x, y, z, w = found.quaternion
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    rotation = rotation_of(found.quaternion)
     pose = posed(point.position, rotation[:, 2], rotation[:, 0], back=-FRANKA_TOOL_CENTRE)
     return Proposal((Grasp(pose, FRANKA.opening, found.width),))
+
+
+def candidates(asked: Asked) -> Proposal:
+    """The ranked ways to take it that the depth around shows to be free."""
+    if asked.answered is not None:
+        return _of_node(asked.answered)
+    point = asked.lifted()
+    if point.status is not LiftStatus.OK:
+        return Proposal(lost='lifting', reason=point.reason)
+    found = pick(point, asked.capture, OPTICAL, asked.lift, settings_for())
+    if found.extent is None:
+        return Proposal(lost='extent', reason=found.reason)
+    free = [way for way in found.grasps.ways if not way.reason]
+    if free:
+        return Proposal(tuple(_as_told(way) for way in free))
+    if not found.grasps.ways:
+        return Proposal(lost='extent', reason='no plane under it')
+    return Proposal(lost='refused', reason=found.grasps.ways[0].reason)
+
+
+def _of_node(answered: AnsweredPoint) -> Proposal:
+    """The same, as the node told it."""
+    if answered.surface.status is not LiftStatus.OK:
+        return Proposal(lost='lifting', reason=answered.surface.reason)
+    ways = answered.object.grasps
+    free = tuple(
+        Grasp(_pose(way.position, rotation_of(way.quaternion)), way.opening, way.width)
+        for way in ways
+        if not way.reason
+    )
+    if free:
+        return Proposal(free)
+    reason = ways[0].reason if ways else answered.object.reason
+    return Proposal(lost='refused' if ways else 'extent', reason=reason)
+
+
+def _as_told(found: Candidate) -> Grasp:
+    return Grasp(_pose(found.position, found.rotation), found.opening, found.width)
+
+
+def _pose(position: Floats, rotation: Floats) -> Floats:
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, position
+    return pose
 
 
 def along_normal(asked: Asked) -> Proposal:
@@ -167,9 +216,10 @@ def straight_down(asked: Asked) -> Proposal:
 
 
 STRATEGIES: dict[str, Strategy] = {
-    'one pose at the point': waypoint,
-    'point and normal': along_normal,
-    'centroid, principal axis': principal_axis,
-    '5x5 median, straight down': straight_down,
+    'candidates': candidates,
+    'one pose': waypoint,
+    'normal': along_normal,
+    'principal axis': principal_axis,
+    'straight down': straight_down,
 }
 """By the names that the tables use."""

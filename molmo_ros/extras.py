@@ -12,6 +12,7 @@ EXTRAS = {
     'bitsandbytes': 'quantize',
     'embreex': 'demo',
     'mcp': 'agents',
+    'mujoco': 'physics',
     'peft': 'finetune',
     'pyarrow': 'evaluate',
     'pybullet': 'evaluate',

@@ -51,6 +51,7 @@ NOT_RUN = {
     '(kitchen/|clip.mp4)': 'names pictures of the reader; tests/cli/test_ask.py has such',
     'completion bash': 'writes into the home of who types it; tests/cli/test_commands.py reads it',
     'lifting.py --checkpoint': 'times the model for a minute',
+    'benchmarks.picking': 'picks for an hour; tests/tabletop/test_physics.py picks a few things',
     'benchmarks.soak': 'runs for an hour; tests/ros/test_faults.py has its faults one by one',
     'benchmarks.engine --model 7b-d': 'wants a GPU and random weights of 16 GB',
     'ros2 ': 'wants ros2cli; launch arguments, fields and programs are compared below',

@@ -49,6 +49,7 @@ def folder(tmp_path):
     'package, extra, words',
     [
         ('embreex', 'demo', 'demo'),
+        ('mujoco', 'physics', 'demo --pick can'),
         ('embreex', 'demo', 'eval tabletop --limit 1'),
         ('pybullet', 'evaluate', 'eval tabletop --limit 1 --renderer bullet'),
         ('pyarrow', 'evaluate', 'eval pixmo-points parquet'),
@@ -123,5 +124,5 @@ def test_a_node_imports_nothing_that_only_some_uses_need(module):
 def test_every_extra_that_is_named_exists_and_brings_the_package():
     extras = PROJECT['optional-dependencies']
     for package, extra in EXTRAS.items():
-        named = {'rerun': 'rerun-sdk'}.get(package, package)
+        named = {'mujoco': 'mujoco-core', 'rerun': 'rerun-sdk'}.get(package, package)
         assert named in [re.match(r'[\w-]+', line).group() for line in extras[extra]]

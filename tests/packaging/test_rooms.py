@@ -57,6 +57,15 @@ def test_a_room_knows_only_its_neighbours(room):
         assert not strangers, f'{name} imports {strangers}'
 
 
+def test_only_what_shows_picks_knows_physics():
+    """A table can be rendered, asked about and learnt from without MuJoCo."""
+    shows = {'molmo_ros.tabletop.demo.picks'}
+    for name in MODULES:
+        if not name.startswith('molmo_ros.tabletop.physics'):
+            known = [other for other in imports_of(name, MODULES) if '.physics' in other]
+            assert not known or name in shows, f'{name} imports {known}'
+
+
 @pytest.mark.parametrize(
     'module, absent',
     [
@@ -79,6 +88,8 @@ def test_a_room_knows_only_its_neighbours(room):
         ('molmo_ros.commands.check_camera', 'torch transformers rclpy embreex'),
         ('molmo_ros.cli', 'torch transformers rclpy'),
         ('molmo_ros.commands.finetune', 'torch transformers rclpy peft'),
+        ('molmo_ros.tabletop.demo.demo', 'torch transformers mujoco'),
+        ('molmo_ros.tabletop.physics.film', 'torch transformers rclpy mujoco'),
         ('molmo_ros.ros.point_query_node', 'torch transformers embreex'),
     ],
 )

@@ -34,6 +34,7 @@ from molmo_ros.commands.engines import add_engine_arguments, checkpoint_of
 from molmo_ros.engine import Answer
 from molmo_ros.errors import UserError
 from molmo_ros.evaluation.judging import Verdict, judge
+from molmo_ros.extras import require
 from molmo_ros.grounding.answer_pictures import answer_picture, contact_sheet
 from molmo_ros.output import millimetres, xyz
 from molmo_ros.pointing import ImagePoint, Mode, read_points
@@ -100,6 +101,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     domain = _free_domain()
     check_renderer()
+    if arguments.pick:
+        require('mujoco', 'demo --pick')
     console = plain_console()
     folder = _folder(arguments.out)
     checkpoint = checkpoint_of(arguments)
@@ -113,10 +116,16 @@ def main(argv: Sequence[str]) -> int:
         nodes.start('point_query_node', 'molmo_ros.ros.point_query_node', *_node(arguments))
         table = arguments.table
         seeds = SEEDS if arguments.seed is None else (arguments.seed,)
-        nodes.start('tabletop_camera', 'molmo_ros.tabletop.camera_node', *_camera(table, seeds[0]))
-        askings = askings_about(table, seeds, arguments.questions)
+        if arguments.pick:
+            askings = _things_to_pick(arguments)
+        else:
+            askings = askings_about(table, seeds, arguments.questions)
+        first = askings[0].view.scene.seed
+        nodes.start('tabletop_camera', 'molmo_ros.tabletop.camera_node', *_camera(table, first))
         rows = _asked(nodes, askings, checkpoint, console)
     _save(rows, folder)
+    if arguments.pick:
+        return _pick(rows, folder, console)
     console.print(_answers_table(rows))
     console.print()
     console.print(_stages_table(rows))
@@ -131,7 +140,8 @@ def parser() -> argparse.ArgumentParser:
         description='Start a rendered RGB-D camera and the node as processes of their own, ask '
         'through the /point_query service, hold the answers against the truth, draw them.',
         epilog='exit status: 0 where everything ran and, with the default questions, most answers '
-        'were right; 1 where most were not; 2 where something did not run',
+        'were right, or with --pick most things held; 1 where most were not; 2 where something did '
+        'not run',
     )
     parser.add_argument(
         '--table',
@@ -146,7 +156,15 @@ def parser() -> argparse.ArgumentParser:
         metavar='N',
         help=f'which of them to show (default: {", ".join(map(str, SEEDS))}, one after the other)',
     )
-    parser.add_argument(
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument(
+        '--pick',
+        nargs='+',
+        metavar='QUERY',
+        help='what to take: "the red can". A gripper in physics comes for each, on a table that '
+        'has it, and is filmed; needs the extra `physics`',
+    )
+    asked.add_argument(
         '--questions',
         nargs='+',
         metavar='QUERY',
@@ -166,6 +184,41 @@ def parser() -> argparse.ArgumentParser:
     )
     add_engine_arguments(parser)
     return parser
+
+
+def _things_to_pick(arguments: argparse.Namespace) -> list[Asking]:
+    from molmo_ros.tabletop.demo.picks import table_with
+
+    table, asked = arguments.table, []
+    for query in arguments.pick:
+        seed = table_with(query, table) if arguments.seed is None else arguments.seed
+        asked += askings_about(table, (seed,), (query,))
+    return asked
+
+
+def _pick(rows: Sequence[DemoRow], folder: Path, console: Console) -> int:
+    """Try what was answered in physics; the exit status."""
+    from molmo_ros.tabletop.demo.picks import lines, take
+
+    for old in folder.glob('pick_*'):
+        old.unlink()
+    taken = []
+    for number, row in enumerate(rows, 1):
+        stem = folder / f'pick_{number:02d}'
+        taken.append(take(row.asking.query, row.asking.view, row.answered, stem))
+    table = _table('Picks')
+    headings, *cells = lines(taken)
+    for heading in headings:
+        table.add_column(heading)
+    for line, one in zip(cells, taken, strict=True):
+        table.add_row(*line[:-2], Text(line[-2], 'green' if one.held else 'red'), line[-1])
+    console.print(_answers_table(rows))
+    console.print()
+    console.print(table)
+    held = sum(one.held for one in taken)
+    console.print(f'{held} of {len(taken)} are held.')
+    console.print(f'Pictures and logs: {folder}/')
+    return 0 if 2 * held > len(taken) else 1
 
 
 def _things(table: str) -> str:
@@ -221,6 +274,10 @@ def _node(arguments: argparse.Namespace) -> list[str]:
         'max_frame_age': 10.0,
         'frame_wait': 10.0,
     }
+    if arguments.pick:
+        from molmo_ros.tabletop.demo.picks import NODE_PARAMETERS
+
+        parameters |= NODE_PARAMETERS
     return _ros_arguments(parameters)
 
 

@@ -20,14 +20,17 @@ from molmo_ros.tabletop.world.shapes import mesh_of
 
 Floats = NDArray[np.float64]
 
-_SAMPLES = 400  # places on the surface
+_SAMPLES = 240  # places on the surface
 _OPPOSED = np.cos(np.radians(33))  # between the way of a finger and the surface it meets
 _TILTS = np.radians([0, -30, 30, -60, 60, -85, 85])  # of the approach about the closing axis
 _DEPTHS = (0.005, 0.015, 0.03)  # metres that the ends reach beyond the middle of what is held
 _ROOM = 0.012  # metres between the thing and the open fingers, both sides together
 _ABOVE = 0.002  # metres that the fingers keep from the table
-_LOOKED_AT = 800  # grasps that are looked at before the best are tried
+_PINCHES = 80  # of them that are taken further
+_LOOKED_AT = 500  # grasps that are looked at before the best are tried
 _TRIES = 30
+_AWAY = np.eye(4)
+_AWAY[2, 3] = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +82,18 @@ def _free(world: World, target: int, part: int | None) -> list[Grasp]:
     rng = np.random.default_rng(target)
     middle = _middle_of_mass(item)
     rated: dict[tuple[int, int], list[tuple[float, Grasp]]] = {}
-    for pinch in pinches(item, rng):
-        if part is not None and pinch.part != part:
-            continue
+    wanted = (one for one in pinches(item, rng) if part is None or one.part == part)
+    for pinch in islice(wanted, _PINCHES):
         for grasp in _grasps_of(pinch, world):
             # Some of each tilt and height, since the best of one may all be shut off.
             like = round(3 * grasp.pose[2, 2]), round(pinch.one[2] / 0.03)
             rated.setdefault(like, []).append((_promise(grasp, pinch, middle), grasp))
     queues = [sorted(some, key=lambda pair: -pair[0]) for some in rated.values()]
     turns = (pair for some in zip_longest(*queues) for pair in some if pair is not None)
+    world.reset(_AWAY, world.hand.opening)
     free = []
     for promise, grasp in islice(turns, _LOOKED_AT):
-        world.reset(grasp.pose, grasp.opening)
-        if not world.touches():
+        if world.is_free(grasp.pose, grasp.opening):
             free.append((promise, grasp))
     return [grasp for _, grasp in sorted(free, key=lambda pair: -pair[0])]
 
@@ -149,21 +151,19 @@ def _grasps_of(pinch: Pinch, world: World) -> Iterator[Grasp]:
     if np.linalg.norm(z) < 0.3:
         return
     z /= np.linalg.norm(z)
+    middle = (pinch.one + pinch.other) / 2
     for tilt in _TILTS:
         way = np.cos(tilt) * z + np.sin(tilt) * np.cross(x, z)
-        rotation = np.stack([x, np.cross(way, x), way], 1)
+        turned = np.eye(4)
+        turned[:3, :3] = np.stack([x, np.cross(way, x), way], 1)
         for depth in _DEPTHS:
-            pose = np.eye(4)
-            pose[:3, :3] = rotation
-            pose[:3, 3] = (pinch.one + pinch.other) / 2 + depth * way
-            lowest = _lowest(pose, world)
-            if lowest < _ABOVE and way[2] < -0.3:
-                back = (_ABOVE - lowest) / -way[2]
-                if back > depth:
+            pose = turned.copy()
+            pose[:3, 3] = middle + depth * way
+            under = _ABOVE - _lowest(pose, world)
+            if under > 0:
+                if way[2] > -0.3 or under > -depth * way[2]:
                     continue
-                pose[:3, 3] -= back * way
-            elif lowest < _ABOVE:
-                continue
+                pose[:3, 3] += under / way[2] * way
             yield Grasp(pose, min(hand.opening, width + _ROOM), width)
 
 

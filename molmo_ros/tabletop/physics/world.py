@@ -4,7 +4,7 @@
 
 World frame as of a scene: the table top is z = 0, z up, metres. Things sleep until something
 touches them, so that they are where the camera saw them. Clutter is stuck to the table, lies
-through things as it is drawn, and stops the gripper alone.
+through things as it is drawn, and stops nothing but the gripper and what is put down.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.extras import require
-from molmo_ros.spatial.grasp import quaternion_of
 from molmo_ros.tabletop.physics.hand import FRANKA, Hand
 from molmo_ros.tabletop.physics.things import mass_of, parts_of
 from molmo_ros.tabletop.world.scene import Object, Scene
@@ -36,8 +35,10 @@ class World:
     """
 
     def __init__(self, scene: Scene, hand: Hand = FRANKA, *, more: tuple[Object, ...] = ()) -> None:
-        """more: things beside those of the scene, the last in `things`. Raises UserError without
-        mujoco."""
+        """more: things beside those of the scene, last in `things`, that wait somewhere above.
+
+        Raises UserError without mujoco.
+        """
         require('mujoco', 'Picking in physics')
         import mujoco
 
@@ -50,12 +51,12 @@ class World:
         names = [model.body(i).name for i in range(model.nbody)]
         self.body = {name: i for i, name in enumerate(names)}
         self.thing_bodies = np.array([self.body[f'thing {i}'] for i in range(len(self.things))])
-        self._thing_of = np.full(model.nbody, -1)
-        self._thing_of[self.thing_bodies] = np.arange(len(self.things))
         self.geom_body = model.geom_bodyid
         self.is_hand = np.isin(
             model.geom_bodyid, [self.body['hand'], self.body['left'], self.body['right']]
         )
+        self._hand_at = int(model.joint(model.body_jntadr[self.body['hand']]).qposadr[0])
+        self._fingers_at = [int(model.joint(name).qposadr[0]) for name in ('left', 'right')]
         self._weigh()
 
     def _compiled(self) -> Any:
@@ -78,18 +79,21 @@ class World:
             **_STIFF,
         )
         for number, item in enumerate(self.things):
-            self._add_thing(spec, f'thing {number}', item)
+            self._add_thing(spec, f'thing {number}', item, new=number >= len(self.scene.objects))
         for number, item in enumerate(self.scene.clutter):
             self._add_clutter(spec, f'clutter {number}', item)
         self._add_hand(spec)
         return spec.compile()
 
-    def _add_thing(self, spec: Any, name: str, item: Object) -> None:
+    def _add_thing(self, spec: Any, name: str, item: Object, new: bool) -> None:
         pose = item.T_world_object
-        body = spec.worldbody.add_body(name=name, pos=pose[:3, 3], quat=wxyz(pose[:3, :3]))
+        position = pose[:3, 3] + [0.0, 0.0, 3.0 if new else 0.0]  # out of the way at first
+        body = spec.worldbody.add_body(name=name, pos=position, quat=wxyz(pose[:3, :3]))
         body.add_freejoint()
-        body.sleep = self.mujoco.mjtSleepPolicy.mjSLEEP_INIT
-        self._add_parts(spec, body, name, item, contype=_THINGS, conaffinity=_THINGS | _HAND)
+        policy = self.mujoco.mjtSleepPolicy
+        body.sleep = policy.mjSLEEP_NEVER if new else policy.mjSLEEP_INIT
+        stopped_by = _THINGS | _HAND | (_CLUTTER if new else 0)
+        self._add_parts(spec, body, name, item, contype=_THINGS, conaffinity=stopped_by)
 
     def _add_clutter(self, spec: Any, name: str, item: Object) -> None:
         pose = item.T_world_object
@@ -179,15 +183,26 @@ class World:
 
     def reset(self, pose: Floats, opening: float) -> None:
         """Everything as the scene has it, the gripper at a (4, 4) pose, open so many metres."""
-        mujoco, model, data = self.mujoco, self.model, self.data
-        mujoco.mj_resetData(model, data)
-        hand = model.jnt_qposadr[model.body_jntadr[self.body['hand']]]
-        data.qpos[hand : hand + 3] = pose[:3, 3]
-        data.qpos[hand + 3 : hand + 7] = wxyz(pose[:3, :3])
-        for name in ('left', 'right'):
-            data.joint(name).qpos[:] = opening / 2
+        self.mujoco.mj_resetData(self.model, self.data)
+        self._put_hand(pose, opening)
         self.aim(pose, opening)
-        mujoco.mj_forward(model, data)
+        self.mujoco.mj_forward(self.model, self.data)
+
+    def is_free(self, pose: Floats, opening: float) -> bool:
+        """Whether the gripper touches nothing at a (4, 4) pose, open so many metres.
+
+        Everything else stays as it is; `reset` brings the gripper back.
+        """
+        self._put_hand(pose, opening)
+        self.mujoco.mj_kinematics(self.model, self.data)
+        self.mujoco.mj_collision(self.model, self.data)
+        return not self.is_hand[self.data.contact.geom[: self.data.ncon]].any()
+
+    def _put_hand(self, pose: Floats, opening: float) -> None:
+        qpos = self.data.qpos
+        qpos[self._hand_at : self._hand_at + 3] = pose[:3, 3]
+        qpos[self._hand_at + 3 : self._hand_at + 7] = wxyz(pose[:3, :3])
+        qpos[self._fingers_at] = opening / 2
 
     def aim(self, pose: Floats, opening: float) -> None:
         """Where the gripper and its fingers shall go."""
@@ -202,7 +217,7 @@ class World:
     @property
     def gap(self) -> float:
         """Metres between the fingers."""
-        return float(self.data.joint('left').qpos[0] + self.data.joint('right').qpos[0])
+        return float(self.data.qpos[self._fingers_at].sum())
 
     def pose_of(self, body: int) -> Floats:
         """(4, 4) of a body in the world."""
@@ -241,4 +256,8 @@ class World:
 
 def wxyz(rotation: Floats) -> Floats:
     """MuJoCo's quaternion of a (3, 3) rotation."""
-    return np.roll(quaternion_of(rotation), 1)
+    import mujoco
+
+    found = np.empty(4)
+    mujoco.mju_mat2Quat(found, np.ascontiguousarray(rotation, np.float64).ravel())
+    return found

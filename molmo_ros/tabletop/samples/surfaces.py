@@ -15,6 +15,11 @@ def distance_to_triangles(point: Floats, corners: Floats) -> float:
     return float(np.sqrt(_squared_distances(point, corners).min()))
 
 
+def nearest_triangle(point: Floats, corners: Floats) -> int:
+    """Which of the triangles (N, 3, 3) is nearest to a point (3,)."""
+    return int(_squared_distances(point, corners).argmin())
+
+
 def _squared_distances(point: Floats, corners: Floats) -> Floats:
     """(N,): to the plane where the point stands over the triangle, else to the nearest edge."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]

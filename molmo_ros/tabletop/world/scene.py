@@ -33,6 +33,7 @@ class Object:
         gloss: strength of its highlight, 0..1.
         pattern: a key of ``patterns.ON_OBJECTS``.
         accent: RGB in 0..1 of the pattern's second colour.
+        rotation: rows of its (3, 3) rotation where it is not upright; then yaw says nothing.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Object:
     gloss: float
     pattern: str = 'plain'
     accent: Vector = (1.0, 1.0, 1.0)
+    rotation: tuple[Vector, Vector, Vector] | None = None
 
     @property
     def T_world_object(self) -> NDArray[np.float64]:
@@ -51,6 +53,8 @@ class Object:
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         pose = np.eye(4)
         pose[:2, :2] = [[c, -s], [s, c]]
+        if self.rotation is not None:
+            pose[:3, :3] = self.rotation
         pose[:3, 3] = self.position
         return pose
 
