@@ -369,7 +369,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--checkpoint', type=Path, help='ask the node too, with these weights')
     parser.add_argument('--service-camera', choices=tuple(CAMERAS), default='stereo')
     parser.add_argument('--kinds', action='store_true', help='a table by kind of each line')
-    parser.add_argument('--losses', action='store_true', help='a line for each thing that ours loses')
+    parser.add_argument(
+        '--losses', action='store_true', help='a line for each thing that ours loses'
+    )
     parser.add_argument('--json', type=Path, help='write every pick into this file')
     parser.add_argument(
         '--report', nargs='+', type=Path, help='only print the tables of such files, all together'
