@@ -54,6 +54,7 @@ class Pick:
 
 
 NOT_ASKED = Pick()
+MOVED = 'measured at the last answer, and moved with the point since'
 
 
 def pick(
@@ -95,6 +96,21 @@ def pick(
     notes = '; '.join(_notes(extent, pose, grasp, grasps))
     told = _told(_by_grasp(pose, grasps, grasp), grasp)
     return Pick(extent, told, notes, grasps, place, grasp.tool_frame)
+
+
+def moved(pick: Pick, offset: Floats) -> Pick:
+    """The pick of a thing that has been moved by `offset` (3,) metres since, without a turn."""
+    T = np.eye(4)
+    T[:3, 3] = offset
+    pose = pick.pose
+    return replace(
+        pick,
+        extent=None if pick.extent is None else transform_extent(pick.extent, T),
+        pose=None if pose is None else replace(pose, position=pose.position + offset),
+        reason='; '.join(filter(None, [MOVED, pick.reason])),
+        grasps=transform_grasps(pick.grasps, T),
+        place=transform_place(pick.place, T),
+    )
 
 
 def seeing_camera(

@@ -23,8 +23,8 @@ from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint, ground
-from molmo_ros.grounding.picking import Pick
-from molmo_ros.grounding.tracking import PointTracker, Tracked, view_of
+from molmo_ros.grounding.picking import Pick, pick
+from molmo_ros.grounding.tracking import FollowedPicks, PointTracker, Tracked, view_of
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Refused, Request, Status, points_within
 from molmo_ros.ros.engine_worker import EngineNotReady
@@ -109,6 +109,7 @@ class Watching:
         self._tell = tell
         self._log_error = log_error
         self._tracker = PointTracker()
+        self._picks = FollowedPicks()
         self._closing = threading.Event()
         self._latest: Capture | None = None
         self._last: dict[object, LastAnswer] = {}
@@ -162,6 +163,7 @@ class Watching:
         for key in told.keys() - keys:
             self._tracker.forget(key)
         self._last = {key: last for key, last in self._last.items() if key in keys}
+        self._picks.keep({one.id for points in told.values() for one in points})
         self._targets.begin(self._settings.frames.transform_timeout)
         self._tell([self._sighting(one, told.get(one.key, ()), capture) for one in living])
 
@@ -213,10 +215,11 @@ class Watching:
         target = self._targets.of(standing.request, capture.frame)
         grounding = replace(self._settings.grounding, grasp=None)
         found = ground([one.point for one in tracked], capture, grounding, target)
-        grasp = self._settings.grounding.grasp
-        by_surface = Pick(reason=_BY_SURFACE, tool_frame=grasp.tool_frame) if grasp else None
         points = tuple(
-            replace(_widened(point, one.drift, capture, target), pick=by_surface or point.pick)
+            replace(
+                _widened(point, one.drift, capture, target),
+                pick=self._pick(point, one, capture, target),
+            )
             for point, one in zip(found.points, tracked, strict=True)
         )
         last = self._last.get(standing.key, LastAnswer())
@@ -230,6 +233,18 @@ class Watching:
             tracked,
             tuple(dict.fromkeys(found.assumed)),
         )
+
+    def _pick(
+        self, point: GroundedPoint, tracked: Tracked, capture: Capture, target: TargetFrame
+    ) -> Pick:
+        lift, grasp = self._settings.grounding.lift, self._settings.grounding.grasp
+        if grasp is None:
+            return point.pick
+
+        def measure() -> Pick:
+            return pick(point.surface, capture, target, lift, grasp)
+
+        return self._picks.of(tracked.id, tracked.answered, point.surface, measure)
 
     # The thread that asks.
 
@@ -328,9 +343,6 @@ class Watching:
         """An answer that there is not: the one before it stays."""
         last = self._last.get(standing.key, LastAnswer())
         self._last[standing.key] = replace(last, status=status, message=message)
-
-
-_BY_SURFACE = 'followed from image to image: the waypoint goes by the surface'
 
 
 class _Targets:

@@ -34,6 +34,8 @@ from molmo_ros.spatial import (
     lift,
 )
 
+from .conftest import Caller
+
 DEFAULT, BACK = GraspSettings(), np.array([0, 0, 0.1])
 OPTICAL = 'wrist_optical_frame'
 WIDTH, HEIGHT, FOCAL, U, V, ON_TABLE = 640, 480, 600.0, 300, 260, (500, 100)
@@ -120,6 +122,31 @@ def test_the_node_gives_the_box_and_a_way_to_grasp_it(picking_caller, seen):
     assert any('wider' in reason for reason in refused) and not box.object_may_be_several
     assert table.place_radius > 0.05 and axes_of(table.place)[2, 2] > 0.999
     np.testing.assert_allclose(xyz(table.place.position), xyz(table.position), atol=2e-3)
+
+
+def test_the_thing_under_a_followed_point_is_measured_and_then_moves_with_it(
+    client_of, asking, wall_camera, seen
+):
+    camera, header, told = wall_camera('picking'), Header(frame_id=OPTICAL), []
+    marks = np.random.default_rng(5).integers(0, 255, seen.color.shape, np.uint8)
+    camera.messages |= {
+        'image': color_message(marks, header),
+        'depth': depth_message(seen.depth, '16UC1', header),
+        'camera_info': camera_info_message(seen.camera, header),
+    }
+    watch = client_of('picking').watch(f'at {U} {V}', told.append, target_frame='base', period=5.0)
+    with camera, watch:
+        Caller.wait_for(lambda: any(one.points and not one.points[0].answered for one in told))
+    first = next(one for one in told if one.points)
+    later = next(one for one in told if one.points and not one.points[0].answered)
+    measured, moved = first.points[0].point.object, later.points[0].point.object
+    assert measured.measured and measured.reason == ''
+    assert moved.measured and 'moved with the point' in moved.reason
+    np.testing.assert_allclose(moved.centre, measured.centre, atol=2e-3)
+    np.testing.assert_allclose(moved.size, measured.size)
+    (here,), (there,) = first.waypoints.poses, later.waypoints.poses
+    np.testing.assert_allclose(xyz(there.position), xyz(here.position), atol=2e-3)
+    np.testing.assert_allclose(axes_of(there), axes_of(here))
 
 
 def test_the_client_reads_the_object_as_the_node_wrote_it(client_of, asking, seen):
