@@ -177,8 +177,8 @@ def _pick_lines(pick: Pick) -> Iterator[str]:
     best = pick.grasps.best
     if best is not None:
         yield (
-            f'grasp: {best.approach.value}, at {xyz(best.position)}, {1e3 * best.width:.0f} mm wide, '
-            f'score {best.score:.2f}'
+            f'grasp: {best.approach.value}, at {xyz(best.position)}, '
+            f'{1e3 * best.width:.0f} mm wide, score {best.score:.2f}'
         )
     elif pick.reason:
         yield f'grasp: none; {pick.reason}'

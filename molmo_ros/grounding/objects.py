@@ -22,8 +22,10 @@ _MOST = 255  # things that a picture of 8 bits tells apart
 def object_mask(
     points: Sequence[GroundedPoint], capture: Capture, target: TargetFrame
 ) -> NDArray[np.uint8]:
-    """(H, W) of the picture's size: the number, from 1, of the point whose thing a pixel shows, 0 for
-    none. Of points on the same thing the last counts; more than 255 are not told."""
+    """(H, W) like the picture: 0, or the number, from 1, of the point whose thing a pixel shows.
+
+    Of points on the same thing the last counts; more than 255 are not told.
+    """
     height, width = capture.frame.color.shape[:2]
     mask = np.zeros((height, width), np.uint8)
     for number, point in enumerate(points[:_MOST], 1):
@@ -36,8 +38,10 @@ def object_mask(
 def object_cloud(
     points: Sequence[GroundedPoint], capture: Capture, target: TargetFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint32]]:
-    """What is seen of the things: (N, 3) metres in the target frame, (N, 3) RGB, and (N,) the
-    number, from 1, of the point that each is of."""
+    """What is seen of the things: (N, 3) metres in the target frame, (N, 3) RGB, and (N,) numbers.
+
+    Those are, from 1, of the point that each is of.
+    """
     xyz, rgb, numbers = [np.empty((0, 3))], [np.empty((0, 3), np.uint8)], [np.empty(0, np.uint32)]
     for number, point in enumerate(points, 1):
         extent = point.pick.extent
@@ -70,12 +74,12 @@ def _covered(extent: Extent, capture: Capture, target: TargetFrame) -> NDArray[n
     if size > 1:
         # Each stands for a square; between squares nothing is left out.
         kernel = np.ones((size + 1, size + 1), np.uint8)
-        covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, kernel)
-    return np.asarray(covered > 0)
+        return np.asarray(cv2.morphologyEx(covered, cv2.MORPH_CLOSE, kernel) > 0)
+    return covered > 0
 
 
 def _in_picture(points: Floats, capture: Capture, target: TargetFrame) -> NDArray[np.intp]:
-    """(N, 2) columns and rows of points (N, 3) of the target frame; those beside it at its border."""
+    """(N, 2) columns and rows of points (N, 3) of the target frame; at the border if outside."""
     camera, T = capture.frame.camera, target.T_target_optical
     assert camera is not None and T is not None
     optical = (points - T[:3, 3]) @ T[:3, :3]

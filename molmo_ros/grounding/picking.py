@@ -40,7 +40,7 @@ from molmo_ros.spatial.windows import Floats
 class Pick:
     """extent, pose: None where not known or not asked for. reason: what is not known, in words.
 
-    pose: where to begin, a standoff back from the best of the grasps. grasps: ways to take the thing.
+    pose: where to begin, a standoff back from the best of the grasps. grasps: ways to take it.
     place: where something can be put down at the point. tool_frame: whose axes the pose has, and
     grasps when they are told.
     """
@@ -140,7 +140,10 @@ def _notes(
     if extent.cut:
         notes.append('the object is cut off in the depth image and may be larger')
     if grasps.may_be_several:
-        notes.append('no gap is seen between the object and what is beside it: it may be several')
+        notes.append(
+            'hardly a gap is seen between the object and what is beside it: it may be several, or '
+            'a part of one'
+        )
     if grasps.ways and grasps.best is None:
         reasons = dict.fromkeys(way.reason.partition(':')[0] for way in grasps.ways)
         notes.append(f'no way to grasp the object was found: {"; ".join(reasons)}')

@@ -97,8 +97,9 @@ class AnsweredObject:
     ends; the arrays are NaN otherwise. reason: what is not known, or may be larger. centroid: (3,)
     metres, mean of its visible surface. centre, quaternion: (3,) metres and (4,) x, y, z, w of the
     box around it. size: (3,) metres along the box's axes. grasp_width: metres between the fingers
-    of the first of the grasps, NaN where not known. graspable: there is a way to take it. grasps: the
-    best first, those that must not be taken last. may_be_several: it has no gap to what is beside it.
+    of the first of the grasps, NaN where not known. graspable: there is a way to take it. grasps:
+    the best first, those that must not be taken last. may_be_several: it has hardly a gap to what
+    is beside it.
     """
 
     measured: bool

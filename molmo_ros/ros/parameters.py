@@ -419,7 +419,7 @@ POINT_QUERY = (
     Parameter(
         'gripper.finger_length',
         0.045,
-        'Metres from the palm, or what else of the gripper comes first, to the ends of the fingers.',
+        'Metres from the palm, or what else is behind the fingers, to their ends.',
         range=(0.005, 0.5),
     ),
     Parameter(
@@ -437,8 +437,8 @@ POINT_QUERY = (
     Parameter(
         'gripper.tool_frame',
         'x_closes',
-        'Axes of the poses for the gripper: as they are (x closes, z approaches), or turned to those '
-        "of a robot's frame (docs/picking.md has them in a table).",
+        'Axes of the poses for the gripper: as they are (x closes, z approaches), or turned to '
+        "those of a robot's frame (docs/picking.md has them in a table).",
         choices=tuple(TOOL_FRAMES),
     ),
     Parameter(

@@ -51,8 +51,8 @@ class Extent:
     round, and its hidden side was completed so; its length then lies across the line of sight.
     cut: it reaches the border of the image, or max_size, and may be larger.
     points: (M, 3) visible points, at most 4000.
-    pixels: (N, 2) columns and rows in the depth image of all visible points; each stands for a square
-    of `pitch` pixels.
+    pixels: (N, 2) columns and rows in the depth image of all visible points; each stands for a
+    square of `pitch` pixels.
     """
 
     centroid: Floats

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A point in a hollow of a thing, as of a spoon or a mug, which lies hardly higher than the table."""
+"""A point in a hollow of a thing, as of a spoon or a mug, hardly higher than the table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_OPEN = 3  # of the ways may lead out of it
 
 
 def rim_around(thing: Bools, seed: tuple[int, int], reach: int) -> tuple[int, int] | None:
-    """Column and row of the nearest pixel of what surrounds a seed (column, row); None if nothing does.
+    """Column and row of the nearest pixel of what surrounds a seed (column, row), if anything does.
 
     thing: (H, W) what stands above the table. reach: pixels, how far to look.
     """

@@ -30,9 +30,10 @@ _NOWHERE = np.full(3, np.nan)
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """position: (3,) metres, on the surface. up: (3,) unit vector out of it. radius: metres about the
-    position in which it is level and nothing is on it; NaN where there is no such place. reason: what
-    ends the radius, or why there is none; '' where nothing ends it as far as was looked.
+    """position: (3,) metres, on the surface. up: (3,) unit vector out of it. radius: metres about
+    the position in which it is level and nothing is on it; NaN where there is no such place.
+    reason: what ends the radius, or why there is none; '' where nothing ends it as far as was
+    looked.
     """
 
     position: Floats

@@ -37,12 +37,12 @@ _UNSEEN = 'a finger would go where the camera does not see'
 class Grasp:
     """One way to take a thing.
 
-    position: (3,) the middle between the ends of the fingers, metres. rotation: (3, 3) columns x, in
-    which the fingers close, y, and z, in which the gripper comes. pregrasp, retreat: (3,) where to
-    begin and where to go with the thing. width, opening: metres between the fingers as they touch
-    the thing and as they come. depth: metres that they reach beyond where it begins. score: 0 to 1.
-    reason: why it is refused; '' where it may be taken. unseen: share of the fingers' space that the
-    camera does not see.
+    position: (3,) the middle between the ends of the fingers, metres. rotation: (3, 3) columns x,
+    in which the fingers close, y, and z, in which the gripper comes. pregrasp, retreat: (3,) where
+    to begin and where to go with the thing. width, opening: metres between the fingers as they
+    touch the thing and as they come. depth: metres that they reach beyond where it begins. score:
+    0 to 1. reason: why it is refused; '' where it may be taken. unseen: share of the fingers' space
+    that the camera does not see.
     """
 
     position: Floats
@@ -60,8 +60,8 @@ class Grasp:
 
 @dataclass(frozen=True, eq=False)
 class Grasps:
-    """ways: the best first, those that are refused last, with a reason. may_be_several: nothing is
-    seen between the thing and what is beside it, so that it may be several, or a part of one.
+    """ways: the best first, those that are refused last, with a reason. may_be_several: hardly a
+    gap is seen between the thing and what is beside it: it may be several, or a part of one.
     """
 
     ways: tuple[Grasp, ...] = ()

@@ -43,13 +43,14 @@ Map = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Closings:
-    """K ways to close, all with one rotation (3, 3) whose columns are x (closes), y, z (approaches).
+    """K ways to close, all with one rotation (3, 3): columns x (closes), y, z (approaches).
 
     ends: (K, 3) the middle between the ends of the fingers, in the thing's frame. width, opening,
-    depth: (K,) metres. taper: (K,) how much the sides of the run lean out towards the palm's far
-    side: a tangent. skew: (K,) how aslant its sides lie to the fingers: a tangent. filled: (K,) share of the fingers' width. away: (K,) metres
-    from the point that was meant. off: (K,) metres from the middle of mass, across the approach.
-    wanted: (K,) metres of depth that reach the middle of its height. why: (K,) index into REASONS.
+    depth: (K,) metres. wanted: (K,) metres of depth that reach the middle of its height. taper:
+    (K,) how much the sides of what is held lean towards each other, away from the ends of the
+    fingers: a tangent. skew: (K,) how aslant they lie to the fingers: a tangent. filled: (K,) share of the
+    fingers' width. away: (K,) metres from the point that was meant. off: (K,) metres from the middle
+    of mass, across the approach. why: (K,) index into REASONS.
     """
 
     rotation: Floats
@@ -94,7 +95,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     beside = grid.heights(others, _CELL)
     low, top = _bounds(body, rotation, settings)
     levels = _levels(low, top)
-    strip = cv2.dilate(own, _kernel(_CELL, settings.finger))
+    strip = _dilated(own, _CELL, settings.finger)
     rows = _rows(own)
     held = strip[rows][:, None, :] > levels[None, :, None] + np.float32(_HOLD)
     row, level, start, stop = _fitting(*_with_hollows(*_runs(held[:, ::_FINER])), settings)
@@ -103,7 +104,8 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
         return None
     # A thing is in half of the cells at its sides, in the mean.
     left, right = grid.x(start), grid.x(stop) - _CELL
-    width, x = right - left, (left + right) / 2
+    width = np.asarray(right - left, np.float64)
+    x = (left + right) / 2
     y, h = grid.y(rows[row]), levels[level].astype(np.float64)
     highest = _highest(strip, rows[row], start, stop)
     at = row, level, start, stop
@@ -150,7 +152,7 @@ class _Grid:
         return cls(low, (int(height), int(width)))
 
     def heights(self, points: Floats, gap: float) -> Map:
-        """The highest of the points in each cell; gap: metres between points that belong together."""
+        """The highest of the points in each cell; gap: metres between points of one surface."""
         cells = ((points[:, :2] - self.low) / _CELL).astype(int)
         height, width = self.shape
         inside = ((cells >= 0) & (cells < (width, height))).all(1)
@@ -159,7 +161,8 @@ class _Grid:
         np.maximum.at(heights, index, (-points[inside, 2]).astype(np.float32))
         size = 2 * int(np.ceil(gap / _CELL)) + 1
         kernel = np.ones((size, size), np.uint8)
-        return np.asarray(cv2.morphologyEx(heights.reshape(height, width), cv2.MORPH_CLOSE, kernel))
+        closed = cv2.morphologyEx(heights.reshape(height, width), cv2.MORPH_CLOSE, kernel)
+        return np.asarray(closed, np.float32)
 
     def x(self, column: Integers) -> Floats:
         return np.asarray(self.low[0] + (column + 0.5) * _CELL)
@@ -177,9 +180,10 @@ class _Grid:
         return np.where(inside, found, np.float32(_LOWEST))
 
 
-def _kernel(x: float, y: float) -> NDArray[np.uint8]:
-    """A rectangle of metres x by y, an odd number of cells each way."""
-    return np.ones([2 * round(size / 2 / _CELL) + 1 for size in (y, x)], np.uint8)
+def _dilated(heights: Map, x: float, y: float) -> Map:
+    """The highest within a rectangle of metres x by y about each cell, an odd number of cells."""
+    kernel = np.ones([2 * round(max(size, 0) / 2 / _CELL) + 1 for size in (y, x)], np.uint8)
+    return np.asarray(cv2.dilate(heights, kernel), np.float32)
 
 
 def _bounds(body: Floats, rotation: Floats, settings: GraspSettings) -> tuple[float, float]:
@@ -229,7 +233,7 @@ def _fitting(
     row: Integers, level: Integers, start: Integers, stop: Integers, settings: GraspSettings
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """The runs that go between the fingers; where none does, the narrowest."""
-    width = (stop - start - 1) * _CELL
+    width = np.asarray((stop - start - 1) * _CELL, np.float64)
     fits = _goes_between(width, settings)
     if len(width) and not fits.any():
         fits[int(width.argmin())] = True
@@ -266,8 +270,8 @@ def _checked(
     # The cells that a finger's outline is in count as those of a thing do; and by noise a thing may
     # seem wider than it is by a cell.
     thickness = settings.finger_thickness
-    of_own = cv2.dilate(own, _kernel(thickness - 2 * _CELL, settings.finger))[None]
-    of_beside = cv2.dilate(beside, _kernel(thickness - _CELL, settings.finger))[None]
+    of_own = _dilated(own, thickness - 2 * _CELL, settings.finger)[None]
+    of_beside = _dilated(beside, thickness - _CELL, settings.finger)[None]
     for share in (0.0, 0.5, 1.0):
         tried = least + share * (settings.opening - least)
         out = (tried + thickness) / 2
@@ -279,15 +283,14 @@ def _checked(
         better = fits & ((reason == OK) | ~open_)
         opening, why = np.where(better, tried, opening), np.where(better, reason, why)
         open_ |= better & (reason == OK)
-    maps = own, beside
-    palm = _kernel(settings.palm[0], settings.palm[1])
-    of_palm = np.stack([cv2.dilate(heights, palm) for heights in maps])
+    palm = settings.palm
+    of_palm = np.stack([_dilated(heights, palm[0], palm[1]) for heights in (own, beside)])
     met = grid.at(of_palm, x, y) > h + settings.finger_length - _PALM_GAP
     why = np.where(
         (why == OK) & met[1], PALM_BESIDE, np.where((why == OK) & met[0], PALM_ITSELF, why)
     )
     if (beside > _LOWEST).any():
-        between = cv2.dilate(beside, _kernel(settings.finger, settings.finger))[None]
+        between = _dilated(beside, settings.finger, settings.finger)[None]
         shares = (-0.6, 0.0, 0.6)
         filled = [grid.at(between, x + part * opening / 2, y)[0] > h for part in shares]
         why = np.where((why == OK) & np.any(filled, axis=0), BETWEEN, why)

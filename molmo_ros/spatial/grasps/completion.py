@@ -46,8 +46,10 @@ def hidden_side(around: Surroundings, extent: Extent) -> Floats:
 
 
 def inside(around: Surroundings, shell: Floats) -> Floats:
-    """(K, 3) points under those of a shell (N, 3), down to the ground, where the camera does not see
-    that nothing is there."""
+    """(K, 3) points under those of a shell (N, 3), down to the ground.
+
+    Not where the camera sees that nothing is there.
+    """
     if not len(shell):
         return _NONE
     low = shell[:, :2].min(0)

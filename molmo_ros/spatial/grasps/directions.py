@@ -22,7 +22,7 @@ _TALL = 0.06  # metres: what is higher can be taken from the side
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """approach: its kind. axes: (K, 3, 3) one rotation a turn, columns x (closes), y, z (approaches)."""
+    """approach: its kind. axes: (K, 3, 3) a rotation a turn: x (closes), y, z (approaches)."""
 
     approach: Approach
     axes: Floats

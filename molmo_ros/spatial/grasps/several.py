@@ -9,7 +9,7 @@ import numpy as np
 from molmo_ros.spatial.windows import Bools, Floats, Integers
 
 _CELL = 0.004  # metres
-_RIM, _GAP, _BAND = 1, 2, 5  # cells around a thing: its own outline, what touches it, what goes on
+_RIM, _GAP, _BAND = 1, 5, 8  # cells around a thing: its own outline, what touches it, what goes on
 _LEAST_TOUCHING, _LEAST_BEYOND = 6, 12  # cells, or they are specks
 
 
@@ -17,7 +17,7 @@ def its_outline(own: Floats, others: Floats) -> tuple[Bools, bool]:
     """Which of the other points (M, 3) are the outline of the thing of these own points (N, 3), and
     whether other things touch it: then it may be several, or a part of one.
 
-    Of an outline the depth tells little: points there belong to the thing if nothing goes on behind.
+    Of an outline the depth tells little: points there belong to it if nothing goes on behind.
     """
     if not len(own) or not len(others):
         return np.zeros(len(others), bool), False

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the depth shows of a thing and around it, in a frame that stands on what carries the thing."""
+"""What the depth shows of a thing and around it, in a frame that stands on what carries it."""
 
 from __future__ import annotations
 
@@ -161,8 +161,10 @@ def surroundings_of(
 def _low_lying(
     heights: Floats, valid: Bools, tolerance: Floats, sigma: Floats
 ) -> tuple[Bools, Floats]:
-    """What lies so low that single readings do not tell it from the ground, as the bottom of a plate,
-    and how high it is: the mean of many does."""
+    """What lies so low that only many readings tell it from the ground, as the bottom of a plate.
+
+    And how high it is.
+    """
     flat = valid & (np.abs(heights) < tolerance)
     size = (_LOW_MEAN, _LOW_MEAN)
     share = cv2.blur(flat.astype(np.float64), size)

@@ -19,8 +19,8 @@ class Thing:
     """All in a frame with z up from what carries the thing, metres.
 
     body: (N, 3) its points, hidden side included. others: (M, 3) points of what else stands there.
-    point: (3,) what was pointed at. mass: (3,) about where its middle of mass is. height: of its top.
-    pitch: from one point to the next.
+    point: (3,) what was pointed at. mass: (3,) about where its middle of mass is. height: of its
+    top. pitch: from one point to the next.
     """
 
     body: Floats
