@@ -30,6 +30,8 @@ _ALIKE_M, _ALIKE = 0.012, float(np.cos(np.radians(15)))  # two nearer than that 
 _ASIDE = 0.0015  # metres that a thing must be narrower on each side than the open gripper
 _LOOKED_AT = 200  # of the best, at which the space that is not seen is looked up
 _NEXT, _FEW = 0.003, 12  # metres beside what a map shows, and points that are too few to tell more
+_INSIDE, _STRAYS = 0.002, 2  # metres that count as inside, and readings that may be stray ones
+_SEEN = 'something that is seen would be inside the gripper'
 _UNSEEN = 'a finger would go where the camera does not see'
 
 
@@ -196,6 +198,8 @@ def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
     z = -np.linspace(0.02, 0.98, 6) * min(settings.finger_length, grasp.depth + 0.01)
     inside = np.stack(np.meshgrid(x, y, z), -1).reshape(-1, 3)
     share = float(around.unseen(grasp.position + inside @ grasp.rotation.T).mean())
+    if _readings_in_it(grasp, around, settings) > _STRAYS:
+        return replace(grasp, unseen=share, score=0.0, reason=_SEEN)
     if share > 0 and settings.unseen is Unseen.OCCUPIED:
         return replace(grasp, unseen=share, score=0.0, reason=_UNSEEN)
     return replace(grasp, unseen=share, score=grasp.score * (1 - 0.2 * share))
@@ -212,6 +216,20 @@ def centred(grasp: Grasp, thing: Thing, settings: GraspSettings) -> Grasp:
     width = float(right - left)
     middle = (left + right) / 2 * grasp.rotation[:, 0]
     return replace(grasp, position=grasp.position + middle, width=width)
+
+
+def _readings_in_it(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> int:
+    """How many readings lie inside the fingers and the palm, by more than a margin."""
+    near = np.abs(around.readings - grasp.position).max(1) < max(settings.palm) + 0.05
+    x, y, z = ((around.readings[near] - grasp.position) @ grasp.rotation).T
+    x, y = np.abs(x), np.abs(y)
+    inner, length = grasp.opening / 2 + _INSIDE, settings.finger_length
+    finger = (x > inner) & (x < inner + settings.finger_thickness - 2 * _INSIDE)
+    finger &= (y < settings.finger / 2 - _INSIDE) & (z < -_INSIDE) & (z > -length)
+    wide, deep, high = settings.palm
+    palm = (x < wide / 2 - _INSIDE) & (y < deep / 2 - _INSIDE)
+    palm &= (z < -length - _INSIDE) & (z > -length - high)
+    return int(np.count_nonzero(finger | palm))
 
 
 def _placed(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp:

@@ -48,9 +48,9 @@ class Closings:
     ends: (K, 3) the middle between the ends of the fingers, in the thing's frame. width, opening,
     depth: (K,) metres. wanted: (K,) metres of depth that reach the middle of its height. taper:
     (K,) how much the sides of what is held lean towards each other, away from the ends of the
-    fingers: a tangent. skew: (K,) how aslant they lie to the fingers: a tangent. filled: (K,) share of the
-    fingers' width. away: (K,) metres from the point that was meant. off: (K,) metres from the middle
-    of mass, across the approach. why: (K,) index into REASONS.
+    fingers: a tangent. skew: (K,) how aslant they lie to the fingers: a tangent. filled: (K,) share
+    of the fingers' width. away: (K,) metres from the point that was meant. off: (K,) metres from
+    the middle of mass, across the approach. why: (K,) index into REASONS.
     """
 
     rotation: Floats

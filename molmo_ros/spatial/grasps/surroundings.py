@@ -46,14 +46,16 @@ class Stand:
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """own: (N, 3) points of the thing. others: (M, 3) of what else stands there. All in the stand's
-    frame, metres. pitch: metres from one point to the next on a surface that faces the camera.
-    depth, camera: (H, W) metres and the camera that saw it.
+    """own: (N, 3) points of the thing. others: (M, 3) of what else stands there. readings: (R, 3)
+    all that is above the ground, flying pixels too. All in the stand's frame, metres. pitch: metres
+    from one point to the next on a surface that faces the camera. sigma: metres, noise of a reading
+    of the thing. depth, camera: (H, W) metres and the camera that saw it.
     """
 
     stand: Stand
     own: Floats
     others: Floats
+    readings: Floats
     pitch: float
     sigma: float
     depth: NDArray[np.float32]
@@ -124,8 +126,8 @@ def surroundings_of(
     columns, rows = np.arange(left, right, stride), np.arange(top, bottom, stride)
     veiled = _veil(depth[top:bottom, left:right], _GRAZING * near / focal)[::stride, ::stride]
     z = depth[np.ix_(rows, columns)].astype(np.float64)
-    _, valid = settings.inverse(z)
-    valid &= ~veiled
+    _, read = settings.inverse(z)
+    valid = read & ~veiled
     z = np.where(valid, z, 1.0)
     sigma = np.asarray(settings.noise.sigma(z, focal))
     jump = _JUMP + 4 * sigma
@@ -150,6 +152,7 @@ def surroundings_of(
         stand,
         points[own],
         points[others],
+        points[read & (points[..., 2] > tolerance)],
         stride * near / focal,
         float(np.median(sigma[own])) if own.any() else float(np.median(sigma)),
         depth,
