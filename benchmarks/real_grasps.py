@@ -5,8 +5,8 @@
     python -m benchmarks.real_grasps FOLDER [--out pictures]
 
 FOLDER as of real_depth.py. The best way for each point is drawn: the fingers as they come, and the
-palm's side. A line for each says what it is, and how many readings of the depth image lie inside its
-fingers as they come; 0 is due.
+palm's side. A line for each says what it is, and how many readings of the depth image lie inside
+its fingers as they come; 0 is due.
 """
 
 from __future__ import annotations

@@ -202,7 +202,10 @@ def _picked(
     for point in points:
         watch.check()
         if watch.remaining() <= 0:
-            found = Pick(reason='the time was up: the waypoint goes by the surface')
+            found = Pick(
+                reason='the time was up: the waypoint goes by the surface',
+                tool_frame=settings.grasp.tool_frame,
+            )
         else:
             found = pick(point.surface, capture, target, settings.lift, settings.grasp)
         yield replace(point, pick=found)

@@ -213,7 +213,8 @@ class Watching:
         target = self._targets.of(standing.request, capture.frame)
         grounding = replace(self._settings.grounding, grasp=None)
         found = ground([one.point for one in tracked], capture, grounding, target)
-        by_surface = Pick(reason=_BY_SURFACE) if self._settings.grounding.grasp else None
+        grasp = self._settings.grounding.grasp
+        by_surface = Pick(reason=_BY_SURFACE, tool_frame=grasp.tool_frame) if grasp else None
         points = tuple(
             replace(_widened(point, one.drift, capture, target), pick=by_surface or point.pick)
             for point, one in zip(found.points, tracked, strict=True)

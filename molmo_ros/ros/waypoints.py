@@ -13,12 +13,14 @@ from std_msgs.msg import Header
 
 from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.spatial import LiftStatus
+from molmo_ros.spatial.tool_frames import in_tool_frame
 
 
 def waypoints(points: Iterable[GroundedPoint], header: Header, standoff: float = 0.0) -> PoseArray:
     """A pose on each point, `standoff` metres back along its approach, in the points' order.
 
-    Where there is a pick with a pose, that is the pose, with the standoff it was made with.
+    Where there is a pick with a pose, that is the pose, with the standoff it was made with. Its axes
+    are those of the pick's tool frame either way.
     """
     found = [point for point in points if point.surface.status is LiftStatus.OK]
     return PoseArray(header=header, poses=[_pose(point, standoff) for point in found])
@@ -29,7 +31,8 @@ def _pose(point: GroundedPoint, standoff: float) -> Pose:
     if pose is not None:
         return pose_message(pose.position, pose.quaternion)
     position = point.surface.position - standoff * point.approach
-    return pose_message(position, approach_quaternion(point.approach))
+    rotation = in_tool_frame(approach_rotation(point.approach), point.pick.tool_frame)
+    return pose_message(position, rotation_quaternion(rotation))
 
 
 def pose_message(position: Iterable[float], quaternion: Iterable[float]) -> Pose:
@@ -40,7 +43,12 @@ def pose_message(position: Iterable[float], quaternion: Iterable[float]) -> Pose
 
 
 def approach_quaternion(approach: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """The unit quaternion (x, y, z, w) of an orientation whose z axis is `approach`, a unit vector.
+    """The unit quaternion (x, y, z, w) of `approach_rotation`."""
+    return rotation_quaternion(approach_rotation(approach))
+
+
+def approach_rotation(approach: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) whose z axis is `approach`, a unit vector.
 
     Its x axis is the frame's x axis made perpendicular to z, or the frame's y axis where the
     approach is within about 8 degrees of the x axis.
@@ -49,7 +57,7 @@ def approach_quaternion(approach: NDArray[np.float64]) -> tuple[float, float, fl
     along = np.array([1.0, 0, 0]) if abs(z[0]) < 0.99 else np.array([0, 1.0, 0])
     x = along - (along @ z) * z
     x /= np.linalg.norm(x)
-    return rotation_quaternion(np.column_stack([x, np.cross(z, x), z]))
+    return np.column_stack([x, np.cross(z, x), z])
 
 
 def rotation_quaternion(R: NDArray[np.float64]) -> tuple[float, float, float, float]:

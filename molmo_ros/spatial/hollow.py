@@ -11,34 +11,38 @@ from .windows import Bools
 
 _WAYS = 16
 _MOST_OPEN = 3  # of the ways may lead out of it
+_SPECK = 30  # pixels, with one around; less is noise
 
 
 def rim_around(thing: Bools, seed: tuple[int, int], reach: int) -> tuple[int, int] | None:
-    """Column and row of the nearest pixel of what surrounds a seed (column, row), if anything does.
+    """Column and row of a pixel of what surrounds a seed (column, row), if anything does.
 
     thing: (H, W) what stands above the table. reach: pixels, how far to look.
     """
-    _, labels = cv2.connectedComponents(thing.astype(np.uint8), connectivity=8)
+    # Rims are thin and have gaps.
+    wide = cv2.dilate(thing.astype(np.uint8), np.ones((3, 3), np.uint8))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(wide, connectivity=8)
+    labels[boxes[labels, cv2.CC_STAT_AREA] < _SPECK] = 0
     height, width = thing.shape
     steps = np.arange(1, reach + 1)
-    met: list[tuple[int, int, int, int]] = []
+    met: list[int] = []
     for turn in np.arange(_WAYS) * (2 * np.pi / _WAYS):
         column = np.rint(seed[0] + steps * np.cos(turn)).astype(int)
         row = np.rint(seed[1] + steps * np.sin(turn)).astype(int)
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        column, row = column[inside], row[inside]
-        hits = np.flatnonzero(labels[row, column])
-        if len(hits):
-            at = int(hits[0])
-            met.append((int(labels[row[at], column[at]]), at, int(column[at]), int(row[at])))
-    if not met:
+        hits = labels[row[inside], column[inside]]
+        met += hits[hits > 0][:1].tolist()
+    around = max(set(met), key=met.count, default=0)
+    if not around or met.count(around) < _WAYS - _MOST_OPEN:
         return None
-    kinds = [label for label, *_ in met]
-    most = max(set(kinds), key=kinds.count)
-    if kinds.count(most) < _WAYS - _MOST_OPEN:
-        return None
-    _, _, column, row = min((one for one in met if one[0] == most), key=lambda one: one[1])
-    return column, row
+    # Of its parts the largest.
+    _, parts, boxes, _ = cv2.connectedComponentsWithStats(
+        (thing & (labels == around)).astype(np.uint8), connectivity=8
+    )
+    largest = 1 + int(boxes[1:, cv2.CC_STAT_AREA].argmax())
+    row, column = np.nonzero(parts == largest)
+    nearest = int(((row - seed[1]) ** 2 + (column - seed[0]) ** 2).argmin())
+    return int(column[nearest]), int(row[nearest])
 
 
 def without_holes(mask: Bools) -> Bools:

@@ -52,6 +52,7 @@ NOT_RUN = {
     'completion bash': 'writes into the home of who types it; tests/cli/test_commands.py reads it',
     'lifting.py --checkpoint': 'times the model for a minute',
     'benchmarks.picking': 'picks for an hour; tests/tabletop/test_physics.py picks a few things',
+    'benchmarks.real_grasps': 'wants real frames, which do not come with the package',
     'benchmarks.soak': 'runs for an hour; tests/ros/test_faults.py has its faults one by one',
     'benchmarks.engine --model 7b-d': 'wants a GPU and random weights of 16 GB',
     'ros2 ': 'wants ros2cli; launch arguments, fields and programs are compared below',

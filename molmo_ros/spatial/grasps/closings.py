@@ -96,20 +96,23 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     low, top = _bounds(body, rotation, settings)
     levels = _levels(low, top)
     strip = _dilated(own, _CELL, settings.finger)
-    rows = _rows(own)
-    held = strip[rows][:, None, :] > levels[None, :, None] + np.float32(_HOLD)
+    rows, columns = _covered(own)
+    held = strip[rows, None, columns] > levels[None, :, None] + np.float32(_HOLD)
     row, level, start, stop = _fitting(*_with_hollows(*_runs(held[:, ::_FINER])), settings)
     level = level * _FINER
     if not len(row):
         return None
     # A thing is in half of the cells at its sides, in the mean.
-    left, right = grid.x(start), grid.x(stop) - _CELL
+    first = columns.start
+    left, right = grid.x(start + first), grid.x(stop + first) - _CELL
     width = np.asarray(right - left, np.float64)
     x = (left + right) / 2
     y, h = grid.y(rows[row]), levels[level].astype(np.float64)
-    highest = _highest(strip, rows[row], start, stop)
+    highest = _highest(strip, rows[row], start + first, stop + first)
     at = row, level, start, stop
-    taper, skew, filled = _sides(held, own, levels, rows, at, width, highest - h, settings)
+    taper, skew, filled = _sides(
+        held, own[:, columns], levels, rows, at, width, highest - h, settings
+    )
     wanted = (highest - low) / 2 + min(settings.finger_length, settings.finger) / 2
     wanted = np.clip(wanted, _LEAST_DEPTH, settings.finger_length - _PALM_GAP)
     opening, why = _checked(grid, own, beside, x, y, h, width, settings)
@@ -201,8 +204,11 @@ def _levels(low: float, top: float) -> Map:
     return np.asarray(low + step * np.arange(max(count, 1)), np.float32)
 
 
-def _rows(own: Map) -> Integers:
-    return np.flatnonzero((own > _LOWEST).any(1))[::_ROWS]
+def _covered(own: Map) -> tuple[Integers, slice]:
+    """Some of the rows that the thing is in, and the columns from its first to its last."""
+    seen = own > _LOWEST
+    column = np.flatnonzero(seen.any(0))
+    return np.flatnonzero(seen.any(1))[::_ROWS], slice(int(column[0]), int(column[-1]) + 1)
 
 
 def _runs(held: Bools) -> tuple[Integers, Integers, Integers, Integers]:
@@ -338,9 +344,9 @@ def _sides(
     up = np.clip(up, 0, len(levels) - 1 - level)
     taper = (width + _CELL - spans(held, level + up)) / 2 / np.maximum(up * step, step)
     aside = max(round(settings.finger / 2 / _CELL), 1)
-    high = levels[None, :, None] + np.float32(_HOLD)
+    high = levels[None, ::_FINER, None] + np.float32(_HOLD)
     before, here, after = (
-        spans(own[(rows + step).clip(0, len(own) - 1), None] > high, level)
+        spans(own[(rows + step).clip(0, len(own) - 1), None] > high, level // _FINER)
         for step in (-aside, 0, aside)
     )
     filled = (before + here + after) / 3 / (width + _CELL)

@@ -14,7 +14,7 @@ from molmo_ros.spatial.grasp import Approach
 from molmo_ros.spatial.windows import Floats
 
 _FROM_ABOVE = 12  # turns about the upright, over half a circle
-_ABOUT_NORMAL = 6
+_ABOUT_NORMAL = 4
 _TILT = np.radians(30)
 _LIKE_ABOVE = np.cos(np.radians(15))  # a normal so near to the upright is no other way
 _TALL = 0.06  # metres: what is higher can be taken from the side
@@ -45,7 +45,7 @@ def directions(
     aside = np.cross(up, towards)
     for way in (towards, aside, -aside):
         z = -(np.cos(_TILT) * up + np.sin(_TILT) * way)
-        yield Direction(Approach.TILTED, _level(z, 2))
+        yield Direction(Approach.TILTED, _level(z, 1))
     if np.isfinite(normal).all() and -0.2 < normal[2] < _LIKE_ABOVE:
         yield Direction(Approach.NORMAL, _turned(-normal, across, _ABOUT_NORMAL))
     if height > _TALL:
