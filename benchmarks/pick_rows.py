@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+OURS = 'candidates'
 LOST = ('pointing', 'lifting', 'extent', 'refused', 'collision', 'miss', 'slip')
 NOT_TRIED = ('pointing', 'lifting', 'extent', 'refused')
 Key = tuple[str, str, str, str]
@@ -103,12 +104,13 @@ def by_kind(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def parts(rows: Sequence[Row]) -> Iterator[str]:
-    """Markdown: of the parts that can be held, which were."""
+    """Markdown: of the parts that can be held, which were; of ours each part by itself too."""
     heads = ('table', 'camera', 'pointing', 'grasp', 'part', 'can be held', 'held by it')
     yield from _heads((*heads, 'held elsewhere'))
     for key in dict.fromkeys(row.key for row in rows):
         mine = [row for row in rows if row.key == key]
-        for name in ('all', *sorted({f'{row.kind}: {row.part}' for row in mine})):
+        names = sorted({f'{row.kind}: {row.part}' for row in mine}) if key[3] == OURS else []
+        for name in ('all', *names):
             some = [row for row in mine if name in ('all', f'{row.kind}: {row.part}')]
             can = [row for row in some if row.possible]
             by_it = sum(row.held and row.on_part for row in can)

@@ -40,7 +40,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pick_rows import Row, SpaceRow, by_kind, losses, parts, spaces, summary
+from benchmarks.pick_rows import OURS, Row, SpaceRow, by_kind, losses, parts, spaces, summary
 from benchmarks.pick_service import Service
 from benchmarks.pick_strategies import STRATEGIES, Asked, settings_for
 from benchmarks.stereo_camera import REALSENSE, StereoCamera
@@ -64,7 +64,6 @@ from molmo_ros.tabletop.world.shapes import kind_of
 
 Floats = NDArray[np.float64]
 
-OURS = 'candidates'
 STUDIES = ('things', 'parts', 'spaces')
 CUBE = 0.06  # metres
 ROOM = CUBE / np.sqrt(2)  # radius that it needs, whichever way it is turned
@@ -271,7 +270,9 @@ def _of_space(choice: Choice, shown: Shown, service: Service | None) -> Iterator
     world = world_to_put(scene, cube(CUBE))
     column, line = round(pixel[0]), round(pixel[1])
     true = view.picture.camera.ray(column, line) * float(view.picture.depth[line, column])
-    possible = _put(world, true, scene.T_world_camera[2, :3]) is Put.STANDS
+    up = scene.T_world_camera[2, :3]
+    # Turned this way and that, as its room is a circle.
+    possible = all(_put(world, true, up, turn) is Put.STANDS for turn in (0.0, np.pi / 4))
     for camera, capture in shown.captures.items():
         row = SpaceRow(
             choice.table, camera, 'oracle', scene.seed, question.query, '', possible, 0.0
@@ -319,10 +320,11 @@ def _judged(
     return replace(row, stage=_put(world, position, up).value, radius=radius, reason=reason)
 
 
-def _put(world: World, position: Floats, up: Floats) -> Put:
+def _put(world: World, position: Floats, up: Floats, turn: float = 0.0) -> Put:
     """Of a position and a way up in the optical frame."""
     T = world.scene.T_world_camera
-    return put_down(world, T[:3, :3] @ position + T[:3, 3], T[:3, :3] @ up)
+    towards = np.array([np.cos(turn), np.sin(turn), 0.0])
+    return put_down(world, T[:3, :3] @ position + T[:3, 3], T[:3, :3] @ up, towards)
 
 
 def main() -> None:

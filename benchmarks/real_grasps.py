@@ -120,6 +120,7 @@ def aligned(folder: Path, scene: Scene) -> NDArray[np.uint8] | None:
     if scene.name not in PICTURES:
         return None
     picture = cv2.imread(str(folder / PICTURES[scene.name]))
+    assert picture is not None
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 

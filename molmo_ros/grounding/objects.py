@@ -74,7 +74,8 @@ def _covered(extent: Extent, capture: Capture, target: TargetFrame) -> NDArray[n
     if size > 1:
         # Each stands for a square; between squares nothing is left out.
         kernel = np.ones((size + 1, size + 1), np.uint8)
-        return np.asarray(cv2.morphologyEx(covered, cv2.MORPH_CLOSE, kernel) > 0)
+        covered = np.asarray(cv2.morphologyEx(covered, cv2.MORPH_CLOSE, kernel), np.uint8)
+        covered = np.asarray(cv2.dilate(covered, np.ones((size | 1, size | 1), np.uint8)), np.uint8)
     return covered > 0
 
 

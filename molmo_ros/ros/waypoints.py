@@ -19,8 +19,8 @@ from molmo_ros.spatial.tool_frames import in_tool_frame
 def waypoints(points: Iterable[GroundedPoint], header: Header, standoff: float = 0.0) -> PoseArray:
     """A pose on each point, `standoff` metres back along its approach, in the points' order.
 
-    Where there is a pick with a pose, that is the pose, with the standoff it was made with. Its axes
-    are those of the pick's tool frame either way.
+    Where there is a pick with a pose, that is the pose, with the standoff it was made with. The
+    axes are those of the pick's tool frame either way.
     """
     found = [point for point in points if point.surface.status is LiftStatus.OK]
     return PoseArray(header=header, poses=[_pose(point, standoff) for point in found])

@@ -77,6 +77,20 @@ def test_with_depth_the_table_says_where_in_space(views, capsys):
     assert 'OK ±' in row and '[left]' not in row
 
 
+def test_grasps_are_told_in_the_axes_of_the_tool(views, capsys):
+    """With --json all of them, the best first; x of a flange is the way of the approach."""
+    files = '--depth', 'a [left]_depth.png', '--camera', 'a [left]_camera.yaml'
+    wanted = '--gripper', 'tool_frame=flange', '--gripper', 'opening=0.3', '--json'
+    assert main(['ask', 'a [left].png', name_of(views[0]), *files, *wanted]) == 0
+    (point,) = json.loads(capsys.readouterr().out)['points']
+    best = point['object']['grasps'][0]
+    assert best['reason'] == '' and point['object']['graspable']
+    back = np.subtract(best['position'], best['pregrasp'])
+    x, y, z, w = best['quaternion']
+    forward = [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)]
+    np.testing.assert_allclose(forward, back / np.linalg.norm(back), atol=1e-6)
+
+
 def test_what_goes_into_a_pipe_is_one_line_each(views):
     """A label as long as nobody's, and a reason: grep and cut find both on the row of the point."""
     query = f'{name_of(views[0])} {"[so] " * 20}here'
@@ -252,6 +266,10 @@ def test_questions_are_asked_for_on_a_terminal(views):
         (['b.png', 'the mug', '--ply', 'x.ply'], 'neither depth nor a calibration'),
         (['b.png', 'the mug', '--rrd', 'nowhere/x.rrd'], 'there is no folder'),
         (['b.png', '-', '--questions', '-'], 'stdin cannot bring both'),
+        (['b.png', 'the mug', '--gripper', 'opening=80'], 'not metres from 0.001 to 1'),
+        (['b.png', 'the mug', '--gripper', 'palm=0.2 0.1'], 'the sides x y z of a box'),
+        (['b.png', 'the mug', '--gripper', 'tool_frame=up'], 'not one of x_closes'),
+        (['b.png', 'the mug', '--gripper', 'fingers=2'], 'give NAME=VALUE with a NAME of opening'),
     ],
 )
 def test_a_mistake_is_told_before_the_model_is_loaded(

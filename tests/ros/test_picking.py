@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint
+from molmo_ros.grounding.objects import object_cloud, object_mask
 from molmo_ros.grounding.picking import pick
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros import parameters
@@ -22,6 +23,7 @@ from molmo_ros.ros.answering import Status
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import write_points
 from molmo_ros.ros.node_settings import read_settings
+from molmo_ros.ros.object_messages import cloud_message, mask_message
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.spatial import (
     Approach,
@@ -290,3 +292,32 @@ def test_the_defaults_of_grasping_are_those_of_the_library():
     assert read_settings(settings).grounding.grasp is None
     asked = read_settings(settings | {'waypoint_from': 'object'})
     assert asked.grounding.grasp == GraspSettings(standoff=settings['waypoint_standoff'])
+
+
+def test_mask_and_cloud_show_the_thing_in_the_picture_and_in_its_colors(seen):
+    """The second point is on the box, whose half is red; the cloud is where the box is."""
+    color = seen.color.copy()
+    color[:, :U] = (200, 10, 10)
+    capture, target = Capture(replace(seen, color=color)), TargetFrame(np.eye(4))
+    points = [picked(seen, *ON_TABLE), picked(seen, U, V)]
+    mask = object_mask(points, capture, target)
+    box = seen.depth < TABLE - TALL / 2
+    assert set(np.unique(mask)) == {0, 2}
+    assert np.mean((mask == 2) == box) > 0.995 and np.mean(mask[box] == 2) > 0.9
+    message = mask_message(mask, Header(frame_id=OPTICAL))
+    assert message.encoding == 'mono8' and bytes(message.data) == mask.tobytes()
+    xyz, rgb, numbers = object_cloud(points, capture, target)
+    assert set(numbers) == {2} and len(xyz) > 150
+    np.testing.assert_allclose(xyz[:, 2], TABLE - TALL, atol=2e-3)
+    assert 0.4 < np.mean((rgb == (200, 10, 10)).all(1)) < 0.6
+    cloud = cloud_message(xyz, rgb, numbers, Header(frame_id='base'))
+    read = np.frombuffer(bytes(cloud.data), np.float32).reshape(-1, 5)
+    np.testing.assert_array_equal(read[:, :3], xyz)
+    assert cloud.width == len(xyz) and cloud.row_step == len(cloud.data)
+
+
+def test_without_a_grasp_the_waypoint_has_the_axes_of_the_tool_too(seen):
+    """On the bare table, for a gripper whose x axis is the way of the approach."""
+    found = picked(seen, *ON_TABLE, grasp=GraspSettings(tool_frame='flange'))
+    (pose,) = waypoints([found], Header()).poses
+    np.testing.assert_allclose(axes_of(pose)[:, 0], (0, 0, 1), atol=0.02)

@@ -30,7 +30,7 @@ _ALIKE_M, _ALIKE = 0.012, float(np.cos(np.radians(15)))  # two nearer than that 
 _ASIDE = 0.0015  # metres that a thing must be narrower on each side than the open gripper
 _LOOKED_AT = 200  # of the best, at which the space that is not seen is looked up
 _NEXT, _FEW = 0.003, 12  # metres beside what a map shows, and points that are too few to tell more
-_INSIDE, _STRAYS = 0.002, 2  # metres that count as inside, and readings that may be stray ones
+_INSIDE, _STRAYS = 0.002, 3  # metres that count as inside, and readings that may be stray ones
 _SEEN = 'something that is seen would be inside the gripper'
 _UNSEEN = 'a finger would go where the camera does not see'
 

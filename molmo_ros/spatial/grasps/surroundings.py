@@ -47,7 +47,7 @@ class Stand:
 @dataclass(frozen=True, eq=False)
 class Surroundings:
     """own: (N, 3) points of the thing. others: (M, 3) of what else stands there. readings: (R, 3)
-    all that is above the ground, flying pixels too. All in the stand's frame, metres. pitch: metres
+    all that is above the ground, but for veils. All in the stand's frame, metres. pitch: metres
     from one point to the next on a surface that faces the camera. sigma: metres, noise of a reading
     of the thing. depth, camera: (H, W) metres and the camera that saw it.
     """
@@ -152,7 +152,7 @@ def surroundings_of(
         stand,
         points[own],
         points[others],
-        points[read & (points[..., 2] > tolerance)],
+        points[read & ~veiled & (points[..., 2] > tolerance)],
         stride * near / focal,
         float(np.median(sigma[own])) if own.any() else float(np.median(sigma)),
         depth,
