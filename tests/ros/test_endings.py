@@ -103,3 +103,38 @@ def test_a_node_that_waits_for_questions(number):
     with PointQueryClient('idle') as client:
         assert client.wait_until_ready(120)
         ended(process, number)
+
+
+def test_a_node_that_takes_the_place_of_a_killed_one_answers_whatever_that_was_at(wall_camera):
+    def answers():
+        # One who comes anew knows nobody who is dead.
+        with PointQueryClient('killed') as newcomer:
+            assert newcomer.wait_until_ready(60)
+        return client.ask('at 80 60').status is Status.SUCCESS
+
+    words = '--ros-args', '-r', '__ns:=/killed'
+    with wall_camera('killed', ['image']), PointQueryClient('killed') as client:
+        importing = start(SCRIPTED, *words)
+        wait_until(lambda: has_mapped(importing, '_rclpy_pybind11'), importing)
+        importing.kill()
+
+        loading = start(SCRIPTED, '--after', '/no/such/file', *words)
+        wait_until(lambda: 'reading the weights: 40%' in loading.stderr.readline(), loading)
+        loading.kill()
+
+        waiting = start(SCRIPTED, *words)
+        wait_until(answers, waiting)
+        waiting.kill()
+
+        answering = start(SCRIPTED, *words)
+        wait_until(answers, answering)
+        stages = []
+        asked = client.start('stuck 600', on_feedback=lambda stage, points: stages.append(stage))
+        wait_until(lambda: 'engine' in stages, answering)
+        answering.kill()
+        with pytest.raises(TimeoutError):
+            asked.result(1.0)
+
+        last = start(SCRIPTED, *words)
+        wait_until(answers, last)
+        ended(last, signal.SIGINT)
