@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -111,7 +112,22 @@ def test_a_node_that_waits_for_questions(number):
         ended(process, number)
 
 
-def test_a_node_that_takes_the_place_of_a_killed_one_answers_whatever_that_was_at(wall_camera):
+@pytest.fixture
+def begin():
+    """`start`, of what is killed when the test is over."""
+    with ExitStack() as ends:
+
+        def started(*command):
+            process = start(*command)
+            ends.callback(process.kill)
+            return process
+
+        yield started
+
+
+def test_a_node_that_takes_the_place_of_a_killed_one_answers_whatever_that_was_at(
+    wall_camera, begin
+):
     def answers():
         # One who comes anew knows nobody who is dead.
         with PointQueryClient('killed') as newcomer:
@@ -120,19 +136,19 @@ def test_a_node_that_takes_the_place_of_a_killed_one_answers_whatever_that_was_a
 
     words = '--ros-args', '-r', '__ns:=/killed'
     with wall_camera('killed', ['image']), PointQueryClient('killed') as client:
-        importing = start(SCRIPTED, *words)
+        importing = begin(SCRIPTED, *words)
         wait_until(lambda: has_mapped(importing, '_rclpy_pybind11'), importing)
         importing.kill()
 
-        loading = start(SCRIPTED, '--after', '/no/such/file', *words)
+        loading = begin(SCRIPTED, '--after', '/no/such/file', *words)
         wait_until(lambda: 'reading the weights: 40%' in loading.stderr.readline(), loading)
         loading.kill()
 
-        waiting = start(SCRIPTED, *words)
+        waiting = begin(SCRIPTED, *words)
         wait_until(answers, waiting)
         waiting.kill()
 
-        answering = start(SCRIPTED, *words)
+        answering = begin(SCRIPTED, *words)
         wait_until(answers, answering)
         stages = []
         asked = client.start('stuck 600', on_feedback=lambda stage, points: stages.append(stage))
@@ -141,6 +157,6 @@ def test_a_node_that_takes_the_place_of_a_killed_one_answers_whatever_that_was_a
         with pytest.raises(TimeoutError):
             asked.result(1.0)
 
-        last = start(SCRIPTED, *words)
+        last = begin(SCRIPTED, *words)
         wait_until(answers, last)
         ended(last, signal.SIGINT)
