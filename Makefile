@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo    set up .venv and do the main job: a camera, the node, questions, answers
-#   make test    add what the tests need, and run them all
+#   make test    add what the tests need, and run them all, JOBS=2 files at once
 #   make check   add the same, and run what takes two minutes: types, lint, unit tests
 #   make docs    the pages of docs/ as a site, in build/site
 #   make setup   what `make test` sets up, only
@@ -13,6 +13,8 @@
 # For ROS 2 from a distribution use colcon instead: see README.md.
 
 PYTHON ?= python3
+# Most tests wait for processes and for DDS; each job takes up to 1.5 GB.
+JOBS ?= 2
 # Not `?=`: a shell that sourced a distribution's ROS has set it.
 ROS_DISTRO := jazzy
 OTHER := $(addprefix -,$(filter-out jazzy,$(ROS_DISTRO)))
@@ -47,7 +49,7 @@ demo: $(BUILT)
 	$(BIN)/molmo-ros demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -6,11 +6,11 @@
 
 The node with the demo checkpoint, the rendered camera and each of the askers are processes of
 their own. Askers put questions through the service and the action, bring frames of their own, set
-short deadlines, cancel, and send nonsense; some are killed while they wait, and replaced. The
-camera is killed and started again now and then. Prints, and writes as Markdown and JSON: questions
-by status, questions that got no answer, latency, and the node's memory, threads and descriptors
-over time. The exit status is 1 if a living asker's question got no answer, or not exactly one, or
-the node ended.
+short deadlines, cancel, send nonsense, and let questions stand for some seconds; some are killed
+while they wait, and replaced. The camera is killed and started again now and then. Prints, and
+writes as Markdown and JSON: questions by status, questions that got no answer, latency, and the
+node's memory, threads and descriptors over time. The exit status is 1 if a living asker's question
+got no answer, or not exactly one, or the node ended.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ _QUERIES = (
 # What an asker does, and how often.
 _DEEDS = {
     'ask': 10, 'count': 2, 'act': 4, 'cancel': 2, 'hurry': 3, 'own': 2, 'empty': 1, 'nowhere': 2,
+    'watch': 2,
 }  # fmt: skip
+# A standing question says something once a second at least, be it why there is nothing to say.
+_WATCHED_S = (4.0, 10.0)
+_WATCH_CALLS_S = 12.0  # to set one and to take it back, at most
 
 
 def main() -> int:
@@ -158,8 +162,11 @@ class Soak:
             'node_lived': lived,
             'seconds_to_end': round(ended, 2),
             'by_deed_and_status': _counted(told),
+            'images_followed': sum(entry.get('images', 0) for entry in told),
             'over_deadline': sum(entry['seconds'] > entry['deadline'] + 1.0 for entry in told),
-            'latency_ok_s': _percentiles([e['seconds'] for e in told if e['status'] == 'SUCCESS']),
+            'latency_ok_s': _percentiles(
+                [e['seconds'] for e in told if e['status'] == 'SUCCESS' and e['deed'] != 'watch']
+            ),
             'first': self._samples[min(3, len(self._samples) - 1)],
             'last': self._samples[-1],
             'most_rss_mb': max(sample['rss_mb'] for sample in self._samples),
@@ -218,6 +225,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     yield f'* {report["answered"]} questions answered, {len(report["unanswered"])} not'
     yield f'* {report["askers_killed"]} askers killed while they asked'
     yield f'* the node lived: {report["node_lived"]}'
+    yield f'* images in which standing questions told points: {report["images_followed"]}'
     yield f'* later than 1 s after its deadline: {report["over_deadline"]}'
     yield f'* latency of those with points, seconds: {report["latency_ok_s"]}'
     yield f'* ended {report["seconds_to_end"]} s after SIGINT'
@@ -238,6 +246,7 @@ def _ask_on(seed: int) -> int:
     """Ask until told to stop; a line of JSON for each answer."""
     from molmo_ros.grounding.frame import Frame
     from molmo_ros.pointing.prompts import Mode
+    from molmo_ros.ros.client_watch import WatchRefused
 
     told_to_stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: told_to_stop.set())
@@ -257,6 +266,16 @@ def _ask_on(seed: int) -> int:
             if deed == 'nowhere':
                 words['target_frame'] = rng.choice(['no_such_frame', 'x' * 10_000, '/'])
             began = time.monotonic()
+            if deed == 'watch':
+                stands = rng.uniform(*_WATCHED_S)
+                try:
+                    entry = _watch(client, query, stands)
+                except WatchRefused as refused:
+                    entry = {'status': refused.status.name, 'deed': deed}
+                except ServiceUnavailable as error:
+                    entry = {'missed': f'watch: {error}'}
+                _tell(entry, began, stands + _WATCH_CALLS_S)
+                continue
             try:
                 if deed in ('act', 'cancel'):
                     pending = client.start(query, **words)
@@ -276,6 +295,26 @@ def _ask_on(seed: int) -> int:
             _tell({'status': answered.status.name, 'deed': deed}, began, deadline)
             time.sleep(rng.uniform(0.0, 0.4))
     return 0
+
+
+def _watch(client: PointQueryClient, query: str, seconds: float) -> dict[str, Any]:
+    """Let a question stand: its last status, and in how many images its points were told."""
+    heard = threading.Event()
+    images: list[int] = []
+
+    def hear(followed: Any) -> None:
+        heard.set()
+        if followed.points:
+            images.append(followed.stamp_ns)
+
+    with client.watch(query, hear) as handle:
+        time.sleep(seconds)
+        newest = handle.newest
+    if newest is None:
+        return {'missed': f'watch: nothing told in {seconds:.1f} s'}
+    if len(set(images)) < len(images):
+        return {'missed': 'watch: an image was told twice'}
+    return {'status': newest.status.name, 'deed': 'watch', 'images': len(images)}
 
 
 def _tell(entry: dict[str, Any], began: float, deadline: float) -> None:

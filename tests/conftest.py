@@ -20,4 +20,9 @@ if find_spec('rclpy') is not None and find_spec('molmo_ros.srv') is not None:
     from molmo_ros.ros.domain import free_domain
 
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain())
+    # Workers that run side by side never choose the same one.
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+    workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
+    while (domain := free_domain()) % workers != worker:
+        pass
+    os.environ['ROS_DOMAIN_ID'] = str(domain)

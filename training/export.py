@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.options import DTYPES
 from molmo_ros.model.saving import write_molmo
 from training.architecture import PREPROCESSOR, new_model
@@ -36,7 +37,12 @@ def export(
     weights = [_weights(one) for one in (state, *others)]
     model = new_model()
     model.load_state_dict({k: torch.stack([w[k] for w in weights]).mean(0) for k in weights[0]})
-    write_molmo(model, PREPROCESSOR, folder, DTYPES[dtype])
+    write(model, tokenizer, folder, DTYPES[dtype])
+
+
+def write(model: Molmo, tokenizer: Path, folder: Path, dtype: torch.dtype) -> None:
+    """The folder of a model; of the folder `tokenizer` the tokenizer's files are taken."""
+    write_molmo(model, PREPROCESSOR, folder, dtype)
     # By name: a whole checkpoint folder will do, and keeps its weights to itself.
     for file in tokenizer.glob('tokenizer*'):
         shutil.copy(file, folder / file.name)

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[2] / 'molmo_ros'
 ANYBODY = {'share', 'git_lfs', 'errors', 'extras', 'output', 'starting'}
 LIBRARY = {'engine', 'evaluation', 'finetuning', 'grounding', 'pointing', 'spatial'}
 ROOMS = {
-    **{module: set[str]() for module in ANYBODY},
+    **{module: set[str]() for module in sorted(ANYBODY)},
     'model': set(),
     'pointing': set(),
     'spatial': set(),

@@ -117,7 +117,7 @@ def test_a_second_run_installs_nothing_and_the_tests_add_what_the_demo_left_out(
     tests = planned(clone, 'test')
     assert 'finetune.txt' in tests and '--editable' not in tests
     done(clone, tests)
-    assert planned(clone, 'test') == '.venv/bin/python -m pytest\n'
+    assert planned(clone, 'test') == '.venv/bin/python -m pytest -n 2 --dist loadfile\n'
     assert planned(clone, 'demo') == '.venv/bin/molmo-ros demo\n'
 
 

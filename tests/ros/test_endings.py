@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,13 @@ LONG_S = 30
 
 
 def start(*command):
+    """A process that hears SIGINT, even if this one was started in the background of a script."""
     return subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -103,3 +110,53 @@ def test_a_node_that_waits_for_questions(number):
     with PointQueryClient('idle') as client:
         assert client.wait_until_ready(120)
         ended(process, number)
+
+
+@pytest.fixture
+def begin():
+    """`start`, of what is killed when the test is over."""
+    with ExitStack() as ends:
+
+        def started(*command):
+            process = start(*command)
+            ends.callback(process.kill)
+            return process
+
+        yield started
+
+
+def test_a_node_that_takes_the_place_of_a_killed_one_answers_whatever_that_was_at(
+    wall_camera, begin
+):
+    def answers():
+        # One who comes anew knows nobody who is dead.
+        with PointQueryClient('killed') as newcomer:
+            assert newcomer.wait_until_ready(60)
+        return client.ask('at 80 60').status is Status.SUCCESS
+
+    words = '--ros-args', '-r', '__ns:=/killed'
+    with wall_camera('killed', ['image']), PointQueryClient('killed') as client:
+        importing = begin(SCRIPTED, *words)
+        wait_until(lambda: has_mapped(importing, '_rclpy_pybind11'), importing)
+        importing.kill()
+
+        loading = begin(SCRIPTED, '--after', '/no/such/file', *words)
+        wait_until(lambda: 'reading the weights: 40%' in loading.stderr.readline(), loading)
+        loading.kill()
+
+        waiting = begin(SCRIPTED, *words)
+        wait_until(answers, waiting)
+        waiting.kill()
+
+        answering = begin(SCRIPTED, *words)
+        wait_until(answers, answering)
+        stages = []
+        asked = client.start('stuck 600', on_feedback=lambda stage, points: stages.append(stage))
+        wait_until(lambda: 'engine' in stages, answering)
+        answering.kill()
+        with pytest.raises(TimeoutError):
+            asked.result(1.0)
+
+        last = begin(SCRIPTED, *words)
+        wait_until(answers, last)
+        ended(last, signal.SIGINT)

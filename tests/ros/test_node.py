@@ -97,8 +97,9 @@ def test_depth_of_another_frame_and_the_same_size_is_taken_as_aligned_and_this_i
         camera.messages['depth'].header = Header(frame_id='stereo_optical_frame')
         answered = ask_until(client, 'at 80 60', lambda a: a.assumed and a.message == '')
         assert answered.points[0].surface.status is LiftStatus.OK
-        (assumed,) = answered.assumed
-        assert "'stereo_optical_frame'" in assumed and 'depth_aligned' in assumed
+        # On a loaded machine a calibration that is late may be named beside it.
+        (assumed,) = (one for one in answered.assumed if 'depth_aligned' in one)
+        assert "'stereo_optical_frame'" in assumed
         # Half a metre off it cannot be of the same device.
         apart = (0.0, 0.5, 0.0), (0.0, 0.0, 0.0, 1.0)
         camera.stand('wrist_optical_frame', *apart, 'stereo_optical_frame')

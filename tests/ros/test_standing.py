@@ -96,7 +96,8 @@ def _off(followed, pixel):
 
 
 def test_points_are_lifted_in_the_frame_asked_for(watched, heard):
-    watched.camera.stand('ceiling', (0.5, -1.0, 2.0), (1.0, 0.0, 0.0, 0.0))
+    # As its child: another parent would take the camera from those that other tests know.
+    watched.camera.stand(OPTICAL, (-0.5, -1.0, 2.0), (1.0, 0.0, 0.0, 0.0), 'ceiling')
     with watched.watch('at 80 60', heard, target_frame='ceiling'):
         Caller.wait_for(lambda: any(_in_space(one) for one in heard.seen))
     one = next(one for one in heard.seen if _in_space(one))
