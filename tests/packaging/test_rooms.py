@@ -31,7 +31,9 @@ ROOMS = {
     'finetuning': {'engine', 'evaluation', 'model', 'pointing'},
     # `completion` asks the table of commands for the arguments of each.
     'commands': LIBRARY | {'cameras', 'cli', 'model', 'ros'},
-    'tabletop': LIBRARY | {'cameras', 'commands', 'ros'},
+    # The page in the browser; the rendered table is one of its cameras.
+    'viewing': {'cameras', 'commands', 'engine', 'grounding', 'pointing', 'ros', 'spatial'},
+    'tabletop': LIBRARY | {'cameras', 'commands', 'ros', 'viewing'},
     # It names the modules of commands, and imports the one that was asked for.
     'cli': set(),
 }
@@ -78,8 +80,10 @@ def test_a_room_knows_only_its_neighbours(room):
         ('molmo_ros.commands.ask', 'torch transformers rclpy embreex'),
         ('molmo_ros.commands.check_camera', 'torch transformers rclpy embreex'),
         ('molmo_ros.cli', 'torch transformers rclpy'),
+        ('molmo_ros.viewing.command', 'torch transformers rclpy viser'),
+        ('molmo_ros.viewing.session', 'torch transformers rclpy viser'),
         ('molmo_ros.commands.finetune', 'torch transformers rclpy peft'),
-        ('molmo_ros.ros.point_query_node', 'torch transformers embreex'),
+        ('molmo_ros.ros.point_query_node', 'torch transformers embreex viser'),
     ],
 )
 def test_importing_a_room_is_light(module, absent):
@@ -148,3 +152,8 @@ def test_an_engine_for_a_server_needs_no_torch():
     assert (float(u), float(v)) == (20, 20)
     assert plug.startswith('EngineError') and 'the server went away' in plug
     assert nothing.startswith('InvalidQuestion')
+
+
+def test_no_room_of_a_robot_knows_the_page():
+    robots = {'model', 'pointing', 'spatial', 'grounding', 'engine', 'cameras', 'ros', 'commands'}
+    assert not [room for room in robots if {'viewing', 'tabletop'} & ROOMS[room]]
