@@ -32,10 +32,11 @@ PURPOSE = {
     'evaluation': 'how often it is right',
     'finetuning': "one's own objects",
     'commands': 'molmo-ros ask, eval, ...',
+    'viewing': 'the page in the browser',
     'tabletop': 'the rendered world, the demo',
 }
 ROBOT, DESK, WORLD = '#dbe9f6', '#e7e7e7', '#f9e2d2'  # what runs on a robot, at a desk, the demo
-COLOURS = {'evaluation': DESK, 'finetuning': DESK, 'tabletop': WORLD}
+COLOURS = {'evaluation': DESK, 'finetuning': DESK, 'viewing': DESK, 'tabletop': WORLD}
 WIDTH, HEIGHT, UP = 2.9, 0.8, 1.6
 # Where each stands on its floor, so that no arrow passes behind another room.
 ACROSS = {
@@ -49,6 +50,7 @@ ACROSS = {
     'evaluation': -2.1,
     'finetuning': -2.1,
     'commands': 0.0,
+    'viewing': 0.8,
     'tabletop': 1.6,
 }
 

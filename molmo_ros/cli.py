@@ -30,6 +30,7 @@ class _Command:
 COMMANDS = {
     'demo': _Command('molmo_ros.tabletop.demo.demo', 'the whole way of a question, on a table'),
     'ask': _Command('molmo_ros.commands.ask', 'ask about pictures, recordings or a camera'),
+    'view': _Command('molmo_ros.tabletop.viewing', 'look and ask in a browser'),
     'eval': _Command('molmo_ros.commands.eval', 'measure a checkpoint on a folder of pictures'),
     'eval tabletop': _Command('molmo_ros.tabletop.evaluating', '... on rendered tables'),
     'finetune': _Command('molmo_ros.commands.finetune', "teach a checkpoint one's own objects"),

@@ -21,6 +21,7 @@ EXTRAS = {
     'rerun': 'rerun',
     'rosbags': 'bags',
     'shtab': 'completion',
+    'viser': 'view',
 }
 """The extra of pyproject.toml by the package that is imported."""
 

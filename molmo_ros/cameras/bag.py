@@ -34,7 +34,7 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.spatial import CameraModel, LiftStatus, Registration, depth_warning
 from molmo_ros.spatial.frames import frame_name, frame_of
-from molmo_ros.spatial.transform_tree import NoTransform, TransformTree
+from molmo_ros.spatial.transform_tree import NoTransform, TransformTree, poses_in
 
 _NS = 1_000_000_000
 # What belongs to an image was recorded this near to it, in seconds; transforms take longer.
@@ -130,6 +130,12 @@ class Bag(Source):
             except NoTransform as error:
                 return TargetFrame(None, str(error), notes=notes)
         return TargetFrame(T, notes=notes, assumed=assumed)
+
+    def frames(self, frame: str, capture: Capture) -> Mapping[str, NDArray[np.float64]]:
+        """See Source."""
+        with self._reading():
+            target = frame_name(frame) or capture.frame.frame_id
+            return poses_in(self._tree(), target, capture.frame.stamp)
 
     def _said_of(
         self, frame: str, what: str, settled_by: str, tree: TransformTree

@@ -89,7 +89,15 @@ class Webcam(Source):
         """See Source. There is neither depth nor a calibration."""
         if at is not None:
             raise UserError('a webcam shows what it sees now: leave out --at')
-        end = time.monotonic() + self._settles
+        return self._taken(self._settles)
+
+    def follow(self) -> Capture:
+        """See Source."""
+        return self._taken(0.0)
+
+    def _taken(self, seconds: float) -> Capture:
+        """What is seen after so long. Raises UserError."""
+        end = time.monotonic() + seconds
         self._settles = _PASSED_S
         good, image = self._video.read()
         while good and time.monotonic() < end:

@@ -112,6 +112,14 @@ class RealSense(Source):
         self.about = f'{self.name}{origin}, stamp {capture.frame.stamp / 1e9:.3f} s'
         return capture
 
+    def follow(self) -> Capture:
+        """See Source."""
+        capture = self.read()
+        if capture is None:
+            raise UserError(f'{self.name} was stopped')
+        self.about = f'{self.name}, stamp {capture.frame.stamp / 1e9:.3f} s'
+        return capture
+
     def read(self) -> Capture | None:
         """The next frame, once depth and color are there; None where should_stop said so.
 

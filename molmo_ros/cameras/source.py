@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
@@ -30,6 +34,10 @@ class Source:
         """
         raise NotImplementedError
 
+    def follow(self) -> Capture:
+        """The next frame of a camera, for whoever takes one after the other. Raises UserError."""
+        return self.capture()
+
     def target(self, frame: str, capture: Capture) -> TargetFrame:
         """Where the optical frame of the last capture stands in `frame`; '' is that frame."""
         if frame in ('', capture.frame.frame_id):
@@ -37,6 +45,13 @@ class Source:
         return TargetFrame(
             None, f"frame '{shortened(frame)}' is not known: there are no transforms here"
         )
+
+    def frames(self, frame: str, capture: Capture) -> Mapping[str, NDArray[np.float64]]:
+        """Where the frames that are known stand in `frame`, as (4, 4) poses in metres, by name.
+
+        At the stamp of the last capture; as for `target`, '' is its optical frame.
+        """
+        return {}
 
     def close(self) -> None:
         """Give back what is held; at the end of `with`."""

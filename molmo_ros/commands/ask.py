@@ -14,12 +14,17 @@ from pathlib import Path
 from molmo_ros.cameras.files import write_color
 from molmo_ros.commands.answers import Answered, error_report, report, show
 from molmo_ros.commands.console import plain_console
-from molmo_ros.commands.depth_unit import add_depth_unit_argument
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.commands.gripper import add_gripper_arguments, read_gripper
 from molmo_ros.commands.outputs import Destination, check_picture_name, check_writable, viewer
 from molmo_ros.commands.rerun_file import RerunFile
-from molmo_ros.commands.sources import Pictures, Taken, Wanted, add_source_arguments
+from molmo_ros.commands.sources import (
+    Pictures,
+    Taken,
+    Wanted,
+    add_picture_arguments,
+    add_source_arguments,
+)
 from molmo_ros.commands.words import STDIN, read_words
 from molmo_ros.engine import Answer, Engine, EngineError, Question
 from molmo_ros.engine.requests import check_image
@@ -29,7 +34,7 @@ from molmo_ros.grounding.cloud import Cloud, cloud_of, ply_bytes, with_points
 from molmo_ros.grounding.ground import Grounding, GroundingSettings, ground
 from molmo_ros.output import as_json
 from molmo_ros.pointing import Mode, prompt_for
-from molmo_ros.spatial import PRESETS, LiftSettings
+from molmo_ros.spatial import LiftSettings
 
 _PROMPT = 'question (Ctrl-D ends): '
 
@@ -274,43 +279,7 @@ def parser() -> argparse.ArgumentParser:
         default='point',
         help='point at it, count it, or ask the query as it stands (default: %(default)s)',
     )
-    parser.add_argument(
-        '--depth',
-        type=Path,
-        metavar='FILE',
-        help='registered to the image: 16-bit PNG in millimetres, or floats in metres (.npy or '
-        '.tiff)',
-    )
-    add_depth_unit_argument(parser)
-    parser.add_argument(
-        '--camera',
-        type=Path,
-        metavar='FILE',
-        help='calibration of the image: a camera_info as `ros2 topic echo --once` prints it, what '
-        'camera_calibration or OpenCV writes (YAML or XML), RealSense or Open3D JSON, or a Kalibr '
-        'camchain; or the camera to take the image from: realsense, realsense:SERIAL, webcam, '
-        'webcam:NUMBER',
-    )
-    parser.add_argument(
-        '--camera-name',
-        metavar='NAME',
-        default='',
-        help='which camera, if the file of --camera has several (default: the first, and says so)',
-    )
-    parser.add_argument(
-        '--rectified',
-        action=argparse.BooleanOptionalAction,
-        help='the image is rectified: P of --camera or of the camera_info of a bag holds, without '
-        "distortion (default: as a topic's name says, else not)",
-    )
-    parser.add_argument(
-        '--noise',
-        choices=tuple(PRESETS),
-        default='',
-        metavar='CAMERA',
-        help='whose noise the depth has, for the covariance and for how far to average: '
-        f'{", ".join(PRESETS)} (default: a tame stereo camera)',
-    )
+    add_picture_arguments(parser)
     add_source_arguments(parser)
     add_gripper_arguments(parser)
     group = parser.add_argument_group('what is written')

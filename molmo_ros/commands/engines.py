@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
@@ -81,7 +81,6 @@ def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
 
 
 def _load(arguments: argparse.Namespace) -> Engine:
-    checkpoint = checkpoint_of(arguments)
     columns = (SpinnerColumn(), description_column(), TimeElapsedColumn())
     console = plain_console(stderr=True)
     # Where nobody watches, what is transient would leave an empty line.
@@ -93,12 +92,18 @@ def _load(arguments: argparse.Namespace) -> Engine:
             part = f' {share:.0%}' if math.isfinite(share) and share else ''
             progress.update(task, description=f'{what}{part}')
 
-        return load_engine(
-            checkpoint,
-            device=arguments.device,
-            dtype=arguments.dtype,
-            max_crops=arguments.max_crops,
-            quantize=arguments.quantize,
-            adapter=arguments.adapter,
-            on_progress=told,
-        )
+        return named_engine(arguments, told)
+
+
+def named_engine(arguments: argparse.Namespace, told: Callable[[str, float], None]) -> Engine:
+    """The engine that the arguments name; told: what is done, and its share. Raises EngineError,
+    UserError."""
+    return load_engine(
+        checkpoint_of(arguments),
+        device=arguments.device,
+        dtype=arguments.dtype,
+        max_crops=arguments.max_crops,
+        quantize=arguments.quantize,
+        adapter=arguments.adapter,
+        on_progress=told,
+    )

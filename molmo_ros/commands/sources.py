@@ -29,12 +29,12 @@ from molmo_ros.cameras.picture_files import FLAT, PictureSettings, capture_of_fi
 from molmo_ros.cameras.pictures import PictureFolder, pictures_in
 from molmo_ros.cameras.source import Source
 from molmo_ros.cameras.web import MAX_BYTES, fetch_picture, is_address
-from molmo_ros.commands.depth_unit import OPTION
+from molmo_ros.commands.depth_unit import OPTION, add_depth_unit_argument
 from molmo_ros.commands.words import STDIN, exists
 from molmo_ros.errors import UserError
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 from molmo_ros.grounding.image_file import StoredImage
-from molmo_ros.spatial import LiftStatus
+from molmo_ros.spatial import PRESETS, LiftStatus
 
 # Seconds at the end of a recording in which `--every` takes no picture any more.
 _TAIL_S = 0.1
@@ -64,8 +64,49 @@ class Wanted:
     take: Callable[[], Taken]
 
 
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those that say what belongs to a picture, and whose depth it is."""
+    parser.add_argument(
+        '--depth',
+        type=Path,
+        metavar='FILE',
+        help='registered to the image: 16-bit PNG in millimetres, or floats in metres (.npy or '
+        '.tiff)',
+    )
+    add_depth_unit_argument(parser)
+    parser.add_argument(
+        '--camera',
+        type=Path,
+        metavar='FILE',
+        help='calibration of the image: a camera_info as `ros2 topic echo --once` prints it, what '
+        'camera_calibration or OpenCV writes (YAML or XML), RealSense or Open3D JSON, or a Kalibr '
+        'camchain; or the camera to take the image from: realsense, realsense:SERIAL, webcam, '
+        'webcam:NUMBER',
+    )
+    parser.add_argument(
+        '--camera-name',
+        metavar='NAME',
+        default='',
+        help='which camera, if the file of --camera has several (default: the first, and says so)',
+    )
+    parser.add_argument(
+        '--rectified',
+        action=argparse.BooleanOptionalAction,
+        help='the image is rectified: P of --camera or of the camera_info of a bag holds, without '
+        "distortion (default: as a topic's name says, else not)",
+    )
+    parser.add_argument(
+        '--noise',
+        choices=tuple(PRESETS),
+        default='',
+        metavar='CAMERA',
+        help='whose noise the depth has, for the covariance and for how far to average: '
+        f'{", ".join(PRESETS)} (default: a tame stereo camera)',
+    )
+
+
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of `Pictures`, beside --camera, --camera-name, --rectified, --depth and its unit."""
+    """Those of `Pictures`, beside those of `add_picture_arguments`."""
     group = parser.add_argument_group('cameras and recordings')
     group.add_argument(
         '--at',
@@ -81,6 +122,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help='take a picture so often, as 1s, 500ms or 2min: of a camera until Ctrl-C, of a '
         'recording from --at to its end',
     )
+    add_reading_arguments(group)
+
+
+def add_reading_arguments(group: argparse._ArgumentGroup) -> None:
+    """Those of `source_settings`, and --target-frame."""
     group.add_argument(
         '--target-frame',
         default='',
@@ -142,7 +188,7 @@ class Pictures:
 
     def __init__(self, arguments: argparse.Namespace, names: Sequence[str]) -> None:
         self._arguments, self._names = arguments, tuple(names)
-        self._settings = _settings(arguments)
+        self._settings = source_settings(arguments)
         self._calibration: Path | None = arguments.camera
         camera = None if arguments.camera is None else str(arguments.camera)
         if camera is not None and names_camera(camera) and names:
@@ -155,7 +201,7 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Wanted]:
         for name in self._names:
-            if _is_source(name):
+            if is_source(name):
                 yield from self._of_source(name)
             else:
                 yield Wanted(name, partial(self._of_file, name))
@@ -176,7 +222,7 @@ class Pictures:
         for name in names:
             if not (name == STDIN or is_address(name) or names_camera(name) or exists(name)):
                 raise UserError(f'{name} does not exist')
-        sources = [name for name in names if _is_source(name)]
+        sources = [name for name in names if is_source(name)]
         folders = [name for name in names if holds_pictures(Path(name))]
         if arguments.camera_name and self._calibration is None and not folders:
             raise UserError('--camera-name says which camera of a file: give that as --camera')
@@ -201,7 +247,7 @@ class Pictures:
         return any(len(pictures_in(folder)) > 1 for folder in folders)
 
     def _of_file(self, name: str) -> Taken:
-        stored = decode_named('stdin', _stdin()) if name == STDIN else _stored(name)
+        stored = decode_named('stdin', _stdin()) if name == STDIN else stored_image(name)
         settings = self._settings.pictures
         depth: Path | None = self._arguments.depth
         return Taken(capture_of_files(stored, depth, self._calibration, settings))
@@ -218,27 +264,20 @@ class Pictures:
     def _captured(self, source: Source, at: float | None) -> Taken:
         capture = source.capture(at)
         if self._calibration is not None:
-            height, width = capture.frame.color.shape[:2]
-            pictures = self._settings.pictures
-            read = read_calibration(
-                self._calibration,
-                (width, height),
-                pictures.camera_name,
-                rectified=pictures.rectified,
-            )
-            capture = _with_camera(capture, read)
+            capture = calibrated(capture, self._calibration, self._settings.pictures)
         target = source.target(self._arguments.target_frame, capture)
         return Taken(capture, target, source.about)
 
 
-def _is_source(name: str) -> bool:
+def is_source(name: str) -> bool:
     """Whether it is opened, rather than read as a picture."""
     if name == STDIN or is_address(name):
         return False
     return names_camera(name) or names_recording(name)
 
 
-def _stored(name: str) -> StoredImage:
+def stored_image(name: str) -> StoredImage:
+    """Of a file or an address. Raises UserError."""
     if is_address(name):
         return decode_named(name, fetch_picture(name))
     return read_image(Path(name))
@@ -278,6 +317,14 @@ def _refuse_unused(arguments: argparse.Namespace, name: str) -> None:
             raise UserError(f'--{named} is of recordings: {name} is a picture')
 
 
+def calibrated(capture: Capture, calibration: Path, settings: PictureSettings) -> Capture:
+    """With the camera of a calibration file. Raises UserError."""
+    height, width = capture.frame.color.shape[:2]
+    name, rectified = settings.camera_name, settings.rectified
+    read = read_calibration(calibration, (width, height), name, rectified=rectified)
+    return _with_camera(capture, read)
+
+
 def _with_camera(capture: Capture, read: Calibration) -> Capture:
     missing = dict(capture.missing)
     missing.pop(LiftStatus.NO_CAMERA_INFO, None)
@@ -291,7 +338,8 @@ def _with_camera(capture: Capture, read: Calibration) -> Capture:
     )
 
 
-def _settings(arguments: argparse.Namespace) -> SourceSettings:
+def source_settings(arguments: argparse.Namespace) -> SourceSettings:
+    """How the arguments have sources read. Raises UserError."""
     if not arguments.sync_slop >= 0:
         raise UserError('--sync-slop is a number of seconds, 0 or more')
     bag = BagSettings(

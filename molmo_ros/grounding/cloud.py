@@ -30,7 +30,7 @@ class Cloud:
 def cloud_of(capture: Capture, target: TargetFrame) -> Cloud | None:
     """What the depth shows, in the target frame; None where depth, calibration or pose lacks."""
     frame, T = capture.frame, target.T_target_optical
-    depth = _depth_of(capture)
+    depth = depth_of(capture)
     if depth is None or frame.camera is None or T is None:
         return None
     v, u = np.nonzero(np.isfinite(depth) & (depth > 0))
@@ -62,8 +62,8 @@ def ply_bytes(cloud: Cloud) -> bytes:
     return '\n'.join([*lines, 'end_header\n']).encode() + vertices.tobytes()
 
 
-def _depth_of(capture: Capture) -> NDArray[np.float32] | None:
-    """(H, W) metres of the size of the picture."""
+def depth_of(capture: Capture) -> NDArray[np.float32] | None:
+    """(H, W) metres of the size of the picture, and as its camera sees them; None without depth."""
     depth, color = capture.frame.depth, capture.frame.color
     if depth is None or capture.registration is not None or depth.shape == color.shape[:2]:
         return aligned_depth(capture)

@@ -41,7 +41,7 @@ from molmo_ros.ros.sync import (
     STREAMS,
     stamp_ns,
 )
-from molmo_ros.ros.transforms import make_transforms
+from molmo_ros.ros.transforms import Transforms, make_transforms
 
 _TYPES = {
     'sensor_msgs/msg/Image': Image,
@@ -65,8 +65,8 @@ def listen(
     topics: names for the node's streams. ros_arguments: as on the command line of a node. Raises
     UserError where these cannot be read.
     """
-    with _listening('check_camera', topics, ros_arguments) as (node, streams, settings):
-        return _heard(node, streams, settings, seconds)
+    with listening('check_camera', topics, ros_arguments) as heard:
+        return _heard(heard.node, heard.streams, heard.settings, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +85,12 @@ def listen_to_depth(
 
     topics, ros_arguments: as of `listen`. Raises UserError, also where nothing comes.
     """
-    with _listening('calibrate_depth', topics, ros_arguments) as (node, streams, settings):
+    with listening('calibrate_depth', topics, ros_arguments) as heard:
+        streams, settings = heard.streams, heard.settings
         kept: _Kept = {}
         views: list[Any] = []
         due = 0.0
-        for now in _looks(node, streams, kept, seconds, DEPTH):
+        for now in _looks(heard.node, streams, kept, seconds, DEPTH):
             newest = kept[DEPTH][-1] if kept.get(DEPTH) else None
             if newest is not None and now >= due and not any(newest is view for view in views):
                 views.append(newest)
@@ -120,11 +121,24 @@ def _missing(streams: CameraStreams, views: Sequence[Any], kept: _Kept) -> str:
     return f'{streams.topic(name)}: {streams.hint(name) or "published, but nothing has arrived"}'
 
 
+@dataclass(frozen=True, eq=False)
+class Listening:
+    """A node that hears what the one that answers would hear, as its parameters say."""
+
+    node: Node
+    streams: CameraStreams
+    transforms: Transforms
+    settings: NodeSettings
+
+
 @contextmanager
-def _listening(
+def listening(
     name: str, topics: Mapping[str, str], ros_arguments: Sequence[str]
-) -> Iterator[tuple[Node, CameraStreams, NodeSettings]]:
-    """A node of that name with the streams and the settings of the one that answers."""
+) -> Iterator[Listening]:
+    """A node of that name with the streams and the settings of the one that answers.
+
+    topics, ros_arguments: as of `listen`. Raises UserError.
+    """
     words = [*ros_arguments] if ros_arguments else ['--ros-args']
     for stream, topic in topics.items():
         words += ['-r', f'{stream}:={topic}']
@@ -145,7 +159,7 @@ def _listening(
         spinner = Spinner(executor)
         streams.start()
         try:
-            yield node, streams, settings
+            yield Listening(node, streams, transforms, settings)
         finally:
             streams.close()
             spinner.close()

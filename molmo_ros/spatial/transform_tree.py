@@ -12,6 +12,7 @@ import bisect
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,6 +69,16 @@ def wait_for_transform(
             if time.monotonic() >= deadline or should_stop():
                 raise
         time.sleep(_POLL_S)
+
+
+def poses_in(transforms: Transforms, target: str, stamp_ns: int) -> dict[str, NDArray[np.float64]]:
+    """(4, 4) poses in `target` of all frames that are connected with it then, by name."""
+    parents = transforms.parents()
+    poses: dict[str, NDArray[np.float64]] = {}
+    for frame in sorted({*parents, *parents.values()}):
+        with suppress(NoTransform):
+            poses[frame] = transforms.look_up(target, frame, stamp_ns)
+    return poses
 
 
 class TransformTree:

@@ -178,6 +178,8 @@ def test_transforms_hold_at_the_time_of_the_image(tmp_path):
         capture = source.capture()
         T = source.target('base', capture).T_target_optical
         np.testing.assert_allclose(T[:3, 3], [1.37, 0.5, 0.0], atol=1e-6)
+        assert np.allclose(source.frames('base', capture)[capture.frame.frame_id], T)
+        assert np.allclose(source.frames('', capture)['base'], np.linalg.inv(T))
         nowhere = source.target('moon', capture)
         assert nowhere.T_target_optical is None and 'moon' in nowhere.why_not
 

@@ -41,6 +41,8 @@ NOT_RUN = {
     'check-camera --ros --ros-args': 'listens to a camera; tests/ros/test_check_camera.py runs it',
     'calibrate depth wall': 'wants views of a wall; tests/cli/test_calibrate_depth.py makes some',
     'calibrate depth --ros': 'listens to a camera; tests/ros/test_calibrate_depth.py runs it',
+    'molmo-ros view': 'runs until Ctrl-C; tests/viewing opens it',
+    'demo --view': 'runs until Ctrl-C; tests/viewing opens it',
     'python -m training': 'trains for a day; tests/training goes the same way in small',
     'https://': 'asks an address that is none; tests/cli/test_ask.py has one that is',
     '--open': 'opens a window; tests/cli/test_ask.py has a viewer',

@@ -17,7 +17,16 @@ from molmo_ros.extras import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
-NOT_FOR_ROBOTS = ('embreex', 'pytransform3d', 'scipy', 'matplotlib', 'pyarrow', 'pybullet', 'peft')
+NOT_FOR_ROBOTS = (
+    'embreex',
+    'pytransform3d',
+    'scipy',
+    'matplotlib',
+    'pyarrow',
+    'pybullet',
+    'peft',
+    'viser',
+)
 
 
 def run_without(packages, code, cwd, *arguments):
@@ -57,6 +66,8 @@ def folder(tmp_path):
         ('bitsandbytes', 'quantize', 'ask images/a.png stapler --quantize int8'),
         ('rerun', 'rerun', 'ask images/a.png stapler --rrd a.rrd'),
         ('shtab', 'completion', 'completion bash'),
+        ('viser', 'view', 'view'),
+        ('viser', 'view', 'demo --view'),
     ],
 )
 def test_a_command_names_the_line_that_installs_what_it_lacks(package, extra, words, folder):

@@ -31,7 +31,9 @@ ROOMS = {
     'finetuning': {'engine', 'evaluation', 'model', 'pointing'},
     # `completion` asks the table of commands for the arguments of each.
     'commands': LIBRARY | {'cameras', 'cli', 'model', 'ros'},
-    'tabletop': LIBRARY | {'cameras', 'commands', 'ros'},
+    # The page in the browser; the rendered table is one of its cameras.
+    'viewing': {'cameras', 'commands', 'engine', 'grounding', 'pointing', 'ros', 'spatial'},
+    'tabletop': LIBRARY | {'cameras', 'commands', 'ros', 'viewing'},
     # It names the modules of commands, and imports the one that was asked for.
     'cli': set(),
 }
@@ -87,10 +89,12 @@ def test_only_what_shows_picks_knows_physics():
         ('molmo_ros.commands.ask', 'torch transformers rclpy embreex'),
         ('molmo_ros.commands.check_camera', 'torch transformers rclpy embreex'),
         ('molmo_ros.cli', 'torch transformers rclpy'),
+        ('molmo_ros.viewing.command', 'torch transformers rclpy viser'),
+        ('molmo_ros.viewing.session', 'torch transformers rclpy viser'),
         ('molmo_ros.commands.finetune', 'torch transformers rclpy peft'),
-        ('molmo_ros.tabletop.demo.demo', 'torch transformers mujoco'),
+        ('molmo_ros.tabletop.demo.demo', 'torch transformers mujoco viser'),
         ('molmo_ros.tabletop.physics.film', 'torch transformers rclpy mujoco'),
-        ('molmo_ros.ros.point_query_node', 'torch transformers embreex'),
+        ('molmo_ros.ros.point_query_node', 'torch transformers embreex viser'),
     ],
 )
 def test_importing_a_room_is_light(module, absent):
@@ -159,3 +163,8 @@ def test_an_engine_for_a_server_needs_no_torch():
     assert (float(u), float(v)) == (20, 20)
     assert plug.startswith('EngineError') and 'the server went away' in plug
     assert nothing.startswith('InvalidQuestion')
+
+
+def test_no_room_of_a_robot_knows_the_page():
+    robots = {'model', 'pointing', 'spatial', 'grounding', 'engine', 'cameras', 'ros', 'commands'}
+    assert not [room for room in robots if {'viewing', 'tabletop'} & ROOMS[room]]

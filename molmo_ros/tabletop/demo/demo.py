@@ -17,6 +17,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,14 +42,15 @@ from molmo_ros.pointing import ImagePoint, Mode, read_points
 from molmo_ros.tabletop.demo.askings import SEEDS, TABLE, Asking, askings_about
 from molmo_ros.tabletop.demo.processes import NodeProcesses
 from molmo_ros.tabletop.samples.table_views import true_position
+from molmo_ros.tabletop.source import TABLE_FRAME
 from molmo_ros.tabletop.world import TABLES, check_renderer
 from molmo_ros.tabletop.world.shapes import kind_of
+from molmo_ros.viewing.command import add_page_arguments, serve
 
 if TYPE_CHECKING:
     from molmo_ros.ros.client import Answered, PointQueryClient
     from molmo_ros.tabletop.demo.watching import CameraWatch
 
-TABLE_FRAME = 'table'
 _ANSWER_TIMEOUT_S = 120.0
 _LOAD_TIMEOUT_S = 600.0
 _SHOW_TIMEOUT_S = 60.0
@@ -103,6 +105,8 @@ def main(argv: Sequence[str]) -> int:
     check_renderer()
     if arguments.pick:
         require('mujoco', 'demo --pick')
+    if arguments.view:
+        require('viser', '--view')
     console = plain_console()
     folder = _folder(arguments.out)
     checkpoint = checkpoint_of(arguments)
@@ -123,14 +127,31 @@ def main(argv: Sequence[str]) -> int:
         first = askings[0].view.scene.seed
         nodes.start('tabletop_camera', 'molmo_ros.tabletop.camera_node', *_camera(table, first))
         rows = _asked(nodes, askings, checkpoint, console)
-    _save(rows, folder)
-    if arguments.pick:
-        return _pick(rows, folder, console)
+        _save(rows, folder)
+        if arguments.pick:
+            status = _pick(rows, folder, console)
+        else:
+            status = _told(rows, folder, console, judged=not arguments.questions)
+        if arguments.view:
+            _view(arguments)
+    return status
+
+
+def _told(rows: Sequence[DemoRow], folder: Path, console: Console, judged: bool) -> int:
+    """Print the answers; the exit status."""
     console.print(_answers_table(rows))
     console.print()
     console.print(_stages_table(rows))
     console.print()
-    return _conclusion(rows, folder, console, judged=not arguments.questions)
+    return _conclusion(rows, folder, console, judged)
+
+
+def _view(arguments: argparse.Namespace) -> None:
+    """The page in the browser, about the camera and the node that run."""
+    from molmo_ros.viewing.robot import RobotFeed
+
+    cameras = {'demo camera': partial(RobotFeed, frame=TABLE_FRAME)}
+    serve(cameras, None, arguments)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -182,6 +203,12 @@ def parser() -> argparse.ArgumentParser:
         action='store_true',
         help='only say what may lie on the tables, kinds and colours, and so be asked about',
     )
+    parser.add_argument(
+        '--view',
+        action='store_true',
+        help='then serve a page in the browser to look around and ask more, until Ctrl-C',
+    )
+    add_page_arguments(parser)
     add_engine_arguments(parser)
     return parser
 
