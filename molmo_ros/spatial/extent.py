@@ -30,8 +30,8 @@ _SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the plane
 _LIFTED_SIGMAS = 2.0  # of a reading's noise, for the point itself, which many readings bear out
 _ROUGHNESS = 0.003  # metres that a table may be uneven, beside the noise
 _JUMP = 0.012  # metres in depth from one pixel to the next at which a thing ends, beside the noise
-_BRIDGE = 0.5  # of the pixels midway between two parts must be above the table, if they are one
-_SEAM = 1.5  # times the shortest way between them, for what counts as midway
+_BRIDGE = 0.6  # of the pixels midway between two parts must be above the table, if they are one
+_SEAM = 1.1  # times the shortest way between them, and a pixel: what is farther is not between
 _NEARER = 2  # times: what may be noise counts if it is so much nearer to the thing than to others
 _MOST_POINTS = 4000  # kept of the visible points
 _REACHES = 0.95  # of max_size: what is seen so far from the point goes on beyond
@@ -219,7 +219,7 @@ def _unbridged(patch: _Patch, mask: Bools, sure: Bools, own: Bools | None) -> Bo
         beyond = _distance(part)
         way = away + beyond
         seam = patch.valid & (np.abs(away - beyond) <= 1)
-        seam &= way <= _SEAM * way[patch.valid].min() + 2
+        seam &= way <= _SEAM * way[patch.valid].min() + 1
         if seam.any() and mask[seam].mean() < _BRIDGE:
             others |= part
     if not others.any():

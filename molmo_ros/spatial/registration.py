@@ -26,9 +26,7 @@ BEYOND = 'nothing within max_range along the ray'
 UNSEEN = 'the ray does not pass through the depth image'
 NO_READING = 'no reading along the ray'
 
-# Pixels beyond the border of the depth image that a ray is followed from and to, and of the border
-# between two that tell where its image ends in rays.
-_BEYOND, _BORDER_STEP = 1.0, 4
+_BEYOND = 1.0  # pixels, how far outside of the depth image a ray is followed from and to
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,9 @@ def _spans(
     near = np.full(len(directions), 1 / settings.min_range)
     far = np.full(len(directions), 1 / settings.max_range)
     for side in _sides(camera):
-        level, slope = directions @ side, float(origin @ side)
+        slope = float(origin @ side)
         with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-            crossing = -level / slope
+            crossing = -(directions @ side) / np.float64(slope)
         if slope > 0:
             far = np.fmax(far, crossing)
         elif slope < 0:
@@ -130,8 +128,8 @@ def _spans(
 
 def _sides(camera: CameraModel) -> Floats:
     """Planes (4, 3) through the camera around all that its image shows; X . side > 0 is within."""
-    across = np.arange(-_BEYOND, camera.width + _BORDER_STEP, _BORDER_STEP)
-    down = np.arange(-_BEYOND, camera.height + _BORDER_STEP, _BORDER_STEP)
+    across = np.arange(-_BEYOND, camera.width + _BEYOND)
+    down = np.arange(-_BEYOND, camera.height + _BEYOND)
     right, below = camera.width - 1 + _BEYOND, camera.height - 1 + _BEYOND
     rays = np.concatenate(
         [
