@@ -35,7 +35,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.spatial import CameraModel, LiftSettings, LiftStatus, lift_points, visible_extent
+from molmo_ros.spatial import (
+    CameraModel,
+    LiftSettings,
+    LiftStatus,
+    lift_points,
+    visible_extent,
+)
 
 Floats = NDArray[np.float64]
 Depth = NDArray[np.float32]
@@ -43,6 +49,8 @@ Depth = NDArray[np.float32]
 RING = 15, 45  # pixels
 FLAT = 0.9  # of the ring's pixels that lie on its plane
 BARE = 0.97  # of the readings within the ring that do
+ON = 4.0  # sigmas of the sensor that a reading on a plane is off at most, and
+ALIKE = 2.0  # that the planes of two halves of the ring are apart in its middle
 METHODS = ('single pixel', '5x5 median', 'ours')
 
 
@@ -51,6 +59,7 @@ class Scene:
     """A depth image in metres with its camera.
 
     truth: (H, W) metres where it is known by other means, with its normal (3,) if that is a plane.
+    sigma: metres that a reading at one metre is off, for what is a plane; it grows with z squared.
     """
 
     name: str
@@ -59,6 +68,7 @@ class Scene:
     camera: CameraModel
     truth: Depth | None = None
     normal: Floats | None = None
+    sigma: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +96,15 @@ def kinect(folder: Path) -> Scene:
     """One frame of TUM's fr1, in 1/5000 m."""
     about = json.loads((folder / 'camera.json').read_text())
     depth = _metres(folder / 'depth.png', about['depth_unit_m'])
-    return Scene('kinect v1', 'kinect_v1', depth, _camera(depth, np.array(about['K'])))
+    camera = _camera(depth, np.array(about['K']))
+    return Scene('kinect v1', 'kinect_v1', depth, camera, sigma=0.0016)
 
 
 def xtion(folder: Path) -> Scene:
     """A room at 2 to 4 m, in millimetres."""
     depth = _metres(folder / 'depth.png', 0.001)
     K = np.array([[518.0, 0, 325.5], [0, 519.0, 253.5], [0, 0, 1]])
-    return Scene('xtion', 'xtion', depth, _camera(depth, K))
+    return Scene('xtion', 'xtion', depth, _camera(depth, K), sigma=0.0024)
 
 
 def azure(folder: Path) -> Scene:
@@ -104,7 +115,7 @@ def azure(folder: Path) -> Scene:
     camera = CameraModel(
         lens['width'], lens['height'], np.array(lens['K']), np.array(lens['D']), lens['model']
     )
-    return Scene('azure kinect', 'azure_kinect', depth, camera)
+    return Scene('azure kinect', 'azure_kinect', depth, camera, sigma=0.0012)
 
 
 def motorcycle(folder: Path) -> Scene:
@@ -262,13 +273,21 @@ def _by_plane(scene: Scene, u: int, v: int) -> Query | None:
         return None
     rays = scene.camera.ray(columns, rows)
     plane = _robust(rays[ring & valid], 1 / z[ring & valid])
-    off = np.abs(1 / np.maximum(rays @ plane, 1e-6) - z)
-    # Four sigmas of a coarse sensor at that distance.
-    on = off < 0.01 * np.maximum(z, 1.0) ** 2
+    here = scene.camera.ray(u, v)
+    along = float(here @ plane)
+    if along <= 0:
+        return None
+    sigma = scene.sigma * np.maximum(z, 1.0) ** 2
+    on = np.abs(1 / np.maximum(rays @ plane, 1e-6) - z) < ON * sigma
     if on[ring].mean() < FLAT or on[valid & ~ring].mean() < BARE:
         return None
-    along = float(scene.camera.ray(u, v) @ plane)
-    return Query(u, v, 1 / along, -plane / np.linalg.norm(plane)) if along > 0 else None
+    most = ALIKE * float(np.median(sigma[ring & valid])) * along**2
+    for side in (dx[within], dy[within]):
+        halves = (ring & valid & (half >= 0) for half in (-side, side))
+        one, other = (here @ _robust(rays[half], 1 / z[half]) for half in halves)
+        if abs(one - other) > most:
+            return None  # It bends or has a step.
+    return Query(u, v, 1 / along, -plane / np.linalg.norm(plane))
 
 
 def _robust(rays: Floats, inverse: Floats) -> Floats:

@@ -31,6 +31,9 @@ _SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the plane
 _LIFTED_SIGMAS = 2.0  # of a reading's noise, for the point itself, which many readings bear out
 _ROUGHNESS = 0.003  # metres that a table may be uneven, beside the noise
 _JUMP = 0.012  # metres in depth from one pixel to the next at which a thing ends, beside the noise
+_BRIDGE = 0.6  # of the pixels midway between two parts must be above the table, if they are one
+_SEAM = 1.1  # times the shortest way between them, and a pixel: what is farther is not between
+_NEARER = 2  # times: what may be noise counts if it is so much nearer to the thing than to others
 _MOST_POINTS = 4000  # kept of the visible points
 _HOLLOW = 0.0015  # metres by which the bottom of a hollow is over the table, and
 _HOLLOW_REACH = 0.16  # metres within which its rim is
@@ -196,20 +199,69 @@ def _grown(patch: Patch, plane: Plane | None, position: Floats) -> Bools | None:
     z = patch.points[..., 2]
     jump = _JUMP + 4 * patch.sigma + 2 * patch.pixel
     thing = patch.valid & _borne_out(z, patch.valid, jump)
-    if plane is not None:
-        # Of a low thing the pixels that are nearer to its height than to the table's.
-        most = _SIGMAS * patch.sigma + _ROUGHNESS
-        least = np.clip(plane.height(position) / 2, most / 2, most)
-        thing &= plane.height(patch.points) > least
+    if plane is None:
+        return _connected(patch, thing, jump)
+    # Of a low thing the pixels that are nearer to its height than to the table's.
+    heights = plane.height(patch.points)
+    most = _SIGMAS * patch.sigma + _ROUGHNESS
+    least = np.clip(plane.height(position) / 2, most / 2, most)
+    mask = _connected(patch, thing & (heights > least), jump)
+    sure = thing & (heights > most)
+    if mask is None or not (mask & sure).any():
+        return mask
+    own = _connected(patch, sure, jump)
+    kept = _unbridged(patch, mask, sure, own)
+    return mask if kept is None else _connected(patch, kept, jump)
+
+
+def _connected(patch: _Patch, thing: Bools, jump: Floats) -> Bools | None:
+    """The pixels of a thing that no jump parts from the seed; None where the seed is not on it."""
     column, row = _nearest(thing, patch.seed)
     if not thing[row, column]:
         return None
-    image = np.where(thing, z, -1e3).astype(np.float32)
+    image = np.where(thing, patch.points[..., 2], -1e3).astype(np.float32)
     mask = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
     step = float(jump[row, column])
     flags = 8 | cv2.FLOODFILL_MASK_ONLY | (255 << 8)
     cv2.floodFill(image, mask, (column, row), 0, step, step, flags)
     return np.asarray(mask[1:-1, 1:-1] > 0)
+
+
+def _unbridged(patch: _Patch, mask: Bools, sure: Bools, own: Bools | None) -> Bools | None:
+    """The mask without other things that only noise joins to it; None if there are none.
+
+    sure: pixels above the plane by more than noise; own: those of them that are one with the seed.
+    Between two parts of a low thing most pixels are in the mask, if not sure; in a gap between two
+    things hardly any are, but noise that reaches over several pixels closes it somewhere.
+    """
+    thing = np.zeros_like(mask) if own is None else own.copy()
+    column, row = _nearest(mask, patch.seed)
+    thing[row, column] = True
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(
+        (mask & sure & ~thing).astype(np.uint8), connectivity=4
+    )
+    others = np.zeros_like(mask)
+    away = _distance(thing)
+    for number in range(1, count):
+        if stats[number, cv2.CC_STAT_AREA] < _LEAST_PIXELS:
+            continue
+        part = parts == number
+        beyond = _distance(part)
+        way = away + beyond
+        seam = patch.valid & (np.abs(away - beyond) <= 1)
+        seam &= way <= _SEAM * way[patch.valid].min() + 1
+        if seam.any() and mask[seam].mean() < _BRIDGE:
+            others |= part
+    if not others.any():
+        return None
+    thing |= mask & sure & ~others
+    return np.asarray(mask & ~others & (_NEARER * _distance(thing) <= _distance(others)))
+
+
+def _distance(mask: Bools) -> NDArray[np.float32]:
+    """Of each pixel from the nearest one of the mask, in pixels."""
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(away, np.float32)
 
 
 def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:

@@ -15,6 +15,7 @@ from .windows import Bools, Floats
 DEFAULT_RADIUS = 7.0  # px
 # What a float32 still tells of a depth, times a few. The fit divides by the noise.
 _LEAST_SIGMA = 1e-6  # of the depth
+_ROUNDED = 1e-6  # of the depth: what is at the end of the range in float32 may lie beyond it
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,17 @@ class LiftSettings:
 
     def inverse(self, z: Floats) -> tuple[Floats, Bools]:
         """Inverse depth, 0 where there is no reading within the range, and where there is one."""
-        valid = (z >= self.min_range) & (z <= self.max_range)
+        valid = self.in_range(z)
         return np.divide(1.0, z, out=np.zeros_like(z), where=valid), valid
+
+    def in_range(self, z: Floats) -> Bools:
+        """Which depths are within the range, its ends included."""
+        near, far = self.min_range * (1 - _ROUNDED), self.max_range * (1 + _ROUNDED)
+        return np.asarray((z >= near) & (z <= far))
 
     def out_of_range(self, z: Floats) -> Bools:
         """Where there is a reading, or one of REP-117's infinities, outside the range."""
-        return (z > self.max_range) | ((z > 0) & (z < self.min_range)) | np.isneginf(z)
+        return ((z > 0) | np.isneginf(z)) & ~self.in_range(z)
 
     def inverse_sigma(self, inverse: Floats, focal: float) -> Floats:
         """Standard deviation of an inverse depth, 1/m; never quite nothing."""

@@ -59,21 +59,21 @@ PRESETS: Mapping[str, tuple[NoisePreset, ...]] = {
         ),
     ),
     'kinect_v1': (
-        NoisePreset(640, StereoNoise(0.075, 0.050, 1 / 8, 2.3), 10.0, 'measured, at 1.1 to 1.6 m'),
+        NoisePreset(640, StereoNoise(0.075, 0.050, 1 / 8, 1.9), 10.0, 'measured, at 1.1 to 1.6 m'),
     ),
     'xtion': (
         NoisePreset(
             640,
-            StereoNoise(0.075, 0.085, 1 / 8, 3.0),
+            StereoNoise(0.075, 0.085, 1 / 8, 3.3),
             10.0,
             'measured, at 1.4 to 6 m; its correlation by NEES there',
         ),
     ),
     'azure_kinect': (
-        NoisePreset(640, TofNoise(0.0015, 0.0010, 4.0), 9.0, 'measured, at 0.7 to 2 m; as xtion'),
+        NoisePreset(640, TofNoise(0.0015, 0.0010, 3.0), 9.0, 'measured, at 0.7 to 2 m; as xtion'),
     ),
     'orbbec': (
-        NoisePreset(640, StereoNoise(0.075, 0.085, 1 / 8, 3.0), 10.0, 'as of xtion, its relative'),
+        NoisePreset(640, StereoNoise(0.075, 0.085, 1 / 8, 3.3), 10.0, 'as of xtion, its relative'),
     ),
     'oak_d': (
         NoisePreset(640, StereoNoise(0.075, 0.15, 1 / 8, 4.0), 14.0, 'baseline: data sheet; d435'),

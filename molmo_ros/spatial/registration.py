@@ -26,8 +26,7 @@ BEYOND = 'nothing within max_range along the ray'
 UNSEEN = 'the ray does not pass through the depth image'
 NO_READING = 'no reading along the ray'
 
-_STEPS_PER_PIXEL = 2
-_MOST_STEPS = 600
+_BEYOND = 1.0  # pixels, how far outside of the depth image a ray is followed from and to
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,13 @@ def find_hits(
     directions = rays @ registration.R_depth_color.T
     origin = registration.t_depth_color
     steps = _steps(directions, origin, camera, settings)
-    points = origin + directions[:, None] / steps[:, None]
+    points = origin + directions[:, None] / steps[..., None]
     pixels = camera.project(points)
     seen = _readings(depth, pixels, camera)
     behind = points[..., 2] - seen
     chosen = [
-        _first_hit(p, d, b, 1 / steps, camera, settings)
-        for p, d, b in zip(pixels, seen, behind, strict=True)
+        _first_hit(p, d, b, 1 / s, camera, settings)
+        for p, d, b, s in zip(pixels, seen, behind, steps, strict=True)
     ]
     hits = np.full((len(rays), 2), np.nan)
     found = [i for i, (status, _, _) in enumerate(chosen) if status == LiftStatus.OK]
@@ -94,15 +93,56 @@ def find_hits(
 def _steps(
     directions: Floats, origin: Floats, camera: CameraModel, settings: LiftSettings
 ) -> Floats:
-    """Inverse depths (K,) from near to far, at most half a pixel apart in the depth image."""
-    near, far = 1 / settings.min_range, 1 / settings.max_range
-    ends = camera.project(origin + directions[:, None] / np.array([[near], [far]]))
+    """Inverse depths (N, K) from near to far, a pixel apart or less in the depth image.
+
+    Only where a ray may be seen in the image: of cameras half a metre apart its way through all
+    depths is thousands of pixels long.
+    """
+    spans = _spans(directions, origin, camera, settings)
+    ends = camera.project(origin + directions[:, None] / spans[..., None])
     length = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
-    longest = float(np.nan_to_num(length, nan=0.0).max(initial=0.0))
-    if np.isnan(length).any():
-        longest = max(longest, float(np.hypot(camera.width, camera.height)))
-    count = int(np.ceil(_STEPS_PER_PIXEL * longest)) + 2
-    return np.linspace(near, far, min(count, _MOST_STEPS))
+    most = camera.width + camera.height
+    longest = np.nan_to_num(length, nan=most).max(initial=0.0)
+    return np.linspace(spans[:, 0], spans[:, 1], int(np.ceil(min(longest, most))) + 2, axis=1)
+
+
+def _spans(
+    directions: Floats, origin: Floats, camera: CameraModel, settings: LiftSettings
+) -> Floats:
+    """Inverse depths (N, 2), near and far, between which rays are before the image.
+
+    A ray is on one side of a plane from or to some inverse depth, and changes sides once.
+    """
+    near = np.full(len(directions), 1 / settings.min_range)
+    far = np.full(len(directions), 1 / settings.max_range)
+    for side in _sides(camera):
+        slope = float(origin @ side)
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+            crossing = -(directions @ side) / np.float64(slope)
+        if slope > 0:
+            far = np.fmax(far, crossing)
+        elif slope < 0:
+            near = np.fmin(near, crossing)
+    return np.stack([np.maximum(near, far), far], 1)
+
+
+def _sides(camera: CameraModel) -> Floats:
+    """Planes (4, 3) through the camera around all that its image shows; X . side > 0 is within."""
+    across = np.arange(-_BEYOND, camera.width + _BEYOND)
+    down = np.arange(-_BEYOND, camera.height + _BEYOND)
+    right, below = camera.width - 1 + _BEYOND, camera.height - 1 + _BEYOND
+    rays = np.concatenate(
+        [
+            camera.ray(across, np.full_like(across, -_BEYOND)),
+            camera.ray(across, np.full_like(across, below)),
+            camera.ray(np.full_like(down, -_BEYOND), down),
+            camera.ray(np.full_like(down, right), down),
+        ]
+    )[:, :2]
+    if not np.isfinite(rays).all():
+        return np.empty((0, 3))  # Of a lens that does not reach the corners.
+    (left, top), (right, below) = rays.min(0), rays.max(0)
+    return np.array([(1, 0, -left), (-1, 0, right), (0, 1, -top), (0, -1, below)])
 
 
 def _readings(depth: NDArray[np.float32], pixels: Floats, camera: CameraModel) -> Floats:

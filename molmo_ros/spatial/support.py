@@ -11,7 +11,7 @@ import numpy as np
 from .windows import Bools, Floats
 
 _TRIES = 300  # planes through three points; a plane with a fifth of them is missed once in ten
-_SAMPLE = 1500  # points that each plane is judged by
+_SAMPLE = 1500  # points that each plane is judged by at most: every second of 3000
 _LEAST_SHARE = 0.1  # of the points around must lie on the plane
 _UPRIGHT = float(np.cos(np.radians(20)))  # how far from upright a table may lean, where up is known
 
@@ -44,7 +44,7 @@ def supporting_plane(
     if len(points) < 50:
         return None
     rng = np.random.default_rng(0)
-    some = rng.choice(len(points), min(_SAMPLE, len(points)), replace=False)
+    some = slice(None, None, -(-len(points) // _SAMPLE))
     planes = _through_triples(points[rng.integers(len(points), size=(_TRIES, 3))])
     if not len(planes):
         return None  # They lie in one line.
@@ -56,7 +56,7 @@ def supporting_plane(
     if up is not None:
         score[planes[:, :3] @ up < _UPRIGHT] = -np.inf
     best = int(score.argmax())
-    if score[best] < _LEAST_SHARE * len(some):
+    if score[best] < _LEAST_SHARE * on.shape[1]:
         return None
     plane = Plane(planes[best, :3], float(planes[best, 3]))
     for _ in range(3):
