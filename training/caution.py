@@ -48,8 +48,10 @@ def states(loaded: LoadedMolmo, seeds: range) -> Iterator[Tensor]:
         strange = [stranger(TAUGHT, (), WORLD, rng) for _ in range(_STRANGERS)]
         inputs = preprocess(known[0].image(), loaded.preprocessor, tokenizer.image, model.device)
         image = model.embed_image(inputs, tokenizer.eos)
-        for question in (*known, *strange):
-            ids = tokenizer.encode_question(prompt_for(question.query, question.mode))
+        prompts = [prompt_for(one.query, one.mode) for one in known]
+        prompts += [prompt_for(one.query, one.mode) for one in strange]
+        for prompt in prompts:
+            ids = tokenizer.encode_question(prompt)
             asked = model.embed(torch.tensor(ids))
             yield model.decode(torch.cat([image, asked], 1))[0, -1]
 

@@ -214,7 +214,7 @@ def _grown(patch: Patch, plane: Plane | None, position: Floats) -> Bools | None:
     return mask if kept is None else _connected(patch, kept, jump)
 
 
-def _connected(patch: _Patch, thing: Bools, jump: Floats) -> Bools | None:
+def _connected(patch: Patch, thing: Bools, jump: Floats) -> Bools | None:
     """The pixels of a thing that no jump parts from the seed; None where the seed is not on it."""
     column, row = _nearest(thing, patch.seed)
     if not thing[row, column]:
@@ -227,7 +227,7 @@ def _connected(patch: _Patch, thing: Bools, jump: Floats) -> Bools | None:
     return np.asarray(mask[1:-1, 1:-1] > 0)
 
 
-def _unbridged(patch: _Patch, mask: Bools, sure: Bools, own: Bools | None) -> Bools | None:
+def _unbridged(patch: Patch, mask: Bools, sure: Bools, own: Bools | None) -> Bools | None:
     """The mask without other things that only noise joins to it; None if there are none.
 
     sure: pixels above the plane by more than noise; own: those of them that are one with the seed.
