@@ -113,12 +113,12 @@ def _spans(
 
     A ray is on one side of a plane from or to some inverse depth, and changes sides once.
     """
-    near = np.full(len(directions), 1 / settings.min_range)
-    far = np.full(len(directions), 1 / settings.max_range)
+    ends = 1 / settings.max_range, 1 / settings.min_range
+    far, near = (np.full(len(directions), end) for end in ends)
     for side in _sides(camera):
         slope = float(origin @ side)
         with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-            crossing = -(directions @ side) / np.float64(slope)
+            crossing = np.clip(-(directions @ side) / np.float64(slope), *ends)
         if slope > 0:
             far = np.fmax(far, crossing)
         elif slope < 0:
