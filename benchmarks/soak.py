@@ -253,8 +253,10 @@ def _ask_on(seed: int) -> int:
     rng = random.Random(seed)
     pixels = np.random.default_rng(seed).integers(0, 255, (240, 320, 3), np.uint8)
     own = Frame(pixels, None, None, 5, 'own_optical')
+    asked = 0
     with PointQueryClient('soak', f'asker_{seed}') as client:
         while not told_to_stop.is_set():
+            asked += 1
             deed = rng.choices([*_DEEDS], [*_DEEDS.values()])[0]
             query = '' if deed == 'empty' else rng.choice(_QUERIES)
             deadline = rng.uniform(0.05, 0.5) if deed == 'hurry' else 20.0
@@ -289,7 +291,9 @@ def _ask_on(seed: int) -> int:
                 seen = 'no node offers' in str(error)  # a deadline too short to find it
                 entry = {'status': 'NOT_FOUND', 'deed': deed} if seen else {}
                 _tell(
-                    {**entry, **({} if seen else {'missed': f'{deed}: {error}'})}, began, deadline
+                    {**entry, **({} if seen else {'missed': f'{deed}, its no. {asked}: {error}'})},
+                    began,
+                    deadline,
                 )
                 continue
             _tell({'status': answered.status.name, 'deed': deed}, began, deadline)
