@@ -41,6 +41,7 @@ from .windows import Bools, Floats, Integers, disc, gather
 
 _LIKELY_SLOPE = float(np.tan(np.radians(60)))  # to the image plane: one sigma of the prior
 _LIKELY_CURVE = 1 / 0.025  # 1/m, likewise: things that a gripper takes are seldom more curved
+_LEAST_PRIOR = 1e-12  # of what is known of a coefficient without it: rounding leaves more
 _THIN = 4.0  # pixels of half width below which a thing is expected to be round
 _SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the surface
 _SIGMA_OF_HALF = 1.4826  # of a normal distribution: its sigma over the half of its residuals
@@ -347,7 +348,9 @@ def _least_squares(on: Bools, w: Floats, basis: _Basis, prior: Floats, noise: _D
     weights = on.astype(np.float64)
     normal = (weights @ basis.products).reshape(-1, 6, 6)
     diagonal = np.arange(6)
-    normal[:, diagonal, diagonal] += prior * noise.sharing
+    known = normal[:, diagonal, diagonal]
+    # Without noise the prior is nearly nothing, and a few readings alone tell no slope.
+    normal[:, diagonal, diagonal] += np.maximum(prior * noise.sharing, _LEAST_PRIOR * (1 + known))
     right = (weights * w) @ terms
     t = np.asarray(np.linalg.solve(normal, right[:, :, None])[:, :, 0], np.float64)
     pixels = on.sum(1)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.fuzz_lifting import judged, make_case
 
 # Also those in which there once was a fault, by their numbers.
-ONCE_WRONG = (8597,)
+ONCE_WRONG = 8597, 7011663
 
 
 @pytest.mark.parametrize('first', [*range(0, 400, 50), *ONCE_WRONG])
