@@ -41,6 +41,7 @@ CAMERAS: dict[str, tuple[StereoCamera | None, str]] = {
     'stereo': (StereoCamera(), ''),
     'realsense': (REALSENSE, 'd435'),
     'perfect': (None, ''),
+    'ideal': (None, 'ideal'),
 }
 
 
@@ -352,7 +353,8 @@ def main() -> None:
         choices=tuple(CAMERAS),
         default='stereo',
         help='that sees the tables: a tame stereo camera, one with the flaws of a RealSense (ours '
-        'is told the preset d435 and no more), or one without any',
+        'is told the preset d435 and no more), one without any (perfect), or the same and ours is '
+        'told so (ideal)',
     )
     parser.add_argument(
         '--checkpoint', help='time lifting beside an answer of this folder, no more'
