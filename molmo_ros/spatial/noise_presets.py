@@ -59,7 +59,9 @@ PRESETS: Mapping[str, tuple[NoisePreset, ...]] = {
         ),
     ),
     'kinect_v1': (
-        NoisePreset(640, StereoNoise(0.075, 0.050, 1 / 8, 1.9), 10.0, 'measured, at 1.1 to 1.6 m'),
+        NoisePreset(
+            640, StereoNoise(0.075, 0.050, 1 / 8, 1.9), 10.0, 'measured, at 1.1 to 1.6 m; as xtion'
+        ),
     ),
     'xtion': (
         NoisePreset(

@@ -23,6 +23,7 @@ from molmo_ros.spatial import (
     lift_points,
     visible_extent,
 )
+from molmo_ros.spatial.noise_presets import preset_for
 from molmo_ros.spatial.support import Plane, supporting_plane
 
 FOCAL, FAR = 600.0, 0.72
@@ -274,6 +275,13 @@ def test_a_curved_surface_is_met_exactly_from_aside():
     x, y = (point.position[:2] - (0.05, 0.0)) / point.position[2]
     inverse = 2.5 + 20 * (x**2 + y**2) + 1.5 * x
     assert 1 / point.position[2] == pytest.approx(inverse, abs=1e-7)
+
+
+@pytest.mark.parametrize('name', ['azure_kinect', 'l515', 'kinect_v1', 'orbbec'])
+def test_noise_reaches_half_as_far_over_pixels_of_twice_the_size(name):
+    """Else a narrow image's points are said to be less sure than they are."""
+    wide, narrow = (preset_for(name, width).noise.correlation for width in (640, 320))
+    assert narrow == wide / 2
 
 
 TOLERANCE = 0.004
