@@ -41,7 +41,7 @@ from .windows import Bools, Floats, Integers, disc, gather
 
 _LIKELY_SLOPE = float(np.tan(np.radians(60)))  # to the image plane: one sigma of the prior
 _LIKELY_CURVE = 1 / 0.025  # 1/m, likewise: things that a gripper takes are seldom more curved
-_LEAST_PRIOR = 1e-12  # of what is known of a coefficient without it: rounding leaves more
+_LEAST_PRIOR = 1e-15  # of what is known of a coefficient without it: rounding leaves more
 _THIN = 4.0  # pixels of half width below which a thing is expected to be round
 _SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the surface
 _SIGMA_OF_HALF = 1.4826  # of a normal distribution: its sigma over the half of its residuals
