@@ -136,11 +136,15 @@ def test_the_thing_under_a_followed_point_is_measured_and_then_moves_with_it(
         'depth': depth_message(seen.depth, '16UC1', header),
         'camera_info': camera_info_message(seen.camera, header),
     }
-    watch = client_of('picking').watch(f'at {U} {V}', told.append, target_frame='base', period=5.0)
+    watch = client_of('picking').watch(f'at {U} {V}', told.append, target_frame='base', period=1.0)
+
+    def heard(answered):
+        return [one for one in told if one.points and one.points[0].answered is answered]
+
+    # Whoever begins to listen may miss the first ones.
     with camera, watch:
-        Caller.wait_for(lambda: any(one.points and not one.points[0].answered for one in told))
-    first = next(one for one in told if one.points)
-    later = next(one for one in told if one.points and not one.points[0].answered)
+        Caller.wait_for(lambda: heard(True) and heard(False))
+    first, later = heard(True)[0], heard(False)[-1]
     measured, moved = first.points[0].point.object, later.points[0].point.object
     assert measured.measured and measured.reason == ''
     assert moved.measured and 'moved with the point' in moved.reason
