@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.spatial import LiftStatus
+from molmo_ros.spatial.grasp import quaternion_of
 from molmo_ros.spatial.tool_frames import in_tool_frame
 
 
@@ -61,19 +62,6 @@ def approach_rotation(approach: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def rotation_quaternion(R: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """The unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation matrix.
-
-    The eigenvector to the largest eigenvalue of Bar-Itzhack's matrix.
-    """
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = R
-    K = np.array(
-        [
-            [xx - yy - zz, yx + xy, zx + xz, zy - yz],
-            [yx + xy, yy - xx - zz, zy + yz, xz - zx],
-            [zx + xz, zy + yz, zz - xx - yy, yx - xy],
-            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
-        ]
-    )
-    q = np.linalg.eigh(K)[1][:, -1]
-    q = -q if q[3] < 0 else q
-    return float(q[0]), float(q[1]), float(q[2]), float(q[3])
+    """The unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation matrix."""
+    x, y, z, w = quaternion_of(R)
+    return float(x), float(y), float(z), float(w)
