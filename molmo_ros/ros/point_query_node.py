@@ -21,7 +21,7 @@ from typing import Any
 
 from geometry_msgs.msg import PoseArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, MultiThreadedExecutor
@@ -63,6 +63,7 @@ from molmo_ros.ros.messages import (
 )
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.object_messages import cloud_message, mask_message
+from molmo_ros.ros.responses import PatientActionServer, respond_patiently
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
@@ -92,7 +93,7 @@ class PointQueryNode(ManagedNode):
     Spin it with as many threads as `threads` says, and `close` it before it is destroyed.
     """
 
-    _action: ActionServer | None = None
+    _action: PatientActionServer | None = None
 
     def __init__(self, engine_loader: EngineLoader | None = None, **node_arguments: Any) -> None:
         super().__init__('molmo_point_query', **node_arguments)
@@ -153,7 +154,7 @@ class PointQueryNode(ManagedNode):
         self._service = self.create_service(
             PointQuery, 'point_query', self._on_request, callback_group=questions
         )
-        self._action = ActionServer(
+        self._action = PatientActionServer(
             self,
             PointQueryAction,
             'point_query',
@@ -162,6 +163,7 @@ class PointQueryNode(ManagedNode):
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
             result_timeout=_RESULT_TIMEOUT_S,
         )
+        respond_patiently(self)
         if hasattr(self, 'add_post_set_parameters_callback'):
             self.add_post_set_parameters_callback(lambda changed: self.look_again())
         if settings.autostart:
