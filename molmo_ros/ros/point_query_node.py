@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -36,7 +36,7 @@ from molmo_ros.engine import Engine, Pointer, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.annotate import annotated
-from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.grounding.objects import object_cloud, object_mask
 from molmo_ros.ros import parameters, qos
@@ -148,6 +148,7 @@ class PointQueryNode(ManagedNode):
             lambda: self._current,
             self._markers,
             self._waypoints,
+            self._show_objects,
         )
         # Several at once, so that those who wait are heard and can be told BUSY or cancelled.
         questions = ReentrantCallbackGroup()
@@ -435,6 +436,23 @@ class PointQueryNode(ManagedNode):
             seen = result.points, result.capture, result.target
             self._object_mask.publish(mask_message(object_mask(*seen), of_image))
             self._object_cloud.publish(cloud_message(*object_cloud(*seen), header))
+
+    def _show_objects(
+        self,
+        points: Sequence[GroundedPoint],
+        capture: Capture,
+        target: TargetFrame,
+        header: Header,
+    ) -> None:
+        """Put the things of a standing question on the topics, where somebody looks."""
+        if self._object_mask.get_subscription_count():
+            frame = capture.frame
+            of_image = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
+            mask = object_mask(points, capture, target)
+            self._object_mask.publish(mask_message(mask, of_image))
+        if self._object_cloud.get_subscription_count():
+            cloud = object_cloud(points, capture, target)
+            self._object_cloud.publish(cloud_message(*cloud, header))
 
 
 def _answer_settings(settings: NodeSettings) -> AnswerSettings:
