@@ -48,10 +48,13 @@ def test_tokens_are_those_of_plain_greedy_decoding(checkpoint, family, texts, no
     folder = checkpoint(family, texts, noise, rng.randrange(1000), pieces)
     oracle, engine = load_molmo(folder), load_engine(folder)
     image, questions = random_image(rng), [any_question(rng) for _ in range(2)]
+    before = image ^ np.uint8(rng.choice([1, 128]))  # whose answer is the first draft
     expected = plain_tokens(oracle, image, questions)
-    cold = engine.answer(image, questions[0])
-    together = engine.answer_many(image, questions)  # one of them a second time
-    assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
+    first = engine.answer(before, questions[0])
+    together = engine.answer_many(image, questions)
+    again = engine.answer(image, questions[0])
+    assert [answer.tokens for answer in (*together, again)] == [*expected, expected[0]]
+    assert [first.tokens] == plain_tokens(oracle, before, questions[:1])
 
 
 def test_the_demo_checkpoint_writes_what_it_would_plainly():
