@@ -29,7 +29,7 @@ from molmo_ros.engine.answers import (
     QueuedQuestion,
 )
 from molmo_ros.engine.confidence import number_tokens, with_confidence
-from molmo_ros.engine.decoding import Decoder, Line
+from molmo_ros.engine.decoding import MAX_REPLAYED_ROWS, Decoder, Line
 from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
 from molmo_ros.engine.networks import Network, network_of
 from molmo_ros.engine.presence import Openings, presence_of
@@ -43,7 +43,7 @@ from molmo_ros.engine.requests import (
     prompt_of,
     turn,
 )
-from molmo_ros.engine.writer import Prediction, Writer
+from molmo_ros.engine.writer import Digits, Prediction, Writer
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.molmo2 import LoadedMolmo2
 from molmo_ros.pointing import read_points
@@ -56,7 +56,9 @@ class LocalEngine(Engine):
     """Runs a loaded checkpoint; one image at a time, others wait.
 
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
-    `Decoder`; by default 8 on a GPU.
+    `Decoder`; by default 8 on a GPU. branch_rows: up to how many rows a pass tries all ten digits
+    where one is due; by default as many as are replayed on a GPU, which waits for the weights
+    anyway, and none on a CPU, which computes each.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class LocalEngine(Engine):
         max_frames: int = 16,
         max_bytes: int = 1 << 30,
         row_step: int | None = None,
+        branch_rows: int | None = None,
     ) -> None:
         self._lock = Lock()
         frames = FrameCache(max_frames, max_bytes)
-        self._state: _State | None = _State(network_of(loaded), frames, row_step)
+        self._state: _State | None = _State(network_of(loaded), frames, row_step, branch_rows)
 
     def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
         """See `Engine.answer_each`; the questions share their passes through the model."""
@@ -118,13 +121,23 @@ def _told(error: Exception) -> EngineError:
 class _State:
     """What stays from question to question."""
 
-    def __init__(self, network: Network, frames: FrameCache, row_step: int | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        frames: FrameCache,
+        row_step: int | None,
+        branch_rows: int | None,
+    ) -> None:
         self.network = network
         self.device = network.lm_head.weight.device
         self.max_positions: int = network.text.config.max_position_embeddings
         number_ids, self.numbers = number_tokens(network.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
+        if branch_rows is None:
+            branch_rows = MAX_REPLAYED_ROWS if self.device.type == 'cuda' else 0
+        self.branch_rows = branch_rows
+        self.digits = Digits.of(network.tokenizer)
         self.openings = Openings.of(network.tokenizer, network.style)
         self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
         self.frames = frames
@@ -350,14 +363,45 @@ class _Run:
         decoder = self._state.decoder
         for reply in replies:
             reply.line.drafted = reply.writer.draft()
+        if read == decoder.read or decoder.masks_image(len(replies)):
+            self._branch(replies)
         text_rows, choices = decoder.text_rows, decoder.choices
         predictions = read([reply.line for reply in replies])
         self._work['text_tokens'] += decoder.text_rows - text_rows
         self._work['choices'] += decoder.choices - choices
         self._passes += 1
         for reply, predicted in zip(replies, predictions, strict=True):
-            stood = reply.writer.accept(reply.line.drafted, predicted)
-            decoder.settle(reply.line, stood, predicted[stood].token)
+            self._settle(reply, predicted)
+
+    def _branch(self, replies: Sequence[_Reply]) -> None:
+        """Let lines try every digit, as far as the pass has rows to spare."""
+        state = self._state
+        rows = sum(len(one.line.pending) + len(one.line.drafted) for one in replies)
+        for reply in replies:
+            if rows + len(state.digits.ids) > state.branch_rows:
+                return
+            branches = reply.writer.branches(reply.line.drafted, state.digits)
+            more = sum(len(branch) for branch in branches)
+            if rows + more > state.branch_rows:
+                branches = [branch[:1] for branch in branches]
+                more = len(branches)
+            reply.line.branches = branches
+            rows += more
+
+    def _settle(self, reply: _Reply, predicted: Sequence[Prediction]) -> None:
+        """Take what the model chose."""
+        decoder, line, writer = self._state.decoder, reply.line, reply.writer
+        trunk, rest = predicted[: len(line.drafted) + 1], predicted[len(line.drafted) + 1 :]
+        stood = writer.accept(line.drafted, trunk)
+        chosen = trunk[stood].token
+        if stood == len(line.drafted) and not writer.done:
+            for index, branch in enumerate(line.branches):
+                if branch[0] == chosen:
+                    after = writer.accept(branch[1:], rest[: len(branch)])
+                    decoder.settle_branch(line, index, 1 + after, rest[after].token)
+                    return
+                rest = rest[len(branch) :]
+        decoder.settle(line, stood, chosen)
 
     def _unfinished(self, replies: Sequence[_Reply]) -> list[_Reply]:
         """Those that are still being written; the others are told their answer."""

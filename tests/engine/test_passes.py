@@ -146,6 +146,19 @@ def test_filled_up_passes_change_nothing(checkpoint, images):
         assert (ours.text, ours.tokens, ours.passes) == (theirs.text, theirs.tokens, theirs.passes)
 
 
+def test_a_device_that_waits_for_weights_tries_all_digits_at_once(checkpoint, images):
+    """A GPU: four passes instead of six for a point, three where the picture is known."""
+    engine = LocalEngine(load_molmo(checkpoint()), row_step=8, branch_rows=64)
+    cold = engine.answer(images(0), MUG)
+    known = engine.answer(images(0), Question('cup'))
+    assert cold.text == ' <point x="61.5" y="61.5" alt="mug">mug</point>'
+    assert (cold.passes, known.passes) == (4, 3)
+    together = engine.answer_many(images(1), [Question('bowl'), Question('jar')])
+    assert max(answer.passes for answer in together) <= 4
+    plain = load_engine(checkpoint()).answer(images(0), MUG)
+    assert cold.points[0].confidence == pytest.approx(plain.points[0].confidence, abs=1e-4)
+
+
 def test_memory_stays_flat_over_changing_frames(checkpoint, images):
     engine = LocalEngine(load_molmo(checkpoint()), max_frames=4)
     sizes = set()
