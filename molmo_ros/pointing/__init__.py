@@ -11,7 +11,7 @@ from molmo_ros.pointing.formatter import (
     format_points,
     openings,
 )
-from molmo_ros.pointing.grammar import complete, draft, finished
+from molmo_ros.pointing.grammar import Follower, complete, draft, finished
 from molmo_ros.pointing.hearing import bare_phrase, in_known_words
 from molmo_ros.pointing.parser import read_points
 from molmo_ros.pointing.points import ImagePoint, Reading, centred, from_centred
@@ -29,6 +29,7 @@ __all__ = [
     'COUNT_PROMPTS',
     'NOT_IN_IMAGE',
     'POINT_PROMPTS',
+    'Follower',
     'ImagePoint',
     'Mode',
     'Reading',
