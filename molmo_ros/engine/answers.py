@@ -63,6 +63,9 @@ class Answer:
             those of all of them until this answer was known.
         presence: how likely the model finds it that there is anything to point at, 0..1; NaN where
             that is not known. `confidence` of a point says how sure it is of where.
+        heat: (rows, columns) float32 over the whole image, how much of the model's belief each
+            part of it has, summed over the points; None of a model that cannot tell (all but
+            MolmoPoint), and without points.
     """
 
     text: str
@@ -74,6 +77,7 @@ class Answer:
     tokens: tuple[int, ...] = ()
     work: Mapping[str, int] = field(default_factory=dict)
     presence: float = nan
+    heat: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     @property
     def how_many(self) -> int:

@@ -4,7 +4,7 @@
 
 An image is computed once and kept for the questions that follow. What an answer's form suggests is
 drafted and verified (`writing`), several questions share their passes (`decoding`), and a question
-asked before is first tried with its last answer. Both generations go this way (`networks`).
+asked before is first tried with its last answer. All generations go this way (`networks`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from molmo_ros.engine.answers import (
     Question,
     QueuedQuestion,
 )
-from molmo_ros.engine.confidence import number_tokens, with_confidence
+from molmo_ros.engine.confidence import number_tokens
 from molmo_ros.engine.decoding import Decoder, Line
 from molmo_ros.engine.frame_cache import FrameCache, FrameKey, FrameKeys
-from molmo_ros.engine.networks import Network, network_of
+from molmo_ros.engine.networks import Loaded, MolmoPointNetwork, Network, network_of
+from molmo_ros.engine.point_decoding import PointDecoder
+from molmo_ros.engine.point_writer import PointWriter, read_point_answer
 from molmo_ros.engine.presence import Openings, presence_of
 from molmo_ros.engine.requests import (
     Stopwatch,
@@ -43,9 +45,7 @@ from molmo_ros.engine.requests import (
     turn,
 )
 from molmo_ros.engine.writer import Prediction, Writer
-from molmo_ros.model.loading import LoadedMolmo
-from molmo_ros.model.molmo2 import LoadedMolmo2
-from molmo_ros.pointing import read_points
+from molmo_ros.engine.written import Written, read_written
 
 MAX_NEW_TOKENS = 1024
 MAX_QUESTIONS = 64  # at a time
@@ -61,7 +61,7 @@ class LocalEngine(Engine):
 
     def __init__(
         self,
-        loaded: LoadedMolmo | LoadedMolmo2,
+        loaded: Loaded,
         max_frames: int = 16,
         max_bytes: int = 1 << 30,
         row_step: int | None = None,
@@ -124,7 +124,11 @@ class _State:
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
         self.openings = Openings.of(network.tokenizer, network.style)
-        self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
+        self.decoder: Decoder
+        if isinstance(network, MolmoPointNetwork):
+            self.decoder = PointDecoder(network, number_ids, self.openings.ids, row_step)
+        else:
+            self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
         self.frames = frames
         self.keys = FrameKeys()
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
@@ -147,6 +151,21 @@ class _State:
         """Keep the frame that the decoder has just read, and know that it holds it."""
         self.frames.put(key, self.decoder.image())
         self.frame = key
+
+    def writer(self, question: Question, limit: int) -> Writer:
+        """For an answer of at most so many tokens."""
+        network, remembered = self.network, self.remembered.get(question, ())
+        stops = network.tokenizer.stops
+        if isinstance(network, MolmoPointNetwork):
+            return PointWriter(network.point_tokenizer, question, limit, stops, remembered)
+        return Writer(network.tokenizer, question, limit, stops, remembered, network.style)
+
+    def read(self, writer: Writer, width: int, height: int, max_points: int) -> Written:
+        """Read what was written about the image that the decoder holds."""
+        if isinstance(writer, PointWriter) and isinstance(self.decoder, PointDecoder):
+            return read_point_answer(writer, self.decoder.layout, width, height, max_points)
+        style = self.network.style
+        return read_written(writer, self.numbers, style, width, height, max_points)
 
     def remember(self, question: Question, ids: Sequence[int]) -> None:
         self.remembered[question] = tuple(ids)
@@ -278,7 +297,7 @@ class _Run:
     def _word(self, item: _Open) -> _Worded:
         network = self._state.network
         question = heard(item.asked.question, network.language)
-        ids = network.tokenizer.encode_question(prompt_of(question))
+        ids = network.tokenizer.encode_question(prompt_of(question, network.style))
         return _Worded(item.asked, question, ids)
 
     def _fitting(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Worded]:
@@ -297,19 +316,15 @@ class _Run:
         return self._each(fitting, worded)
 
     def _begin(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Reply]:
-        state, tokenizer = self._state, self._state.network.tokenizer
+        state = self._state
         lines = state.decoder.begin([one.ids for one in worded], image_tokens)
         return [
             _Reply(
                 one.asked,
                 one.question,
-                Writer(
-                    tokenizer,
+                state.writer(
                     one.question,
                     min(state.max_positions - image_tokens - len(one.ids), MAX_NEW_TOKENS),
-                    tokenizer.stops,
-                    state.remembered.get(one.question, ()),
-                    state.network.style,
                 ),
                 line,
             )
@@ -354,25 +369,18 @@ class _Run:
         state.remember(question, writer.ids)
         height, width = self._image.shape[:2]
         with self._stage('parse'):
-            reading = read_points(writer.answer, width, height)
-            points = with_confidence(
-                reading.points[: question.max_points or None],
-                writer,
-                state.numbers,
-                width,
-                height,
-                state.network.style,
-            )
+            written = state.read(writer, width, height, question.max_points)
             temperature = state.network.language.presence_temperature
-            presence = presence_of(writer, reading, state.openings, temperature)
+            presence = presence_of(writer, written.reading, state.openings, temperature)
         return Answer(
-            writer.answer,
-            points,
-            reading.count,
-            reading.absent,
+            written.text,
+            written.points,
+            written.count,
+            written.absent,
             self._passes,
             dict(self._stage.seconds),
-            tuple(writer.ids),
+            written.tokens,
             dict(self._work),
             presence,
+            written.heat,
         )
