@@ -35,7 +35,7 @@ _WHOLE_LABEL = 40
 class Answered:
     """An answer with what it is about. picture: its name. frame: of the positions; '': optical.
 
-    files: what was written of it, by what it is: 'picture', 'cloud'.
+    files: what was written of it, by what it is: 'picture', 'heat', 'cloud'.
     """
 
     picture: str
