@@ -29,10 +29,10 @@ from molmo_ros.engine.answers import (
     QueuedQuestion,
 )
 from molmo_ros.engine.confidence import number_tokens
-from molmo_ros.engine.decoding import Decoder, Line
+from molmo_ros.engine.decoding import Line
 from molmo_ros.engine.frame_cache import FrameCache, FrameKey, FrameKeys
 from molmo_ros.engine.networks import Loaded, MolmoPointNetwork, Network, network_of
-from molmo_ros.engine.point_decoding import PointDecoder
+from molmo_ros.engine.point_decoding import PointDecoder, decoder_of
 from molmo_ros.engine.point_writer import PointWriter, read_point_answer
 from molmo_ros.engine.presence import Openings, presence_of
 from molmo_ros.engine.requests import (
@@ -124,11 +124,7 @@ class _State:
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
         self.openings = Openings.of(network.tokenizer, network.style)
-        self.decoder: Decoder
-        if isinstance(network, MolmoPointNetwork):
-            self.decoder = PointDecoder(network, number_ids, self.openings.ids, row_step)
-        else:
-            self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
+        self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
         self.frames = frames
         self.keys = FrameKeys()
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
@@ -383,4 +379,5 @@ class _Run:
             dict(self._work),
             presence,
             written.heat,
+            writer.truncated,
         )

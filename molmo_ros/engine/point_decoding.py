@@ -23,7 +23,7 @@ from molmo_ros.engine.decoding import (
     Rows,
     choices,
 )
-from molmo_ros.engine.networks import MolmoPointNetwork, SeenPoints
+from molmo_ros.engine.networks import MolmoPointNetwork, Network, SeenPoints
 from molmo_ros.engine.point_belief import PointLayout
 from molmo_ros.engine.point_order import Choices, Order
 from molmo_ros.engine.slots import FIRST_QUESTION, FIRST_SLOT, IMAGE
@@ -94,6 +94,11 @@ class PointDecoder(Decoder):
         self._step = Replay(self._text.states, enabled=self._device.type == 'cuda')
         self._memory: PointMemory | None = None
         self.layout = PointLayout(np.zeros((0, 0, 2), np.int64), 0, 0)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the cache of keys and values, and of what pointing takes."""
+        return super().nbytes + (self._memory.nbytes if self._memory is not None else 0)
 
     def image(self) -> PointFrame:
         """A copy of all that is remembered of the image."""
@@ -290,3 +295,11 @@ class PointDecoder(Decoder):
             kinds = {self._ids.read(token)[0], self._ids.read(before.token)[0]}
             if kinds == {Kind.LOCATION}:
                 line.drafted[at] = before.token
+
+
+def decoder_of(
+    network: Network, numbers: Sequence[int], openings: Sequence[int] = (), row_step: int = 1
+) -> Decoder:
+    """The decoder of a network, of whatever generation; arguments are those of `Decoder`."""
+    kind = PointDecoder if isinstance(network, MolmoPointNetwork) else Decoder
+    return kind(network, numbers, openings, row_step)  # type: ignore[arg-type]
