@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from molmo_ros.engine.answers import (
+    TRUNCATED,
     Answer,
     Engine,
     EngineError,
@@ -26,6 +27,7 @@ from molmo_ros.engine.answers import (
 )
 
 __all__ = [
+    'TRUNCATED',
     'Answer',
     'Engine',
     'EngineError',

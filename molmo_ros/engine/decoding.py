@@ -50,7 +50,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """What lines have to read in a pass, (rows,) each; wanted: after which to predict."""
 
     tokens: Ints
@@ -59,9 +59,9 @@ class _Rows:
     slots: Ints
     wanted: Ints
 
-    def filled(self, rows: int, wanted: int) -> _Rows:
+    def filled(self, rows: int, wanted: int) -> Rows:
         """With so many more, that mean nothing."""
-        return _Rows(
+        return Rows(
             np.pad(self.tokens, (0, rows)),
             np.pad(self.owners, (0, rows), constant_values=PADDING),
             np.pad(self.positions, (0, rows)),
@@ -165,7 +165,7 @@ class Decoder:
         counts = np.cumsum([0] + [line.guesses + 1 for line in lines])
         return [told(output[begin:end], self._numbers) for begin, end in pairwise(counts)]
 
-    def _take(self, lines: Sequence[Line]) -> _Rows:
+    def _take(self, lines: Sequence[Line]) -> Rows:
         """Give slots to what lines have to read."""
         tokens, owners, positions = _rows(lines)
         slots = self._slots.take(owners, positions)
@@ -177,9 +177,9 @@ class Decoder:
         )
         self.text_rows += len(tokens)
         self.choices += len(wanted)
-        return _Rows(tokens, owners, positions, slots, wanted)
+        return Rows(tokens, owners, positions, slots, wanted)
 
-    def _read_all(self, image: Tensor, rows: _Rows, questions: int) -> NDArray[np.float32]:
+    def _read_all(self, image: Tensor, rows: Rows, questions: int) -> NDArray[np.float32]:
         count = len(image)
         positions = np.concatenate([np.arange(count), rows.positions])
         slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), rows.slots])
@@ -200,7 +200,7 @@ class Decoder:
         )
         return self._predict(hidden[self._tensor(count + rows.wanted)]).cpu().numpy()
 
-    def _read_step(self, rows: _Rows) -> NDArray[np.float32]:
+    def _read_step(self, rows: Rows) -> NDArray[np.float32]:
         count, asked = len(rows.tokens), len(rows.wanted)
         fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
         filled = rows.filled(fill, -asked % self._row_step) if self._row_step > 1 else rows

@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FrameKey = tuple[tuple[int, ...], bytes]
 
@@ -56,28 +53,36 @@ def same_pixels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     )
 
 
+class Kept(Protocol):
+    """What a decoder remembers of an image: a tensor, or more."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
 class FrameCache:
     """Keys and values of the newest images, dropped oldest first; bounded in number and bytes."""
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
         self._max_frames, self._max_bytes = max_frames, max_bytes
-        self._frames: OrderedDict[FrameKey, Tensor] = OrderedDict()
+        self._frames: OrderedDict[FrameKey, Kept] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._frames)
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self._frames.values())
+        return sum(kept.nbytes for kept in self._frames.values())
 
-    def get(self, key: FrameKey) -> Tensor | None:
+    def get(self, key: FrameKey) -> Any:
+        """What was kept under a key; None where nothing is."""
         if key in self._frames:
             self._frames.move_to_end(key)
         return self._frames.get(key)
 
-    def put(self, key: FrameKey, tensor: Tensor) -> None:
-        """Keep `tensor`, unless it alone is too large."""
-        self._frames[key] = tensor
+    def put(self, key: FrameKey, kept: Kept) -> None:
+        """Keep `kept`, unless it alone is too large."""
+        self._frames[key] = kept
         self._frames.move_to_end(key)
         while self._frames and (
             len(self._frames) > self._max_frames or self.nbytes > self._max_bytes

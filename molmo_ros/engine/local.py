@@ -4,7 +4,7 @@
 
 An image is computed once and kept for the questions that follow. What an answer's form suggests is
 drafted and verified (`writer`), several questions share their passes (`decoding`), and a question
-asked before is first tried with its last answer, or needs no pass (`recall`). Both generations go
+asked before is first tried with its last answer, or needs no pass (`recall`). All generations go
 this way (`networks`).
 """
 
@@ -28,10 +28,12 @@ from molmo_ros.engine.answers import (
     Question,
     QueuedQuestion,
 )
-from molmo_ros.engine.confidence import number_tokens, with_confidence
-from molmo_ros.engine.decoding import MAX_REPLAYED_ROWS, Decoder, Line
+from molmo_ros.engine.confidence import number_tokens
+from molmo_ros.engine.decoding import MAX_REPLAYED_ROWS, Line
 from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
-from molmo_ros.engine.networks import Network, network_of
+from molmo_ros.engine.networks import Loaded, MolmoPointNetwork, Network, network_of
+from molmo_ros.engine.point_decoding import PointDecoder, decoder_of
+from molmo_ros.engine.point_writer import PointWriter, read_point_answer
 from molmo_ros.engine.presence import Openings, presence_of
 from molmo_ros.engine.recall import Recall, view_of
 from molmo_ros.engine.requests import (
@@ -44,9 +46,7 @@ from molmo_ros.engine.requests import (
     turn,
 )
 from molmo_ros.engine.writer import Digits, Prediction, Writer
-from molmo_ros.model.loading import LoadedMolmo
-from molmo_ros.model.molmo2 import LoadedMolmo2
-from molmo_ros.pointing import read_points
+from molmo_ros.engine.written import Written, read_written
 
 MAX_NEW_TOKENS = 1024
 MAX_QUESTIONS = 64  # at a time
@@ -63,7 +63,7 @@ class LocalEngine(Engine):
 
     def __init__(
         self,
-        loaded: LoadedMolmo | LoadedMolmo2,
+        loaded: Loaded,
         max_frames: int = 16,
         max_bytes: int = 1 << 30,
         row_step: int | None = None,
@@ -139,7 +139,7 @@ class _State:
         self.branch_rows = branch_rows
         self.digits = Digits.of(network.tokenizer)
         self.openings = Openings.of(network.tokenizer, network.style)
-        self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
+        self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.recall = Recall()
@@ -161,6 +161,21 @@ class _State:
         """Keep the frame that the decoder has just read, and know that it holds it."""
         self.frames.put(key, self.decoder.image())
         self.frame = key
+
+    def writer(self, question: Question, limit: int, draft: Sequence[int]) -> Writer:
+        """For an answer of at most so many tokens; draft: the first guess of all of it."""
+        network = self.network
+        stops = network.tokenizer.stops
+        if isinstance(network, MolmoPointNetwork):
+            return PointWriter(network.point_tokenizer, question, limit, stops, draft)
+        return Writer(network.tokenizer, question, limit, stops, draft, network.style)
+
+    def read(self, writer: Writer, width: int, height: int, max_points: int) -> Written:
+        """Read what was written about the image that the decoder holds."""
+        if isinstance(writer, PointWriter) and isinstance(self.decoder, PointDecoder):
+            return read_point_answer(writer, self.decoder.layout, width, height, max_points)
+        style = self.network.style
+        return read_written(writer, self.numbers, style, width, height, max_points)
 
 
 class _Untold:
@@ -308,7 +323,7 @@ class _Run:
     def _word(self, item: _Open) -> _Worded:
         network = self._state.network
         question = heard(item.asked.question, network.language)
-        ids = network.tokenizer.encode_question(prompt_of(question))
+        ids = network.tokenizer.encode_question(prompt_of(question, network.style))
         return _Worded(item.asked, question, ids)
 
     def _fitting(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Worded]:
@@ -327,19 +342,16 @@ class _Run:
         return self._each(fitting, worded)
 
     def _begin(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Reply]:
-        state, tokenizer = self._state, self._state.network.tokenizer
+        state = self._state
         lines = state.decoder.begin([one.ids for one in worded], image_tokens)
         return [
             _Reply(
                 one.asked,
                 one.question,
-                Writer(
-                    tokenizer,
+                state.writer(
                     one.question,
                     min(state.max_positions - image_tokens - len(one.ids), MAX_NEW_TOKENS),
-                    tokenizer.stops,
                     state.recall.draft(self._view, one.question),
-                    state.network.style,
                 ),
                 line,
             )
@@ -414,27 +426,21 @@ class _Run:
         state, writer, question = self._state, reply.writer, reply.question
         height, width = self._image.shape[:2]
         with self._stage('parse'):
-            reading = read_points(writer.answer, width, height)
-            points = with_confidence(
-                reading.points[: question.max_points or None],
-                writer,
-                state.numbers,
-                width,
-                height,
-                state.network.style,
-            )
+            written = state.read(writer, width, height, question.max_points)
             temperature = state.network.language.presence_temperature
-            presence = presence_of(writer, reading, state.openings, temperature)
+            presence = presence_of(writer, written.reading, state.openings, temperature)
         answer = Answer(
-            writer.answer,
-            points,
-            reading.count,
-            reading.absent,
+            written.text,
+            written.points,
+            written.count,
+            written.absent,
             self._passes,
             dict(self._stage.seconds),
-            tuple(writer.ids),
+            written.tokens,
             dict(self._work),
             presence,
+            written.heat,
+            writer.truncated,
         )
-        state.recall.keep(self._key, self._view, question, answer)
+        state.recall.keep(self._key, self._view, question, answer, writer.ids)
         return answer

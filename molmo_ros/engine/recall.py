@@ -63,8 +63,10 @@ class Recall:
             return ()
         return min(reversed(seen), key=lambda one: one.difference(view)).tokens
 
-    def keep(self, key: FrameKey, view: View, question: Question, answer: Answer) -> None:
-        """Remember an answer."""
+    def keep(
+        self, key: FrameKey, view: View, question: Question, answer: Answer, draft: Sequence[int]
+    ) -> None:
+        """Remember an answer; draft: the tokens that the decoder would read of it."""
         self._answers[key, question] = answer
         self._answers.move_to_end((key, question))
         if len(self._answers) > MAX_ANSWERS:
@@ -72,9 +74,9 @@ class Recall:
         others = [
             one
             for one in self._seen.get(question, ())
-            if one.tokens != answer.tokens and one.difference(view) > STILL
+            if one.tokens != tuple(draft) and one.difference(view) > STILL
         ]
-        self._seen[question] = [*others, _Seen(view, answer.tokens)][-MAX_VIEWS:]
+        self._seen[question] = [*others, _Seen(view, tuple(draft))][-MAX_VIEWS:]
         self._seen.move_to_end(question)
         if len(self._seen) > MAX_QUESTIONS:
             self._seen.popitem(last=False)

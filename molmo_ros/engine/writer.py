@@ -74,7 +74,7 @@ class Writer:
         self._follower.read('')
         self._as_remembered = bool(self._remembered)
         self._decoded = _Decoded(tokenizer)
-        self._cut_short = False
+        self._cut_short = self._stopped = False
         self.ids: list[int] = []
         self.predictions: list[Prediction] = []
         self.starts: list[int] = []  # where in the text each token begins
@@ -85,6 +85,11 @@ class Writer:
     def answer(self) -> str:
         """What was written, with its tag closed where reading stopped at the last coordinate."""
         return complete(self.text, self._label, self._style) if self._cut_short else self.text
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the limit ended the answer, before the model did or the last coordinate."""
+        return self.done and not self._cut_short and not self._stopped
 
     def draft(self) -> list[int]:
         """Ids that may come next; none where nothing can be guessed."""
@@ -133,7 +138,7 @@ class Writer:
 
     def _write(self, prediction: Prediction) -> None:
         if prediction.token in self._stops:
-            self.done = True
+            self._stopped = self.done = True
             return
         index = len(self.ids)
         self._as_remembered = (
