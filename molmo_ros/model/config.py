@@ -21,13 +21,23 @@ class UnsupportedCheckpoint(ValueError):
     """The checkpoint is not one that this package can run; the message says why."""
 
 
-def is_molmo2(folder: Path) -> bool:
-    """Whether a folder's config.json says so."""
+def model_type(folder: Path) -> str:
+    """What a folder's config.json says that it is, as 'molmo' or 'molmo2'; '' if nothing."""
     try:
         fields = json.loads((folder / 'config.json').read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    return isinstance(fields, dict) and fields.get('model_type') == 'molmo2'
+    except (OSError, ValueError):
+        return ''
+    return str(fields.get('model_type', '')) if isinstance(fields, dict) else ''
+
+
+def is_molmo2(folder: Path) -> bool:
+    """Whether a folder's config.json says so."""
+    return model_type(folder) == 'molmo2'
+
+
+def is_molmo_point(folder: Path) -> bool:
+    """Whether a folder's config.json says so."""
+    return model_type(folder) == 'molmo_point'
 
 
 @dataclass(frozen=True)
@@ -130,8 +140,8 @@ class MolmoConfig:
     def from_dict(fields: Mapping[str, Any]) -> MolmoConfig:
         if fields.get('model_type') != 'molmo':
             raise UnsupportedCheckpoint(
-                f'config.json says model_type {fields.get("model_type")!r}; "molmo" and "molmo2" '
-                'are supported, and code that comes with a checkpoint is never run'
+                f'config.json says model_type {fields.get("model_type")!r}; "molmo", "molmo2" and '
+                '"molmo_point" are supported, and code that comes with a checkpoint is never run'
             )
         if quantized := fields.get('quantization_config'):
             method = quantized.get('quant_method', 'an unnamed method')

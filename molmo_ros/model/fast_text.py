@@ -55,7 +55,7 @@ class FastText:
             _block(layer, rotary=0 if index in scaled_in else 1)
             for index, layer in enumerate(text.layers)
         ]
-        self._norm = _norm(text.norm)
+        self.norm = _norm(text.norm)
         self._rotary = [
             _table(module, config.max_position_embeddings)
             for module in (text.rotary_emb, unscaled)
@@ -85,6 +85,12 @@ class FastText:
         each row sees, its own among them; None if the rows are all there is, in order.
         Returns hidden states (T, hidden) after the last norm.
         """
+        return self.norm(self.states(embeds, positions, slots, mask))
+
+    def states(
+        self, embeds: Tensor, positions: Tensor, slots: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """As `forward`, but before the last norm."""
         angles = [(cos[positions][:, None], sin[positions][:, None]) for cos, sin in self._rotary]
         rows = None if mask is None else self._bias(mask, embeds.dtype)
         hidden = embeds
@@ -97,7 +103,7 @@ class FastText:
             mixed = self._causal(q, k, v) if rows is None else self._masked(q, cache, rows)
             hidden = hidden + block.after_attention(block.out(mixed))
             hidden = hidden + block.after_mlp(block.mlp(block.before_mlp(hidden)[None])[0])
-        return self._norm(hidden)
+        return hidden
 
     def _qkv(self, block: _Block, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(T, heads, head_dim) each."""

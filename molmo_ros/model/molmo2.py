@@ -90,7 +90,7 @@ def load_molmo2(
     chosen = choose_dtype(options.dtype, target)
     preprocessor = Molmo2PreprocessorConfig.from_folder(folder)
     max_crops = choose_max_crops(options.max_crops, preprocessor.max_crops)
-    tokenizer = _tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     weight_files(folder)
     config = config_class.from_pretrained(folder, local_files_only=True)
     with torch.device('meta'):
@@ -148,18 +148,22 @@ def _check_keys(folder: Path, found: dict[str, object]) -> None:
         )
 
 
-def _tokenizer(folder: Path) -> Molmo2Tokenizer:
+def read_tokenizer(
+    folder: Path, image_tokens: tuple[str, ...] = _IMAGE_TOKENS, kind: str = 'Molmo2'
+) -> Molmo2Tokenizer:
+    """Read tokenizer.json, which has to have the names of the image's tokens. kind: of checkpoint,
+    for errors. Raises UnsupportedCheckpoint."""
     if not (folder / 'tokenizer.json').is_file():
         raise UnsupportedCheckpoint(f'{folder} has no tokenizer.json')
     backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     vocabulary = backend.get_vocab()
-    missing = [name for name in (*_IMAGE_TOKENS, *_TURN_TOKENS) if name not in vocabulary]
+    missing = [name for name in (*image_tokens, *_TURN_TOKENS) if name not in vocabulary]
     # As in transformers' Molmo2Processor.
     bos = backend.bos_token_id if backend.bos_token_id is not None else backend.eos_token_id
     if missing or bos is None:
         raise UnsupportedCheckpoint(
             f"{folder}'s tokenizer lacks {', '.join(missing) or 'an end-of-text token'}; "
-            'is this a Molmo2 checkpoint?'
+            f'is this a {kind} checkpoint?'
         )
     start, end = (vocabulary[name] for name in _TURN_TOKENS)
     image = Molmo2ImageTokens(*(vocabulary[name] for name in _IMAGE_TOKENS))

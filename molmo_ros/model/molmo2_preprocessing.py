@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from molmo_ros.model.fused_resize import fused_bilinear
 from molmo_ros.model.preprocessing import kept, select_tiling, to_patches
 
 
@@ -28,7 +29,7 @@ class Molmo2PreprocessorConfig:
     """The numbers of preprocessor_config.json and processor_config.json.
 
     margins are in patches, (before, after); column_tokens and whole_column_tokens say whether rows
-    of the crops, and of the whole image, end in a column token.
+    of the crops, and of the whole image, end in a column token. fused: see `fused_resize`.
     """
 
     image_size: int = 378
@@ -41,6 +42,7 @@ class Molmo2PreprocessorConfig:
     column_tokens: bool = True
     whole_column_tokens: bool = False
     whole_start_token: bool = True
+    fused: bool = False
 
     @property
     def grid(self) -> int:
@@ -77,13 +79,17 @@ class Molmo2PreprocessorConfig:
 
 @dataclass(frozen=True)
 class Molmo2ImageTokens:
-    """The ids of the tokens that stand for an image; `whole_start` begins the whole image."""
+    """The ids of the tokens that stand for an image; `whole_start` begins the whole image.
+
+    whole_patch: a patch of the whole image, where that has an id of its own (MolmoPoint).
+    """
 
     start: int
     end: int
     patch: int
     column: int
     whole_start: int
+    whole_patch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,15 @@ class Molmo2ImageInputs:
         counted through all crops; -1 where a window has fewer.
     grids: (1, 4) int64, rows and columns of pooled patches of the whole image, then of the crops.
     token_ids: (tokens,) int64.
+    raster: (rows, columns) int64, the patches that the crops show the image in, counted as in
+        token_pooling.
     """
 
     pixel_values: Tensor
     token_pooling: Tensor
     grids: Tensor
     token_ids: Tensor
+    raster: Tensor
 
 
 def preprocess_molmo2(
@@ -120,18 +129,25 @@ def preprocess_molmo2(
     windows = canvas.unfold(1, config.image_size, window).unfold(2, config.image_size, window)
     crops = torch.cat([whole[None], windows.flatten(1, 2).transpose(0, 1)])
     of_whole = _pooled(torch.arange(config.grid**2).view(config.grid, -1), config)
-    of_crops = _pooled(_stitched(tiling, config), config)
+    raster = _stitched(tiling, config)
+    of_crops = _pooled(raster, config)
     return Molmo2ImageInputs(
         to_patches(crops, config.patch_size),
         torch.cat([of_whole.flatten(0, 1), of_crops.flatten(0, 1)]).to(device),
         torch.tensor([[*of_whole.shape[:2], *of_crops.shape[:2]]], device=device),
         _token_ids(of_whole.shape, of_crops.shape, config, tokens).to(device),
+        raster,
     )
 
 
 def _stretch(pixels: Tensor, size: tuple[int, ...], config: Molmo2PreprocessorConfig) -> Tensor:
     """Resize (3, H, W) bytes without regard to proportions, round, normalise."""
-    resized = functional.interpolate(pixels[None], size, mode='bilinear', align_corners=False)[0]
+    if config.fused:
+        resized = fused_bilinear(pixels, size)
+    else:
+        resized = functional.interpolate(pixels[None], size, mode='bilinear', align_corners=False)[
+            0
+        ]
     mean, std = (
         torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255
         for values in (config.mean, config.std)
@@ -181,10 +197,11 @@ def _token_ids(
     config: Molmo2PreprocessorConfig,
     tokens: Molmo2ImageTokens,
 ) -> Tensor:
-    def raster(size: torch.Size, columns: bool) -> list[int]:
-        return ([tokens.patch] * size[1] + [tokens.column] * columns) * size[0]
+    def raster(size: torch.Size, patch: int, columns: bool) -> list[int]:
+        return ([patch] * size[1] + [tokens.column] * columns) * size[0]
 
     start = tokens.whole_start if config.whole_start_token else tokens.start
-    ids = [start, *raster(whole, config.whole_column_tokens), tokens.end]
-    ids += [tokens.start, *raster(crops, config.column_tokens), tokens.end]
+    of_whole = tokens.patch if tokens.whole_patch is None else tokens.whole_patch
+    ids = [start, *raster(whole, of_whole, config.whole_column_tokens), tokens.end]
+    ids += [tokens.start, *raster(crops, tokens.patch, config.column_tokens), tokens.end]
     return torch.tensor(ids)

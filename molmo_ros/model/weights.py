@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from molmo_ros.model.checkpoint import OTHER_SPELLINGS, Piece, key_map, unused_keys
+from molmo_ros.model.checkpoint import OTHER_SPELLINGS, KeyMap, Piece, key_map, unused_keys
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
 
 _PICKLES = ('*.bin', '*.pt', '*.pth', '*.ckpt')
@@ -42,9 +42,21 @@ def load_weights(
 
     Raises UnsupportedCheckpoint naming keys that are missing, unexpected or of a wrong shape.
     """
-    expected = key_map(config)
+    fill(model, key_map(config), unused_keys(config), folder, device, on_progress, on_filled)
+
+
+def fill(
+    model: nn.Module,
+    expected: KeyMap,
+    unused: tuple[str, ...],
+    folder: Path,
+    device: torch.device | str = 'cpu',
+    on_progress: Callable[[float], None] | None = None,
+    on_filled: Callable[[str], None] | None = None,
+) -> None:
+    """As `load_weights`, with the keys that a folder has to hold, and prefixes of those it may."""
     stored = _stored_tensors(weight_files(folder))
-    _check_keys(set(expected), set(stored), unused_keys(config), folder)
+    _check_keys(set(expected), set(stored), unused, folder)
     missing = Counter(piece.name for pieces in expected.values() for piece in pieces)
     for done, (key, pieces) in enumerate(expected.items(), 1):
         file, name = stored[key]

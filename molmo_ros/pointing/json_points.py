@@ -1,94 +1,137 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Points as JSON, as other models than Molmo write them, in thousandths of the image.
+"""Points that others than Molmo write, as JSON in thousandths of the image.
 
-`[{"point_2d": [x, y], "label": "mug"}]` (Qwen3-VL) and `[{"point": [y, x], "label": "mug"}]`
-(Gemini Robotics-ER), in prose or a code fence; `bbox_2d` and `box_2d` count with their middle. What
-was cut short counts as far as its points are complete.
+Qwen3-VL writes [{"point_2d": [x, y], "label": "mug"}], Gemini Robotics-ER [{"point": [y, x],
+"label": "mug"}]; which of the two numbers is x no text tells, so the style has to be said. Both may
+put a fence of backticks or words around it, and a list cut short counts as far as its points are
+whole. A box counts as its centre.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from molmo_ros.pointing.parser import MAX_CHARACTERS, MAX_LABEL, read_points
+from molmo_ros.pointing.parser import MAX_CHARACTERS, absence_in, clean_label, stated_count
 from molmo_ros.pointing.points import ImagePoint, Reading
-from molmo_ros.pointing.prompts import Mode, prompt_for
 
-_NUMBERS = r'\[\s{0,16}(-?[0-9][0-9.\s,\-]{0,120})\]'
-_PLACE = re.compile(rf'"(point|point_2d|bbox_2d|box_2d)"\s{{0,16}}:\s{{0,16}}{_NUMBERS}')
-_LABEL = re.compile(r'"label"\s{0,16}:\s{0,16}("(?:[^"\\]|\\.){0,800}")')
-_EMPTY = re.compile(r'\[\s*\]')
-
-_ASKED = {
-    False: 'Locate every instance that belongs to the following: {phrase}. Report points in JSON '
-    'format: [{"point_2d": [x, y], "label": "..."}, ...], x and y from 0 to 1000. If there is '
-    'none, answer [].',
-    True: 'Point to {phrase}. The answer should follow the JSON format: [{"point": [y, x], '
-    '"label": "..."}, ...]. The points are in [y, x] format normalized to 0-1000. If there is '
-    'none, answer [].',
-}
+_SCALE = 1000
+_DEPTH = 8  # of lists and objects within each other
+_POINT_KEYS = ('point_2d', 'point', 'points', 'coordinates', 'bbox_2d', 'box_2d', 'bbox', 'box')
+_LABEL_KEYS = ('label', 'name', 'text', 'description')
+_COUNT_KEYS = ('count', 'total')
+_OBJECT = re.compile(r'\{[^{}]{1,2000}\}')
+_BARE = re.compile(r'\[\s{0,8}([0-9]{1,4}(?:\.[0-9]{1,6})?)\s{0,8},\s{0,8}'
+                   r'([0-9]{1,4}(?:\.[0-9]{1,6})?)\s{0,8}\]')  # fmt: skip
+_FENCE = re.compile(r'```[a-z]{0,16}')
 
 
-def json_prompt(query: str, y_first: bool) -> str:
-    """The question for points, or for a count, which the points are. Raises ValueError where the
-    query is empty."""
-    # In one line and without control characters, as in a template of Molmo.
-    phrase = ' '.join(prompt_for(query, Mode.ASK).split())
-    return _ASKED[y_first].replace('{phrase}', phrase)
+class JsonStyle(enum.Enum):
+    """Which number of a pair comes first: QWEN x, GEMINI y."""
+
+    QWEN = 'qwen3-vl'
+    GEMINI = 'gemini-er'
 
 
-def read_json_points(text: str, width: int, height: int, y_first: bool) -> Reading:
-    """Read an answer about an image of `width` x `height` pixels; no text makes it raise.
+def read_json_points(text: str, width: int, height: int, style: JsonStyle) -> Reading:
+    """Read a JSON answer about an image of `width` x `height` pixels; no text makes it raise.
 
-    Points come in pixels, in the order of the text; one outside the image is dropped, and so is
-    one read before. An empty list says that there is none. Text without JSON is read as Molmo's.
+    As `read_points`: points in pixels of that image, those outside of it and repeated ones left
+    out. `count` is what a field "count" or "total", or the words around, state. An empty list, or
+    words that say so, is absence. Raises ValueError for a size below one pixel.
     """
-    text = text[:MAX_CHARACTERS]
-    seen: dict[tuple[float, float], ImagePoint] = {}
-    found = False
-    for x, y, label in _places(text, y_first):
-        found = True
-        if 0 <= x <= 1000 and 0 <= y <= 1000:
-            point = ImagePoint(x / 1000 * width, y / 1000 * height, label)
-            seen.setdefault((x, y), point)
-    if found:
-        return Reading(tuple(seen.values()))
-    if _EMPTY.search(text):
-        return Reading((), 0, absent=True)
-    return read_points(text, width, height)
+    if width < 1 or height < 1:
+        raise ValueError(f'an image has at least one pixel, not {width} x {height}')
+    text = _FENCE.sub(' ', text[:MAX_CHARACTERS])
+    whole, words = _parsed(text)
+    pairs = list(_pairs(whole, '', style)) or list(_pieces(text, style))
+    points: dict[tuple[float, float], ImagePoint] = {}
+    for x, y, label in pairs:
+        if 0 <= x <= _SCALE and 0 <= y <= _SCALE:
+            place = x / _SCALE * width, y / _SCALE * height
+            points.setdefault(place, ImagePoint(*place, clean_label(label)))
+    count = _count(whole)
+    if count is None:
+        count = stated_count(words)
+    none = whole in ([], {}) or absence_in(words, count)
+    absent = not points and (count == 0 or none)
+    return Reading(tuple(points.values()), 0 if absent else count, absent)
 
 
-def _places(text: str, y_first: bool) -> Iterator[tuple[float, float, str]]:
-    matches = list(_PLACE.finditer(text))
-    for index, match in enumerate(matches):
-        try:
-            numbers = [float(word) for word in match.group(2).split(',')]
-        except ValueError:
-            continue
-        if 'box' in match.group(1):
-            if len(numbers) != 4:
-                continue
-            numbers = [(numbers[0] + numbers[2]) / 2, (numbers[1] + numbers[3]) / 2]
-        if len(numbers) != 2:
-            continue
-        x, y = reversed(numbers) if y_first else numbers
-        yield x, y, _label(text, matches, index)
-
-
-def _label(text: str, matches: list[re.Match[str]], index: int) -> str:
-    """Of the same object: between its braces, before the place or after it."""
-    match = matches[index]
-    begin = text.rfind('{', matches[index - 1].end() if index else 0, match.start())
-    end = text.find('}', match.end())
-    label = _LABEL.search(text, max(begin, 0), end if end >= 0 else len(text))
-    if label is None:
-        return ''
+def _parsed(text: str) -> tuple[Any, str]:
+    """The list or object that a text begins with, words before it left out, or None; the words."""
+    begin = next((place for place, letter in enumerate(text) if letter in '[{'), len(text))
     try:
-        words = str(json.loads(label.group(1)))
-    except ValueError:
-        return ''
-    printable = ''.join(c if c.isprintable() else ' ' for c in words)
-    return ' '.join(printable.split())[:MAX_LABEL]
+        value, end = json.JSONDecoder().raw_decode(text, begin)
+    except (ValueError, RecursionError):
+        return None, text.strip()
+    return value, f'{text[:begin]} {text[end:]}'.strip()
+
+
+def _pieces(text: str, style: JsonStyle) -> Iterator[tuple[float, float, str]]:
+    """The points of a list that is cut short: of the objects that are whole, else bare pairs."""
+    seen = False
+    for match in _OBJECT.finditer(text):
+        try:
+            value = json.loads(match[0])
+        except (ValueError, RecursionError):
+            continue
+        seen = True
+        yield from _pairs(value, '', style)
+    if not seen:
+        for pair in _BARE.finditer(text):
+            yield *_ordered([float(pair[1]), float(pair[2])], style), ''
+
+
+def _pairs(
+    value: Any, label: str, style: JsonStyle, depth: int = 0
+) -> Iterator[tuple[float, float, str]]:
+    if depth > _DEPTH:
+        return
+    if isinstance(value, dict):
+        label = next((str(value[key]) for key in _LABEL_KEYS if value.get(key)), label)
+        if _is_number(value.get('x')) and _is_number(value.get('y')):
+            yield float(value['x']), float(value['y']), label
+            return
+        known = [value[key] for key in _POINT_KEYS if key in value]
+        inner = known[:1] or [one for one in value.values() if isinstance(one, (list, dict))]
+        for one in inner:
+            yield from _pairs(one, label, style, depth + 1)
+    elif isinstance(value, list):
+        if len(value) in (2, 4) and all(map(_is_number, value)):
+            yield *_ordered(_centre(value), style), label
+            return
+        for one in value:
+            yield from _pairs(one, label, style, depth + 1)
+
+
+def _centre(numbers: Sequence[float]) -> Sequence[float]:
+    """A point as it is; of a box, whose corners are two points, its middle."""
+    half = len(numbers) // 2
+    if half == 1:
+        return numbers
+    return [(a + b) / 2 for a, b in zip(numbers[:half], numbers[half:], strict=True)]
+
+
+def _ordered(pair: Sequence[float], style: JsonStyle) -> tuple[float, float]:
+    """x, y."""
+    first, second = float(pair[0]), float(pair[1])
+    return (second, first) if style is JsonStyle.GEMINI else (first, second)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def _count(value: Any) -> int | None:
+    if not isinstance(value, dict):
+        return None
+    for key in _COUNT_KEYS:
+        stated = value.get(key)
+        if isinstance(stated, int) and not isinstance(stated, bool) and stated >= 0:
+            return stated
+    return None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_ros.pointing import (
+    Follower,
     Style,
     complete,
     draft,
@@ -140,3 +141,25 @@ def test_molmo_is_drafted_up_to_the_next_digit(text, guess):
 )
 def test_molmo2_is_drafted_up_to_the_next_digit(text, guess):
     assert draft(text, 'mug', Style.MOLMO2) == guess
+
+
+PIECES = st.sampled_from(
+    [
+        *('<point', 's', ' x="', ' y1="', ' x2="', '7', '33.', '100', '"', '="', '" alt'),
+        *(' alt="mug', '>', '</points>', 'Counting the ', 'coords="', '1 ', '205 770', ' 2 ', ';'),
+        *('1000', '\N{REPLACEMENT CHARACTER}'),
+    ]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=3), max_size=14), STYLES, st.integers(0, 3))
+def test_what_is_found_piece_by_piece_is_what_the_whole_text_says(pieces, style, most):
+    """Else an answer would end early for how its tokens happen to lie, or drafts be in vain."""
+    follower, text, settled = Follower('mug', style), '', 0
+    for piece in pieces:
+        text += piece
+        if not text.endswith('\N{REPLACEMENT CHARACTER}'):  # for a character that has only begun
+            settled = len(text)
+        follower.read(text, settled)
+        assert follower.draft() == draft(text, 'mug', style)
+        assert follower.finished(most) == finished(text, most, style)

@@ -9,8 +9,25 @@ import re
 
 from molmo_ros.engine.answers import EngineError, InvalidQuestion, Question
 from molmo_ros.engine.requests import prompt_of
-from molmo_ros.pointing import Mode, Reading, Style, read_points
-from molmo_ros.pointing.json_points import json_prompt, read_json_points
+from molmo_ros.pointing import (
+    JsonStyle,
+    Mode,
+    Reading,
+    Style,
+    prompt_for,
+    read_json_points,
+    read_points,
+)
+
+# As their makers word it: Qwen3-VL's cookbooks, the guide of Gemini Robotics-ER.
+_ASKED = {
+    JsonStyle.QWEN: 'Locate every instance that belongs to the following: {phrase}. Report points '
+    'in JSON format: [{"point_2d": [x, y], "label": "..."}, ...], x and y from 0 to 1000. If there '
+    'is none, answer [].',
+    JsonStyle.GEMINI: 'Point to {phrase}. The answer should follow the JSON format: '
+    '[{"point": [y, x], "label": "..."}, ...]. The points are in [y, x] format normalized to '
+    '0-1000. If there is none, answer [].',
+}
 
 
 class Manner(enum.Enum):
@@ -28,6 +45,10 @@ class Manner(enum.Enum):
         return {Manner.MOLMO: Style.MOLMO, Manner.MOLMO2: Style.MOLMO2}.get(self)
 
     @property
+    def _json_style(self) -> JsonStyle:
+        return JsonStyle.GEMINI if self is Manner.JSON_YX else JsonStyle.QWEN
+
+    @property
     def stop(self) -> str:
         """What the server may stop at: nothing but the label and the tag's end follows; '' none."""
         return {Manner.MOLMO: '" alt', Manner.MOLMO2: '">'}.get(self, '')
@@ -37,9 +58,11 @@ class Manner(enum.Enum):
         if self.style is not None or question.mode is Mode.ASK:
             return prompt_of(question)
         try:
-            return json_prompt(question.query, y_first=self is Manner.JSON_YX)
+            # In one line and without control characters, as in a template of Molmo.
+            phrase = ' '.join(prompt_for(question.query, Mode.ASK).split())
         except ValueError as error:
             raise InvalidQuestion(str(error)) from error
+        return _ASKED[self._json_style].replace('{phrase}', phrase)
 
     def written(self, prompt: str) -> str:
         """How what the server reads ends where its template is right; '' where that is not known.
@@ -56,7 +79,7 @@ class Manner(enum.Enum):
         """What an answer about an image of that size says."""
         if self.style is not None:
             return read_points(text, width, height)
-        return read_json_points(text, width, height, y_first=self is Manner.JSON_YX)
+        return read_json_points(text, width, height, self._json_style)
 
 
 _NAMES = (
