@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 
 from molmo_ros import git_lfs
 from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.folder import check_folder
 
 _HUB_ID = re.compile(
     r'(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?', re.ASCII
@@ -24,12 +26,17 @@ def checkpoint_folder(checkpoint: str | Path) -> Path:
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
-        refuse_pointers(folder)
+        check_folder(folder)
         return folder
+    if folder.exists():
+        raise UnsupportedCheckpoint(
+            f'{checkpoint} is a file: name the folder that it is in, {folder.parent}'
+        )
     hub = _HUB_ID.fullmatch(str(checkpoint))
     if hub is None:
         raise UnsupportedCheckpoint(
             f'{checkpoint} is neither a folder nor a hub id (owner/name, owner/name@revision)'
+            f'{_hint(folder)}'
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -41,9 +48,25 @@ def checkpoint_folder(checkpoint: str | Path) -> Path:
     except LocalEntryNotFoundError as error:
         raise UnsupportedCheckpoint(
             f'{checkpoint} is no folder here and was not fetched; nothing is downloaded unasked: '
-            f'molmo-ros fetch {checkpoint}'
+            f'molmo-ros fetch {checkpoint}{_hint(folder)}'
         ) from error
+    check_folder(Path(found))
     return Path(found)
+
+
+def _hint(folder: Path) -> str:
+    """How far a path leads, and what is there that is called alike; '' where it leads nowhere."""
+    there = next(parent for parent in folder.absolute().parents if parent.is_dir())
+    lacks = folder.absolute().relative_to(there).parts[0]
+    if not folder.is_absolute() and there == Path.cwd():
+        return ''
+    try:
+        names = [path.name for path in there.iterdir() if path.is_dir()]
+    except OSError:
+        names = []
+    near = get_close_matches(lacks, names, n=1)
+    meant = f'; did you mean {there / near[0]}?' if near else ''
+    return f': {there} has no {lacks}{meant}'
 
 
 def refuse_pointers(folder: Path) -> None:
