@@ -130,14 +130,15 @@ def _untold(what: str, share: float) -> None:
     """Nobody wants to know how far loading is."""
 
 
-def fetch_checkpoint(checkpoint: str) -> Path:
+def fetch_checkpoint(checkpoint: str, on_download: Callable[[str], None] | None = None) -> Path:
     """Download a checkpoint by hub id (`owner/name`, `owner/name@revision`); returns its folder.
 
-    Safetensors and text only. Raises EngineError.
+    Safetensors and text only. on_download: told in words how large it is, and how much is free,
+    before it begins. Raises EngineError.
     """
     from molmo_ros.model.hub import fetch_checkpoint as fetch
 
     try:
-        return fetch(checkpoint)
+        return fetch(checkpoint, lambda download: on_download and on_download(str(download)))
     except (ValueError, OSError) as error:
         raise EngineError(str(error)) from error
