@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from molmo_ros.cameras.files import write_color
@@ -164,6 +165,8 @@ class _Asking:
         self, name: str, taken: Taken, cloud: Cloud | None, question: Question, answer: Answer
     ) -> None:
         found = ground(answer.points, taken.capture, self._settings, taken.target)
+        if self._engine is not None and self._engine.assumed:
+            found = replace(found, assumed=(*self._engine.assumed, *found.assumed))
         files = self._written(name, taken, cloud, answer, found)
         if self._rrd is not None:
             self._rrd.add(f'{name}: {question.query}', taken, found)

@@ -24,8 +24,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     group.add_argument(
         '--checkpoint',
         metavar='CHECKPOINT',
-        help='a folder, or a hub id that was fetched (default: the demo checkpoint, which knows '
-        'rendered tables only)',
+        help='a folder, a hub id that was fetched, or the address of a server, '
+        'http://HOST:PORT/v1#MODEL (default: the demo checkpoint, which knows rendered tables '
+        'only)',
     )
     group.add_argument(
         '--adapter', metavar='FOLDER', help='what `molmo-ros finetune` learnt for the checkpoint'
@@ -41,12 +42,25 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
 
 
 def add_local_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of `opened_engine`: --quantize as well."""
-    add_engine_arguments(parser).add_argument(
+    """Those of `opened_engine`: --quantize, --style and --self-test as well."""
+    group = add_engine_arguments(parser)
+    group.add_argument(
         '--quantize',
         default='none',
         choices=('none', 'int8', 'int4'),
         help='less memory for the text model, at some loss',
+    )
+    group.add_argument(
+        '--style',
+        default='auto',
+        choices=('auto', 'molmo', 'molmo2', 'json', 'json_yx'),
+        help="how the model of a server writes points (default: by the model's name)",
+    )
+    group.add_argument(
+        '--self-test',
+        choices=('on', 'warn', 'off'),
+        help='ask about pictures with known places first, and refuse a model that points wrong '
+        '(default: on for a server, off for a checkpoint, which `molmo-ros check` tests)',
     )
 
 
@@ -72,6 +86,8 @@ def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
     tell_what_answers(arguments)
     try:
         engine = _load(arguments)
+        for told in engine.warnings:
+            print(told, file=sys.stderr)
         try:
             yield engine
         finally:
@@ -105,5 +121,7 @@ def named_engine(arguments: argparse.Namespace, told: Callable[[str, float], Non
         max_crops=arguments.max_crops,
         quantize=arguments.quantize,
         adapter=arguments.adapter,
+        style=arguments.style,
+        self_test=arguments.self_test,
         on_progress=told,
     )

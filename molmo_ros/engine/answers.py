@@ -92,6 +92,15 @@ class Answer:
         return len(self.points) if self.count is None else self.count
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Of a test. passed: None where a person may judge, and nothing is refused for it."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
 def never() -> bool:
     return False
 
@@ -110,7 +119,16 @@ class QueuedQuestion:
 
 
 class Engine(ABC):
-    """Answers questions about images."""
+    """Answers questions about images.
+
+    at_once: how many images it can be asked about at the same time, `answer_each` in as many
+    threads. warnings: what whoever opened it should know. assumed: what is taken for granted of it
+    in every answer.
+    """
+
+    at_once = 1
+    warnings: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     @abstractmethod
     def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
@@ -123,6 +141,10 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the engine holds; it answers no more."""
+
+    def own_findings(self) -> tuple[Finding, ...]:
+        """What it finds about itself; a part of the self-test."""
+        return ()
 
     def answer(
         self,

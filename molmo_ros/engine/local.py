@@ -70,6 +70,7 @@ class LocalEngine(Engine):
         branch_rows: int | None = None,
     ) -> None:
         self._lock = Lock()
+        self.parameters = sum(weight.numel() for weight in loaded.model.parameters())
         frames = FrameCache(max_frames, max_bytes)
         self._state: _State | None = _State(network_of(loaded), frames, row_step, branch_rows)
 

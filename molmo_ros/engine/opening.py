@@ -10,6 +10,7 @@ from pathlib import Path
 from molmo_ros.engine.answers import EngineError
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.networks import Loaded
+from molmo_ros.errors import shortened
 from molmo_ros.model.config import model_type
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo2 import load_molmo2
@@ -27,9 +28,15 @@ def open_local(
 ) -> LocalEngine:
     """See `molmo_ros.engine.load_engine`."""
 
+    stopped: list[BaseException] = []  # by whoever is told how far it is
+
     def progress(share: float) -> None:
-        if on_progress is not None:
-            on_progress('loading weights', share)
+        try:
+            if on_progress is not None:
+                on_progress('loading weights', share)
+        except BaseException as error:
+            stopped.append(error)
+            raise
 
     try:
         # Whatever it is not, `load_molmo` says.
@@ -39,3 +46,12 @@ def open_local(
         raise EngineError(str(error)) from error
     except OSError as error:
         raise EngineError(f'{folder} cannot be read: {error}') from error
+    except MemoryError as error:
+        raise EngineError(f'{folder} needs more memory than there is') from error
+    except Exception as error:
+        if isinstance(error, EngineError) or error in stopped:
+            raise
+        raise EngineError(
+            f'{folder} cannot be loaded ({type(error).__name__}: {shortened(error, 300)}): is the '
+            'checkpoint whole, and of a release?'
+        ) from error

@@ -14,7 +14,7 @@ import transformers
 from transformers import PreTrainedTokenizerFast
 
 from molmo_ros.model.adapter import UnsupportedAdapter
-from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.config import UnsupportedCheckpoint, understood
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
 from molmo_ros.model.options import (
@@ -26,7 +26,7 @@ from molmo_ros.model.options import (
 )
 from molmo_ros.model.quantization import check_available, quantize_weight
 from molmo_ros.model.tokens import Tokenizer
-from molmo_ros.model.weights import weight_files
+from molmo_ros.model.weights import refuse_no_numbers, weight_files
 
 if TYPE_CHECKING:
     from transformers import Molmo2ForConditionalGeneration
@@ -92,23 +92,26 @@ def load_molmo2(
     max_crops = choose_max_crops(options.max_crops, preprocessor.max_crops)
     tokenizer = read_tokenizer(folder)
     weight_files(folder)
-    config = config_class.from_pretrained(folder, local_files_only=True)
-    with torch.device('meta'):
+    with understood(folder / 'config.json'), torch.device('meta'):
+        config = config_class.from_pretrained(folder, local_files_only=True)
         empty = model_class(config)
     check_fits(empty, target, chosen, quantize)
     check_fits(empty, torch.device('cpu'), chosen, 'none')
     if on_progress is not None:
         on_progress(0.0)
-    model, found = model_class.from_pretrained(
-        folder,
-        config=config,
-        dtype=chosen,
-        attn_implementation='sdpa',
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    with understood(f'{folder}, for the network that its config.json describes,'):
+        model, found = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=chosen,
+            attn_implementation='sdpa',
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
     _check_keys(folder, found)
+    for name, weight in model.named_parameters():
+        refuse_no_numbers(weight, name, folder)
     if quantize != 'none':
         for layer in model.model.language_model.layers:
             layer.to(target)
@@ -155,7 +158,8 @@ def read_tokenizer(
     for errors. Raises UnsupportedCheckpoint."""
     if not (folder / 'tokenizer.json').is_file():
         raise UnsupportedCheckpoint(f'{folder} has no tokenizer.json')
-    backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    with understood(f'{folder / "tokenizer.json"}, or what belongs to it,'):
+        backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     vocabulary = backend.get_vocab()
     missing = [name for name in (*image_tokens, *_TURN_TOKENS) if name not in vocabulary]
     # As in transformers' Molmo2Processor.

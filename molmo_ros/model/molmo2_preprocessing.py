@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from molmo_ros.model.config import side_of, understood, without_nulls
 from molmo_ros.model.fused_resize import fused_bilinear
-from molmo_ros.model.preprocessing import kept, select_tiling, to_patches
+from molmo_ros.model.preprocessing import check_numbers, kept, select_tiling, to_patches
 
 
 @dataclass(frozen=True)
@@ -56,25 +57,35 @@ class Molmo2PreprocessorConfig:
     @staticmethod
     def from_folder(folder: Path) -> Molmo2PreprocessorConfig:
         """Read both files; what they do not say is as in the releases."""
-        fields: dict[str, Any] = {}
-        for name in ('preprocessor_config.json', 'processor_config.json'):
-            if (folder / name).is_file():
-                fields |= json.loads((folder / name).read_text())
-        fields |= fields.get('image_processor', {})
-        columns = fields.get('image_use_col_tokens', True)
-        whole_columns = fields.get('use_single_crop_col_tokens', False)
-        return Molmo2PreprocessorConfig(
-            image_size=fields.get('size', {}).get('height', 378),
-            patch_size=fields.get('patch_size', 14),
-            max_crops=fields.get('max_crops', 8),
-            margins=tuple(fields.get('overlap_margins', (4, 4))),
-            pool=tuple(fields.get('pooling_size', (2, 2))),
-            mean=tuple(fields.get('image_mean', (0.5, 0.5, 0.5))),
-            std=tuple(fields.get('image_std', (0.5, 0.5, 0.5))),
-            column_tokens=columns,
-            whole_column_tokens=columns if whole_columns is None else whole_columns,
-            whole_start_token=fields.get('use_single_crop_start_token', True),
-        )
+        with understood(folder / 'preprocessor_config.json'):
+            fields: dict[str, Any] = {}
+            for name in ('preprocessor_config.json', 'processor_config.json'):
+                if (folder / name).is_file():
+                    fields |= json.loads((folder / name).read_text())
+            fields |= fields.get('image_processor') or {}
+            # A null here means something, and nowhere else.
+            whole_columns = fields.get('use_single_crop_col_tokens', False)
+            fields = without_nulls(fields)
+            columns = fields.get('image_use_col_tokens', True)
+            config = Molmo2PreprocessorConfig(
+                image_size=side_of(fields.get('size', 378), 'size'),
+                patch_size=fields.get('patch_size', 14),
+                max_crops=fields.get('max_crops', 8),
+                margins=tuple(fields.get('overlap_margins', (4, 4))),
+                pool=_pair(fields.get('pooling_size', (2, 2))),
+                mean=tuple(fields.get('image_mean', (0.5, 0.5, 0.5))),
+                std=tuple(fields.get('image_std', (0.5, 0.5, 0.5))),
+                column_tokens=columns,
+                whole_column_tokens=columns if whole_columns is None else whole_columns,
+                whole_start_token=fields.get('use_single_crop_start_token', True),
+            )
+            check_numbers(config)
+        return config
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else value
+    return int(first), int(second)
 
 
 @dataclass(frozen=True)

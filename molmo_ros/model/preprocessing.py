@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from molmo_ros.model.config import side_of, understood, without_nulls
 
 NOWHERE = -100  # image_input_idx of a pooled patch that overlaps another crop's
 
@@ -56,16 +59,51 @@ class PreprocessorConfig:
         path = folder / 'preprocessor_config.json'
         if not path.is_file():
             return PreprocessorConfig()
-        fields = json.loads(path.read_text())
-        before, after = fields.get('overlap_margins', (4, 4))
-        return PreprocessorConfig(
-            image_size=fields.get('base_image_input_size', (336, 336))[0],
-            patch_size=fields.get('image_patch_size', 14),
-            max_crops=fields.get('max_crops', 12),
-            margins=(before, after),
-            mean=tuple(fields.get('image_mean', CLIP_MEAN)),
-            std=tuple(fields.get('image_std', CLIP_STD)),
-        )
+        with understood(path):
+            fields = without_nulls(json.loads(path.read_text()))
+            before, after = fields.get('overlap_margins', (4, 4))
+            config = PreprocessorConfig(
+                image_size=side_of(fields.get('base_image_input_size', 336), f'a crop in {path}'),
+                patch_size=fields.get('image_patch_size', 14),
+                max_crops=fields.get('max_crops', 12),
+                margins=(before, after),
+                mean=tuple(fields.get('image_mean', CLIP_MEAN)),
+                std=tuple(fields.get('image_std', CLIP_STD)),
+            )
+            check_numbers(config)
+        return config
+
+
+class _Numbers(Protocol):
+    """What both generations' preprocessors go by."""
+
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def patch_size(self) -> int: ...
+    @property
+    def max_crops(self) -> int: ...
+    @property
+    def margins(self) -> tuple[int, ...]: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+
+
+def check_numbers(config: _Numbers) -> None:
+    """Raise ValueError for numbers that no image can be cut by."""
+    if not 0 < config.patch_size <= config.image_size or config.image_size % config.patch_size:
+        raise ValueError(f'crops of {config.image_size} pixels, patches of {config.patch_size}')
+    if config.max_crops < 1:
+        raise ValueError(f'max_crops is {config.max_crops}')
+    grid = config.image_size // config.patch_size
+    if len(config.margins) != 2 or min(config.margins) < 0 or sum(config.margins) >= grid:
+        raise ValueError(f'overlap_margins are {config.margins} of {grid} patches')
+    for name, numbers in (('image_mean', config.mean), ('image_std', config.std)):
+        whole = all(isinstance(one, int | float) and abs(one) < 1e6 for one in numbers)
+        if len(numbers) != 3 or not whole or (name == 'image_std' and min(numbers) <= 0):
+            raise ValueError(f'{name} is {numbers}')
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,7 @@ class Answering:
         points = points_within(answer, run.request.max_points)
         run.answer, run.points = answer, tuple(not_lifted(point) for point in points)
         found = ground(points, run.capture, run.settings.grounding, target, run)
-        run.assumed = tuple(dict.fromkeys(found.assumed))
+        run.assumed = tuple(dict.fromkeys((*self._worker.assumed, *found.assumed)))
         notes = (*_left_out(run.request, answer), *found.notes)
         return run.ended(*_outcome(run.request, answer, notes))
 

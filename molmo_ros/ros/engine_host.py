@@ -60,6 +60,12 @@ class EngineHost:
         return EngineHealth() if worker is None else worker.health
 
     @property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted of it in every answer."""
+        worker = self._worker
+        return () if worker is None else worker.assumed
+
+    @property
     def waiting(self) -> int:
         """How many questions wait for it."""
         worker = self._worker

@@ -34,6 +34,7 @@ _NOISE_DEFAULTS = {
     for parameter in POINT_QUERY
     if parameter.name.startswith('noise.') and parameter.name != 'noise.preset'
 }
+_ON_OFF = {'true': 'on', 'false': 'off'}  # as YAML reads them
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class EngineSettings:
     dtype: str
     quantize: str
     max_crops: int | None
+    style: str
+    self_test: str
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
             values['dtype'],
             values['quantize'],
             values['max_crops'] or None,
+            values['style'],
+            _ON_OFF.get(as_text(values['self_test']), as_text(values['self_test'])),
         ),
         streams=StreamSettings(
             values['image_transport'],

@@ -70,9 +70,30 @@ POINT_QUERY = (
     Parameter(
         'checkpoint',
         '',
-        'Molmo checkpoint: a local folder, or the Hugging Face id of one that was fetched; empty: '
-        'the demo checkpoint that comes with the package.',
+        'Molmo checkpoint: a local folder, the Hugging Face id of one that was fetched, or the '
+        "address of a server, 'http://HOST:PORT/v1#MODEL'; empty: the demo checkpoint that comes "
+        'with the package.',
         configured=True,
+    ),
+    Parameter(
+        'style',
+        'auto',
+        'How the model of a server writes points: in the tags of Molmo or of Molmo2, or as JSON in '
+        'thousandths, x first (json, Qwen3-VL) or y first (json_yx, Gemini Robotics-ER); auto: by '
+        "the model's name.",
+        choices=('auto', 'molmo', 'molmo2', 'json', 'json_yx'),
+        configured=True,
+    ),
+    Parameter(
+        'self_test',
+        'on',
+        'Whether the model is asked about pictures with known places when it is loaded, or the '
+        'server connected to. One that points wrong is refused (on), or used and said so with each '
+        'answer (warn); off: nothing is asked. A local one of less than a billion parameters is '
+        'tested only where it brings pictures of its own. YAML reads on and off as true and false.',
+        choices=('on', 'warn', 'off', 'true', 'false'),
+        configured=True,
+        loose=True,
     ),
     Parameter(
         'adapter',

@@ -299,15 +299,20 @@ class PointQueryNode(ManagedNode):
         wanted = self._current.engine
         if not wanted.checkpoint:
             self.get_logger().warning(RENDERED_ONLY)
-        return load_engine(
+        engine = load_engine(
             wanted.checkpoint or default_checkpoint(),
             device=wanted.device,
             dtype=wanted.dtype,
             max_crops=wanted.max_crops,
             quantize=wanted.quantize,
             adapter=wanted.adapter,
+            style=wanted.style,
+            self_test=wanted.self_test,
             on_progress=on_progress,
         )
+        for told in (*engine.warnings, *(f'assumed: {what}' for what in engine.assumed)):
+            self.get_logger().warning(told)
+        return engine
 
     def _announced(self, load: EngineLoader) -> EngineLoader:
         def announced(on_progress: Progress) -> Pointer:

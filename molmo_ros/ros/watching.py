@@ -49,6 +49,10 @@ class Asked(Protocol):
     def waiting(self) -> int:
         """How many questions wait for their turn."""
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted of it in every answer."""
+
     def require_ready(self) -> None:
         """Raises EngineNotReady."""
 
@@ -242,7 +246,7 @@ class Watching:
             standing.request.target_frame or capture.frame.frame_id,
             points,
             tracked,
-            tuple(dict.fromkeys(found.assumed)),
+            tuple(dict.fromkeys((*self._engine.assumed, *found.assumed))),
             target,
         )
 

@@ -33,6 +33,7 @@ PAGES = [
 # What a line has (a pattern), and why it is not run. The first that fits counts.
 NOT_RUN = {
     'docker ': 'wants Docker; tests/packaging/test_docker.py reads the Dockerfile',
+    'gpu-box|FIRST:|ray start': 'wants a server; tests/engine/test_remote.py has one',
     'allenai/': 'downloads a release of Molmo',
     'pip install': 'installs; tests/packaging/test_extras.py knows that each extra exists',
     'eval pixmo-': 'wants a data set that is not here; tests/evaluation has its layout',
