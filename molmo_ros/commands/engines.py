@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
@@ -58,6 +59,18 @@ def checkpoint_of(arguments: argparse.Namespace) -> str:
         return str(default_checkpoint())
     except FileNotFoundError as error:
         raise UserError(str(error)) from error
+
+
+def model_name(arguments: argparse.Namespace) -> str:
+    """What a report calls the model that the arguments name. Raises UserError."""
+    name = named(checkpoint_of(arguments)) if arguments.checkpoint else 'the demo checkpoint'
+    return f'{name} + {Path(arguments.adapter).name}' if arguments.adapter else name
+
+
+def named(checkpoint: str) -> str:
+    """A checkpoint's name: of its folder, or the hub id."""
+    path = Path(checkpoint).expanduser()
+    return path.resolve().name if path.is_dir() else checkpoint
 
 
 def tell_what_answers(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`molmo-ros fetch CHECKPOINT`: download a checkpoint. Nothing else downloads."""
+"""`molmo-ros fetch CHECKPOINT`: download a checkpoint."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
         prog='molmo-ros fetch',
         description='Download a checkpoint from the hub: safetensors and text, no code. Prints the '
         'folder; afterwards the same id works without a network.',
+        epilog='Pictures of data sets: molmo-ros fetch pictures --help',
     )
     parser.add_argument(
         'checkpoint',

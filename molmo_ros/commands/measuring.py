@@ -1,16 +1,14 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`molmo-ros eval DATA FOLDER`: how often a checkpoint points at what it was asked for.
-
-`molmo-ros eval tabletop` is the rendered world's own command, and is measured by `run` as well.
-"""
+"""What every `molmo-ros eval DATA` shares: asking, and telling what came of it."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,38 +22,36 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from molmo_ros.cli import package_version
 from molmo_ros.commands.console import description_column, plain_console
-from molmo_ros.commands.engines import add_local_engine_arguments, checkpoint_of, opened_engine
+from molmo_ros.commands.engines import (
+    add_local_engine_arguments,
+    checkpoint_of,
+    model_name,
+    opened_engine,
+)
 from molmo_ros.engine import Engine, EngineError
 from molmo_ros.errors import UserError
-from molmo_ros.evaluation import folders
-from molmo_ros.evaluation.evaluate import Evaluated, evaluate
+from molmo_ros.evaluation.evaluate import Evaluated, evaluate, nothing_known
 from molmo_ros.evaluation.photometric import CHANGES, changed_samples
+from molmo_ros.evaluation.predictions import PredictionsFile
 from molmo_ros.evaluation.samples import InvalidData, Sample
-from molmo_ros.evaluation.summary import summary
+from molmo_ros.evaluation.summary import figures_of
 from molmo_ros.output import as_json, millimetres, seconds, write_whole
-
-FOLDERS = {
-    'pictures': folders.own_pictures,
-    'pixmo-points': folders.pixmo_points,
-    'pixmo-count': folders.pixmo_count,
-    'point-bench': folders.point_bench,
-}
 
 
 @dataclass(frozen=True)
 class Data:
-    """Samples, how many there will be about (None: not known), and what they are called."""
+    """Samples, how many pictures there will be about, and what they are called.
+
+    about: what else tells one run on them from another, to go on with the same alone.
+    """
 
     name: str
     samples: Iterable[Sample]
     pictures: int
     left_out: int = 0
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command; returns the exit status. Raises UserError."""
-    return run(parser().parse_args(argv), _folder)
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], Data]) -> int:
@@ -65,22 +61,25 @@ def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], D
     """
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError('--limit must be 1 or more')
-    if arguments.report and not arguments.report.absolute().parent.is_dir():
-        raise UserError(f'--report: there is no folder {arguments.report.parent}')
+    for option in ('report', 'predictions'):
+        path = getattr(arguments, option)
+        if path and not path.absolute().parent.is_dir():
+            raise UserError(f'--{option}: there is no folder {path.parent}')
     try:
-        data = _made_worse(data_of(arguments), arguments.photometric)
+        data = _named_once(_made_worse(data_of(arguments), arguments.photometric))
         begun = time.monotonic()
         with opened_engine(arguments) as engine:
-            results = _asked(engine, data, arguments)
+            settings = _settings(arguments, data)
+            results = _answers(engine, data, arguments, settings)
     except InvalidData as error:
         raise UserError(str(error)) from error
-    figures = {
-        'data': data.name,
-        'checkpoint': checkpoint_of(arguments),
-        **summary(results),
-        'left_out': data.left_out,
-        'wall_s': time.monotonic() - begun,
-    }
+    figures = figures_of(settings, results, data.left_out, time.monotonic() - begun)
+    tell(figures, results, arguments)
+    return 0
+
+
+def tell(figures: dict[str, Any], results: list[Evaluated], arguments: argparse.Namespace) -> None:
+    """Print the figures, and write the report: as --json and --report say. Raises UserError."""
     # First, so that a full disk does not cost them.
     if arguments.json:
         print(as_json(figures), flush=True)
@@ -89,48 +88,25 @@ def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], D
     if arguments.report:
         from molmo_ros.evaluation.report.page import report_page
 
-        write_whole(arguments.report, report_page(figures, results))
+        try:
+            page = report_page(figures, results)
+        except InvalidData as error:
+            raise UserError(str(error)) from error
+        write_whole(arguments.report, page)
         if not arguments.json:
             print(f'report: {arguments.report}')
-    return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    """Of the arguments."""
-    parser = argparse.ArgumentParser(
-        prog='molmo-ros eval',
-        description='Ask a checkpoint the questions of a data set and report how often it is '
-        'right, for each type of question. docs/evaluation.md says what every number means and '
-        'how the folders are laid out.',
-        epilog='Rendered tables are a data set too: molmo-ros eval tabletop --help',
-    )
-    parser.add_argument(
-        'data',
-        choices=tuple(FOLDERS),
-        help='the layout of the folder: your own pictures as for finetuning, PixMo-Points, '
-        'PixMo-Count, Point-Bench',
-    )
-    parser.add_argument('folder', type=Path, metavar='FOLDER', help='where it is')
-    parser.add_argument(
-        '--split', metavar='NAME', help='only tables of that name: test, validation'
-    )
-    parser.add_argument('--images', type=Path, metavar='DIR', help='where the pictures are')
-    parser.add_argument(
-        '--skip-missing', action='store_true', help='leave out questions that lack their picture'
-    )
-    add_measuring_arguments(parser)
-    return parser
 
 
 def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
     """Those that every data set shares: what to ask, what to write, which engine."""
     parser.add_argument('--limit', type=int, metavar='N', help='stop after N questions')
-    parser.add_argument('--json', action='store_true', help='print all figures as JSON')
+    add_telling_arguments(parser)
     parser.add_argument(
-        '--report',
+        '--predictions',
         type=Path,
-        metavar='HTML',
-        help='write a page with the figures and pictures of the best, the worst and some answers',
+        metavar='JSONL',
+        help='keep every answer there, with what is needed to judge it again: for `eval compare` '
+        'and `eval rescore`. A run that was interrupted goes on from it',
     )
     parser.add_argument(
         '--photometric',
@@ -147,26 +123,84 @@ def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
     add_local_engine_arguments(parser)
 
 
+def add_telling_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of `tell`."""
+    parser.add_argument('--json', action='store_true', help='print all figures as JSON')
+    parser.add_argument(
+        '--report',
+        type=Path,
+        metavar='HTML',
+        help='write a page with the figures and pictures of the best, the worst and some answers',
+    )
+
+
 def _made_worse(data: Data, change: str | None) -> Data:
     if change is None:
         return data
     samples = changed_samples(data.samples, change)
-    return Data(f'{data.name}, {change}', samples, data.pictures, data.left_out)
+    return replace(data, name=f'{data.name}, {change}', samples=samples)
 
 
-def _folder(arguments: argparse.Namespace) -> Data:
-    folder = folders.Folder(
-        arguments.folder, arguments.split, arguments.images, arguments.skip_missing
+def _named_once(data: Data) -> Data:
+    return replace(data, samples=_with_numbers(data.samples))
+
+
+def _with_numbers(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """What is asked a second time is told apart, for its answer is kept by its name."""
+    times: dict[str, int] = {}
+    for sample in samples:
+        times[sample.id] = number = times.get(sample.id, 0) + 1
+        yield sample if number == 1 else replace(sample, id=f'{sample.id} ({number})')
+
+
+def _settings(arguments: argparse.Namespace, data: Data) -> dict[str, Any]:
+    """What was run: of which data, by which model, and how."""
+    # It imports torch, which the engine has done by now.
+    from molmo_ros.model.identity import identity_of
+    from molmo_ros.model.options import LoadOptions
+
+    adapter = Path(arguments.adapter) if arguments.adapter else None
+    options = LoadOptions(
+        arguments.device, arguments.dtype, arguments.max_crops, arguments.quantize, adapter
     )
-    found = FOLDERS[arguments.data](folder, arguments.limit)
-    pictures = len({sample.image_id for sample in found.samples})
-    name = f'{arguments.data} {arguments.folder}' + (
-        f' ({arguments.split})' if arguments.split else ''
-    )
-    return Data(name, found.samples, pictures, found.left_out)
+    checkpoint = checkpoint_of(arguments)
+    identity = asdict(identity_of(checkpoint, options))
+    return {
+        'molmo_ros': package_version(),
+        'data': data.name,
+        'about': dict(data.about),
+        'model': {'name': model_name(arguments), **identity},
+        'photometric': arguments.photometric or 'none',
+        'one_by_one': arguments.one_by_one,
+    }
 
 
-def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Evaluated]:
+def _answers(
+    engine: Engine, data: Data, arguments: argparse.Namespace, settings: Mapping[str, Any]
+) -> list[Evaluated]:
+    """All answers, those of an earlier run among them. Raises InvalidData, UserError."""
+    if arguments.predictions is None:
+        return _asked(engine, data, arguments.one_by_one)
+    try:
+        kept = PredictionsFile(arguments.predictions, settings)
+        if kept.done:
+            print(f'{arguments.predictions} has {len(kept.done)} answers already', file=sys.stderr)
+        try:
+            return _asked(engine, data, arguments.one_by_one, kept)
+        except KeyboardInterrupt:
+            print(f'{arguments.predictions}: the same command goes on from here', file=sys.stderr)
+            raise
+        finally:
+            kept.close()
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f'{arguments.predictions} cannot be written: {why}') from error
+
+
+def _asked(
+    engine: Engine, data: Data, one_by_one: bool, kept: PredictionsFile | None = None
+) -> list[Evaluated]:
+    """Ask what is not kept yet, and keep it. Raises UserError, OSError."""
     results: list[Evaluated] = []
     columns = (
         TextColumn('picture'),
@@ -175,16 +209,19 @@ def _asked(engine: Engine, data: Data, arguments: argparse.Namespace) -> list[Ev
         description_column(),
         TimeRemainingColumn(),
     )
-    right, pictures = 0, 0
+    known = nothing_known if kept is None else kept.known
+    right, pictures = 0, set()
     with Progress(*columns, console=plain_console(stderr=True)) as progress:
         task = progress.add_task('', total=data.pictures)
         try:
-            for result in evaluate(engine, data.samples, one_by_one=arguments.one_by_one):
+            for result in evaluate(engine, data.samples, one_by_one=one_by_one, known=known):
+                if kept is not None:
+                    kept.append(result)
                 results.append(result)
                 right += result.judgement.verdict.right
-                pictures += result.first
+                pictures.add(result.sample.image_id)
                 told = f'{right}/{len(results)} right'
-                progress.update(task, completed=pictures, description=told)
+                progress.update(task, completed=len(pictures), description=told)
         except EngineError as error:
             done = f'after {len(results)} questions: ' if results else ''
             raise UserError(f'{done}{error}') from error
@@ -196,7 +233,7 @@ def _show(figures: dict[str, Any]) -> None:
     position, cost = figures['position_of_hits'], figures['cost']
     calibration = figures['calibration']
     console.print(
-        f'{figures["checkpoint"]} on {figures["data"]}: {figures["pictures"]} pictures, '
+        f'{figures["model"]["name"]} on {figures["data"]}: {figures["pictures"]} pictures, '
         f'{figures["questions"]} questions\n',
         soft_wrap=True,
     )
