@@ -41,6 +41,9 @@ COMMANDS = {
     ),
     'eval rescore': _Command('molmo_ros.tabletop.rescoring', 'judge the answers of a run again'),
     'finetune': _Command('molmo_ros.commands.finetune', "teach a checkpoint one's own objects"),
+    'finetune merge': _Command(
+        'molmo_ros.commands.finetune_merge', 'make a checkpoint of one and what it was taught'
+    ),
     'check-camera': _Command(
         'molmo_ros.commands.check_camera', 'do a picture, its depth and its calibration fit'
     ),

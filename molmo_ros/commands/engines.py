@@ -17,6 +17,7 @@ from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.engine import Engine, EngineError, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import UserError
+from molmo_ros.model.hub import checkpoint_name
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -63,14 +64,10 @@ def checkpoint_of(arguments: argparse.Namespace) -> str:
 
 def model_name(arguments: argparse.Namespace) -> str:
     """What a report calls the model that the arguments name. Raises UserError."""
-    name = named(checkpoint_of(arguments)) if arguments.checkpoint else 'the demo checkpoint'
-    return f'{name} + {Path(arguments.adapter).name}' if arguments.adapter else name
-
-
-def named(checkpoint: str) -> str:
-    """A checkpoint's name: of its folder, or the hub id."""
-    path = Path(checkpoint).expanduser()
-    return path.resolve().name if path.is_dir() else checkpoint
+    named = arguments.checkpoint
+    name = checkpoint_name(named) if named else 'the demo checkpoint'
+    adapter = getattr(arguments, 'adapter', None)
+    return f'{name} + {Path(adapter).resolve().name}' if adapter else name
 
 
 def tell_what_answers(arguments: argparse.Namespace) -> None:

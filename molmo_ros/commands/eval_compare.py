@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -61,11 +63,11 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def show(figures: dict[str, Any]) -> None:
+def show(figures: Mapping[str, Any], console: Console | None = None) -> None:
     """Print a comparison."""
     from molmo_ros.evaluation.report.comparison import names_of, notes, p_value, points
 
-    console = plain_console()
+    console = console or plain_console()
     a, b = names_of(figures)
     console.print(f'A: {a}\nB: {b}', soft_wrap=True)
     for note in notes(figures):

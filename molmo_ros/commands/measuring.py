@@ -37,6 +37,7 @@ from molmo_ros.evaluation.photometric import CHANGES, changed_samples
 from molmo_ros.evaluation.predictions import PredictionsFile
 from molmo_ros.evaluation.samples import InvalidData, Sample
 from molmo_ros.evaluation.summary import figures_of
+from molmo_ros.evaluation.taught import read_taught, told_apart
 from molmo_ros.output import as_json, millimetres, seconds, write_whole
 
 
@@ -66,7 +67,8 @@ def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], D
         if path and not path.absolute().parent.is_dir():
             raise UserError(f'--{option}: there is no folder {path.parent}')
     try:
-        data = _named_once(_made_worse(data_of(arguments), arguments.photometric))
+        data = _told_apart(data_of(arguments), arguments)
+        data = _named_once(_made_worse(data, arguments.photometric))
         begun = time.monotonic()
         with opened_engine(arguments) as engine:
             settings = _settings(arguments, data)
@@ -80,6 +82,8 @@ def run(arguments: argparse.Namespace, data_of: Callable[[argparse.Namespace], D
 
 def tell(figures: dict[str, Any], results: list[Evaluated], arguments: argparse.Namespace) -> None:
     """Print the figures, and write the report: as --json and --report say. Raises UserError."""
+    for warning in figures['warnings']:
+        print(warning, file=sys.stderr)
     # First, so that a full disk does not cost them.
     if arguments.json:
         print(as_json(figures), flush=True)
@@ -120,6 +124,11 @@ def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
         help='ask each question by itself, to time answers; by default those about one picture '
         'are answered together',
     )
+    parser.add_argument(
+        '--skip-taught',
+        action='store_true',
+        help='leave out pictures that the adapter, or the merged checkpoint, was taught from',
+    )
     add_local_engine_arguments(parser)
 
 
@@ -132,6 +141,15 @@ def add_telling_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='HTML',
         help='write a page with the figures and pictures of the best, the worst and some answers',
     )
+
+
+def _told_apart(data: Data, arguments: argparse.Namespace) -> Data:
+    """What is asked about pictures that the checkpoint was taught from, told from the rest."""
+    folders = [checkpoint_of(arguments), arguments.adapter]
+    known = frozenset().union(*(read_taught(Path(folder)) for folder in folders if folder))
+    if not known and arguments.skip_taught:
+        raise UserError('--skip-taught: nothing says what this checkpoint was taught from')
+    return replace(data, samples=told_apart(data.samples, known, arguments.skip_taught))
 
 
 def _made_worse(data: Data, change: str | None) -> Data:
@@ -171,6 +189,7 @@ def _settings(arguments: argparse.Namespace, data: Data) -> dict[str, Any]:
         'about': dict(data.about),
         'model': {'name': model_name(arguments), **identity},
         'photometric': arguments.photometric or 'none',
+        'skip_taught': arguments.skip_taught,
         'one_by_one': arguments.one_by_one,
     }
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import comb, nan, sqrt
 from typing import Any
@@ -84,6 +84,8 @@ def comparison(a: Predictions, b: Predictions, found: Paired) -> dict[str, Any]:
         'pictures': len({pair.a.sample.image_id for pair in found.pairs}),
         'a_alone': found.a_alone,
         'b_alone': found.b_alone,
+        'a_taught': _taught(pair.a for pair in found.pairs),
+        'b_taught': _taught(pair.b for pair in found.pairs),
         'all': _figures(found.pairs),
         'topics': {topic: _figures(pairs) for topic, pairs in by_topic.items()},
         'only_a_right': [pair.a.sample.id for pair in found.pairs if pair.only_a],
@@ -126,6 +128,11 @@ def _figures(pairs: Sequence[Pair]) -> dict[str, Any]:
         'interval_95': [*interval],
         'p': mcnemar(only_a, only_b),
     }
+
+
+def _taught(results: Iterable[Evaluated]) -> int:
+    """How many are about pictures that the checkpoint was taught from."""
+    return sum(result.sample.facts.get('taught') == 'yes' for result in results)
 
 
 def _rate(results: Sequence[Evaluated]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from molmo_ros.evaluation.image_files import (
     read_mask,
     read_picture,
 )
-from molmo_ros.evaluation.points_folder import InvalidFolder, read_folder
+from molmo_ros.evaluation.points_folder import InvalidFolder, LabelledImage, read_folder
 from molmo_ros.evaluation.rows import IMAGE, MASKS, Row, rows_of, table_files
 from molmo_ros.evaluation.samples import Image, InvalidData, Mask, Percent, Rule, Sample
 from molmo_ros.pointing import Mode
@@ -84,9 +84,14 @@ def own_pictures(folder: Folder, limit: int | None = None) -> DataSet:
         pictures = read_folder(folder.path)
     except InvalidFolder as error:
         raise InvalidData(str(error)) from error
-    samples = (
+    return DataSet(samples_of(pictures)[:limit])
+
+
+def samples_of(pictures: Iterable[LabelledImage]) -> tuple[Sample, ...]:
+    """A question for every label of every picture."""
+    return tuple(
         _pointing_sample(
-            f'{picture.path.name} line {label.line}',
+            f'{picture.path.name} {label.label}',
             picture.path.name,
             partial(read_picture, picture.path),
             label.label,
@@ -97,7 +102,6 @@ def own_pictures(folder: Folder, limit: int | None = None) -> DataSet:
         for picture in pictures
         for label in picture.labels
     )
-    return DataSet(tuple(itertools.islice(samples, limit)))
 
 
 def missing_pictures(folder: Folder) -> list[Wanted]:

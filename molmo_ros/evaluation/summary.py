@@ -27,6 +27,11 @@ def figures_of(
 
     settings: `data`, `model` with a `name` and a `checkpoint`, and whatever else was chosen.
     """
+    taught = sum(result.sample.facts.get('taught') == 'yes' for result in results)
+    warning = (
+        f'{taught} of {len(results)} questions are about pictures that it was taught from: '
+        'there the answers show what it remembers; --skip-taught leaves them out'
+    )
     return {
         'schema': SCHEMA,
         'version': VERSION,
@@ -34,6 +39,7 @@ def figures_of(
         'checkpoint': settings['model']['checkpoint'],
         **summary(results),
         'left_out': left_out,
+        'warnings': [warning] if taught else [],
         'wall_s': wall_s,
     }
 

@@ -46,6 +46,12 @@ def checkpoint_folder(checkpoint: str | Path) -> Path:
     return Path(found)
 
 
+def checkpoint_name(checkpoint: str | Path) -> str:
+    """What a report calls it: the name of its folder, or the hub id."""
+    folder = Path(checkpoint).expanduser()
+    return folder.resolve().name if folder.is_dir() else str(checkpoint)
+
+
 def refuse_pointers(folder: Path) -> None:
     """Raise UnsupportedCheckpoint where git-lfs left a pointer in the place of a file."""
     for pattern in _PATTERNS:

@@ -80,12 +80,15 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _trained_crops(folder: Path) -> int:
-    try:
-        fields = json.loads((folder / 'preprocessor_config.json').read_text())
-    except (OSError, json.JSONDecodeError):
-        return 0
-    crops = fields.get('max_crops') if isinstance(fields, dict) else None
-    return crops if isinstance(crops, int) else 0
+    for name in ('processor_config.json', 'preprocessor_config.json'):
+        try:
+            fields = json.loads((folder / name).read_text())
+            crops = {**fields, **fields.get('image_processor', {})}.get('max_crops')
+        except (OSError, TypeError, AttributeError, json.JSONDecodeError):
+            continue
+        if isinstance(crops, int):
+            return crops
+    return 0
 
 
 def _name_of(device: torch.device) -> str:

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from molmo_ros.model.adapter import UnsupportedAdapter
+from molmo_ros.model.adapter import Adapter, read_adapter
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
@@ -78,11 +78,6 @@ def load_molmo2(
     transformers loads into the host's memory in the asked dtype; from there it is quantised and
     moved layer by layer; of that, on_progress hears the beginning and the end.
     """
-    if options.adapter is not None:
-        raise UnsupportedAdapter(
-            f'{folder} is a Molmo2, and adapters are added to Molmo of the first generation only; '
-            'load it without'
-        )
     config_class, model_class = _classes(folder)
     quantize = options.quantize
     check_available(quantize)
@@ -97,6 +92,9 @@ def load_molmo2(
         empty = model_class(config)
     check_fits(empty, target, chosen, quantize)
     check_fits(empty, torch.device('cpu'), chosen, 'none')
+    adapter = Adapter({})
+    if options.adapter is not None:
+        adapter = read_adapter(options.adapter, empty, None, folder)
     if on_progress is not None:
         on_progress(0.0)
     model, found = model_class.from_pretrained(
@@ -109,6 +107,8 @@ def load_molmo2(
         output_loading_info=True,
     )
     _check_keys(folder, found)
+    for name, parameter in model.named_parameters():
+        adapter.add_to(name, parameter)
     if quantize != 'none':
         for layer in model.model.language_model.layers:
             layer.to(target)

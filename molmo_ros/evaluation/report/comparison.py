@@ -66,9 +66,12 @@ def notes(figures: Figures) -> list[str]:
     for name in {**one, **other}:
         if one.get(name) != other.get(name):
             found.append(f'{name} is {one.get(name)} for A and {other.get(name)} for B')
-    for side, settings in (('A', a), ('B', b)):
-        if settings.get('taught'):
-            found.append(f'{side} {settings["taught"]}')
+    for side in 'ab':
+        if figures[f'{side}_taught']:
+            found.append(
+                f'{side.upper()} was taught from the pictures of {figures[f"{side}_taught"]} of '
+                'these questions: there its answers show what it remembers'
+            )
     return found
 
 

@@ -36,7 +36,8 @@ def report_page(figures: Figures, results: Sequence[Evaluated]) -> str:
         _gallery('A random sample', 'As they come.', some(results, GALLERY)),
     ]
     title = f'{figures["model"]["name"]} on {figures["data"]}'
-    return whole_page(title, [model_line(figures['model']), _scope(figures)], parts)
+    lines = [model_line(figures['model']), _scope(figures), *figures['warnings']]
+    return whole_page(title, lines, parts)
 
 
 def whole_page(title: str, lines: Iterable[str], parts: Iterable[str]) -> str:
