@@ -40,6 +40,7 @@ COMMANDS = {
         'molmo_ros.tabletop.comparing', 'two runs of eval, question by question'
     ),
     'eval rescore': _Command('molmo_ros.tabletop.rescoring', 'judge the answers of a run again'),
+    'label': _Command('molmo_ros.viewing.labelling.command', 'say by clicks where things are'),
     'finetune': _Command('molmo_ros.commands.finetune', "teach a checkpoint one's own objects"),
     'finetune merge': _Command(
         'molmo_ros.commands.finetune_merge', 'make a checkpoint of one and what it was taught'

@@ -66,7 +66,8 @@ def _tell(outcome: Outcome, out: Path) -> None:
     if outcome.compared is None:
         print(f'nothing was held out to say how well it learnt; curves: {report}', file=sys.stderr)
         return
-    print(f'{outcome.held_out} pictures that it was not taught from:', file=sys.stderr)
+    number = f'{outcome.held_out} picture{"s" * (outcome.held_out != 1)}'
+    print(f'{number} that it was not taught from:', file=sys.stderr)
     show(outcome.compared, plain_console(stderr=True))
     print(f'curves and answers: {report}', file=sys.stderr)
 

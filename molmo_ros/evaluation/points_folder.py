@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,22 @@ def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
 
     Raises InvalidFolder, which tells all lines that are wrong.
     """
+    images = read_lines(folder)
+    if not any(label.points for image in images for label in image.labels):
+        raise InvalidFolder(
+            f'{folder / POINTS} has no points, so there is nothing to learn to point at'
+        )
+    return images
+
+
+def line_of(image: str, label: str, points: Iterable[tuple[float, float]]) -> str:
+    """A line of points.jsonl, without its end; image: below images/. points: pixels."""
+    rounded = [[round(u, 2), round(v, 2)] for u, v in points]
+    return json.dumps({'image': image, 'label': label, 'points': rounded}, ensure_ascii=False)
+
+
+def read_lines(folder: Path) -> tuple[LabelledImage, ...]:
+    """As `read_folder`, where there need not be anything to learn yet."""
     path = folder / POINTS
     _refuse_pointer(path)
     try:
@@ -88,8 +104,6 @@ def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
             wrong.append(f'line {number}: {error}')
     if wrong:
         raise InvalidFolder(told_wrong(path, wrong))
-    if not any(label.points for labels in found.values() for label in labels.values()):
-        raise InvalidFolder(f'{path} has no points, so there is nothing to learn to point at')
     return tuple(LabelledImage(image, tuple(labels.values())) for image, labels in found.items())
 
 
