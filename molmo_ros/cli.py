@@ -41,6 +41,7 @@ COMMANDS = {
     ),
     'eval rescore': _Command('molmo_ros.tabletop.rescoring', 'judge the answers of a run again'),
     'label': _Command('molmo_ros.viewing.labelling.command', 'say by clicks where things are'),
+    'label import': _Command('molmo_ros.commands.label_import', '... from COCO or Label Studio'),
     'finetune': _Command('molmo_ros.commands.finetune', "teach a checkpoint one's own objects"),
     'finetune merge': _Command(
         'molmo_ros.commands.finetune_merge', 'make a checkpoint of one and what it was taught'
