@@ -55,7 +55,7 @@ def load_engine(
     adapter: str | Path | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Engine:
-    """Load a checkpoint, of Molmo or Molmo2, into an engine in this process. No network.
+    """Load a Molmo, Molmo2 or MolmoPoint checkpoint into an engine in this process. No network.
 
     `checkpoint` is a folder or a hub id (`owner/name`, `owner/name@revision`) that was fetched.
     `adapter` is a folder that `molmo-ros finetune` or peft wrote; it and `device`, `dtype`,
