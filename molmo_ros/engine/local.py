@@ -380,6 +380,8 @@ class _Run:
         for reply in replies:
             if rows + len(state.digits.ids) > state.branch_rows:
                 return
+            if type(reply.writer) is not Writer:  # one that writes no digits
+                return
             branches = reply.writer.branches(reply.line.drafted, state.digits)
             more = sum(len(branch) for branch in branches)
             if rows + more > state.branch_rows:
