@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from molmo_ros.model.experts import MOST_AT_ONCE, experts_at_once, has_plain_experts
 from molmo_ros.model.fused import Projection, fuse
 
 Norm = Callable[[Tensor], Tensor]
@@ -57,6 +58,11 @@ class FastText:
             _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu')
             for index, layer in enumerate(text.layers)
         ]
+        # Experts that are chosen on the host cannot be captured: quantised ones.
+        self.capturable = all(
+            not hasattr(layer.mlp, 'experts') or has_plain_experts(layer.mlp)
+            for layer in text.layers
+        )
         self._norm = _norm(text.norm)
         self._rotary = [
             _table(module, config.max_position_embeddings)
@@ -183,8 +189,14 @@ def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool) -> Onto:
     """As `_onto`, of a SwiGLU as one product, its activation in place, and another."""
     parts = [getattr(mlp, name, None) for name in ('gate_proj', 'up_proj', 'down_proj')]
     if not silu or any(part is None for part in parts):
-        after = _norm(norm)
-        return lambda hidden, x: hidden + after(mlp(x[None])[0])
+        after, plain = _norm(norm), has_plain_experts(mlp) and silu
+
+        def other(hidden: Tensor, x: Tensor) -> Tensor:
+            if plain and x.device.type == 'cuda' and len(x) <= MOST_AT_ONCE:
+                return hidden + after(experts_at_once(mlp, x))
+            return hidden + after(mlp(x[None])[0])
+
+        return other
     gate, up, down = parts
     both, onto = fuse(gate, up), _onto(down, norm)
 
