@@ -25,6 +25,19 @@ _UNDECODED = '\N{REPLACEMENT CHARACTER}'  # stands for a character that has only
 
 
 @dataclass(frozen=True)
+class Digits:
+    """The ids of the ten digits; alone: whether each is a token, also amid a number."""
+
+    ids: tuple[int, ...]
+    alone: bool
+
+    @staticmethod
+    def of(tokenizer: Tokenizer) -> Digits:
+        ids = tuple(tokenizer.encode(digit)[0] for digit in '0123456789')
+        return Digits(ids, len(tokenizer.encode('61')) == 2)
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The model's choice after a token, its probability, and those of the tokens of numbers and of
     those that an answer begins with."""
@@ -82,6 +95,23 @@ class Writer:
         """Ids that may come next; none where nothing can be guessed."""
         room = min(self._limit - len(self.ids) - 1, MAX_DRAFT)
         return self._guess()[: max(room, 0)]
+
+    def branches(self, drafted: Sequence[int], digits: Digits) -> list[list[int]]:
+        """What may come after a draft that ends where a digit does: each digit, and what follows.
+
+        Empty where no single digit is expected there.
+        """
+        room = self._limit - len(self.ids) - len(drafted) - 1
+        if self._as_remembered or room < 1:
+            return []
+        more = self._tokenizer.decode(list(drafted))
+        _, expected = self._follower.after(more)
+        if not expected or not (digits.alone or (self.text + more).endswith('.')):
+            return []
+        follows = [self._follower.after(f'{more}{digit}')[0] for digit in range(10)]
+        encoded = {text: self._tokenizer.encode(text) if text else [] for text in set(follows)}
+        ways = ([one, *encoded[text]] for one, text in zip(digits.ids, follows, strict=True))
+        return [way[:room] for way in ways]
 
     def accept(self, drafted: Sequence[int], predictions: Sequence[Prediction]) -> int:
         """Take the model's choices before and after each drafted token; return how many stand."""

@@ -47,6 +47,7 @@ class Progress:
     known: int = 0  # points whose two coordinates are complete
     left: bool = False  # whether nothing but the label can follow
     begun: int = 0  # characters of a point begun after the known ones
+    digit: bool = False  # whether a digit of a coordinate may follow, and nothing is forced
 
 
 def draft(text: str, label: str, style: Style = Style.MOLMO) -> str:
@@ -116,19 +117,24 @@ class Follower:
 
     def __init__(self, label: str, style: Style = Style.MOLMO) -> None:
         self._label, self._style = label, style
-        self._text = ''
+        self._text, self._settled = '', 0
         self.progress = Progress('')
         self._from = 0  # no tag begins before, but the one in `_tag`
         self._tag: _InTag | None = None
 
     def read(self, text: str, settled: int = 0) -> None:
         """Take the answer so far; its first `settled` characters will not change any more."""
-        self._text = text
+        self._text, self._settled = text, settled
         self.progress = self._look(text, settled)
 
     def draft(self) -> str:
         """See the function `draft`."""
         return continuation(self.progress.written, self.progress.guesses)
+
+    def after(self, more: str) -> tuple[str, bool]:
+        """What `draft` would be after some more text, and whether a digit comes there."""
+        progress = self._look(self._text + more, self._settled)
+        return continuation(progress.written, progress.guesses), progress.digit
 
     def finished(self, max_points: int = 0) -> bool:
         """See the function `finished`."""
@@ -212,7 +218,8 @@ def _in_tag(text: str, settled: int, tag: _InTag, label: str) -> Progress:
     written = text[last.end() :]
     begun = len(text) - point_end if known else 0
     if not written and number[-2:-1] != '.':
-        return Progress('', (_rest_of_percent(number),), known=known, begun=begun)
+        rest = _rest_of_percent(number)
+        return Progress('', (rest,), known=known, begun=begun, digit=not rest)
     if axis == 'x':
         return Progress(written, (f'" y{index}="',), known=known, begun=begun)
     known += 1
@@ -259,7 +266,8 @@ def _in_coords(text: str, settled: int, tag: _InTag, label: str) -> Progress:
     known = now.known + done
     if place == 0 or place % 3 or len(field) < 3:
         begun = 1 + stop - (now.point_at if done else now.group_at)
-        return Progress(*_next_field(field, place, known), known=known, begun=begun)
+        digit = place > 0 and place % 3 != 1 and len(field) < 3
+        return Progress(*_next_field(field, place, known), known=known, begun=begun, digit=digit)
     known += 1
     end = _end(written, label, Style.MOLMO2, several=True)
     total = counting_tail(known) if tag.counting else '.' if tag.stated else ''
