@@ -21,7 +21,7 @@ from molmo_ros.finetuning.lessons import Lessons, views_of
 from molmo_ros.finetuning.lora import check_peft
 from molmo_ros.finetuning.rehearsal import Rehearsal, read_rehearsal, rehearse, write_rehearsal
 from molmo_ros.model.adapter import base_digest
-from molmo_ros.model.config import UnsupportedCheckpoint, is_molmo2
+from molmo_ros.model.config import UnsupportedCheckpoint, model_type
 from molmo_ros.model.hub import checkpoint_folder
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.options import LoadOptions
@@ -93,9 +93,10 @@ class _Begun:
 
 
 def _check_base(base: Path, out: Path, quantize: str) -> None:
-    if is_molmo2(base):
+    later = {'molmo2': 'Molmo2', 'molmo_point': 'MolmoPoint'}.get(model_type(base))
+    if later is not None:
         raise UnsupportedCheckpoint(
-            f'{base} is a Molmo2, and only Molmo of the first generation (MolmoE-1B, 7B-O, 7B-D, '
+            f'{base} is a {later}, and only Molmo of the first generation (MolmoE-1B, 7B-O, 7B-D, '
             '72B and the demo checkpoint) is fine-tuned here'
         )
     if quantize == 'int8':
