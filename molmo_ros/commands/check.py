@@ -71,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar='FILE',
         help='safetensors with image, input_ids, image_input_idx, image_masks, '
-        'image_features_first_crop and logits_last32 of the reference implementation',
+        'image_features_first_crop and logits_last32 of the reference implementation; of a '
+        'MolmoPoint with image, input_ids, generated and logits',
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument(
@@ -90,7 +91,7 @@ def _checked(arguments: argparse.Namespace) -> Report:
     console = plain_console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task('importing torch', total=None)
-        from molmo_ros.model.checking import check_checkpoint
+        from molmo_ros.engine.checking import check_checkpoint
         from molmo_ros.model.hub import checkpoint_folder
 
         def told(share: float) -> None:

@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'checkpoint',
         metavar='OWNER/NAME[@REVISION]',
-        help='for example allenai/Molmo-7B-D-0924; a commit as revision pins it',
+        help='for example allenai/Molmo2-ER, allenai/MolmoPoint-8B or allenai/Molmo-7B-D-0924; a '
+        'commit as revision pins it',
     )
     return parser

@@ -17,11 +17,15 @@ from molmo_ros.engine.networks import Network
 from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
-from molmo_ros.model.replay import Replay
+from molmo_ros.model.replay import CudaRecorder, Replay
 
 SLOT_STEP = 512  # the cache grows by this much
 EXTENT_STEP = 128  # attention runs over multiples of this, so that few shapes occur
-MAX_REPLAYED_ROWS = 64
+REPLAYED_EXTENT_STEP = 512  # where each shape is captured
+REPLAYED_ROWS = (8, 16, 32, 64)  # and the predictions wanted of them: as many, or FEW_WANTED
+FEW_WANTED = 16
+MAX_REPLAYED_ROWS = REPLAYED_ROWS[-1]
+MOST_RESERVED = 1 << 30  # bytes of the cache that are taken at once where passes are captured
 FEW_ROWS = 8
 NEGLIGIBLE = -80.0  # of a logit, below the largest; its exp is a denormal soon, and those are slow
 
@@ -89,13 +93,19 @@ class Decoder:
         self._embed, self._head = network.text.get_input_embeddings(), network.lm_head
         self._device = network.lm_head.weight.device
         self._text = FastText(network.text)
+        captures = self._device.type == 'cuda'
+        self._extent_step = REPLAYED_EXTENT_STEP if captures else EXTENT_STEP
         self._text.reserve(3 * SLOT_STEP)
+        if captures:  # what grows later makes captures void
+            most = MOST_RESERVED * self._text.slots // self._text.cache.nbytes
+            self._text.reserve(min(network.text.config.max_position_embeddings, most))
         self._slots = Slots()
         watched = [*numbers, *openings]
         self._watched = torch.tensor(watched, dtype=torch.long, device=self._device)
         self._numbers = len(numbers)
         self._row_step = row_step
-        self._step = Replay(self._read_tokens, enabled=self._device.type == 'cuda')
+        recorder = CudaRecorder(self._device) if captures else None
+        self._step = Replay(self._read_packed, captures and self._text.capturable, recorder)
         self.image_tokens = 0  # of the image it holds
         self.text_rows = 0  # put through the decoder so far, those of images not counted
         self.choices = 0  # of them put through the head
@@ -200,16 +210,54 @@ class Decoder:
         )
         return self._predict(hidden[self._tensor(count + rows.wanted)]).cpu().numpy()
 
+    def warm(self, image_tokens: int) -> None:
+        """Capture the passes that a question about an image of so many tokens will take."""
+        if self._device.type != 'cuda' or type(self) is not Decoder:  # what reads otherwise
+            return
+        self._clear(image_tokens)
+        for rows in REPLAYED_ROWS:
+            for wanted in {min(rows, FEW_WANTED), rows}:
+                nothing = np.zeros(rows, np.int64)
+                self._read_step(
+                    Rows(nothing, nothing + PADDING, nothing, nothing, nothing[:wanted])
+                )
+
     def _read_step(self, rows: Rows) -> NDArray[np.float32]:
         count, asked = len(rows.tokens), len(rows.wanted)
-        fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
-        filled = rows.filled(fill, -asked % self._row_step) if self._row_step > 1 else rows
+        filled = rows
+        if self._row_step > 1 and count <= MAX_REPLAYED_ROWS:
+            size = next(size for size in REPLAYED_ROWS if count <= size)
+            filled = rows.filled(
+                size - count, (FEW_WANTED if asked <= FEW_WANTED < size else size) - asked
+            )
         mask = self._mask(filled.owners, filled.positions)
         self._reserve()
-        read = self._step if count <= MAX_REPLAYED_ROWS else self._read_tokens
-        inputs = (filled.tokens, filled.positions, filled.slots, mask, filled.wanted)
-        output: Tensor = read(*(self._tensor(x) for x in inputs))
+        output = self._put_through(filled, mask, captured=count <= MAX_REPLAYED_ROWS)
         return output[:asked].cpu().numpy()
+
+    def _put_through(self, rows: Rows, mask: NDArray[np.bool_], captured: bool) -> Tensor:
+        """All that a pass reads goes to the device as one piece."""
+        sizes = {'rows': len(rows.tokens), 'wanted': len(rows.wanted)}
+        numbers = np.concatenate([rows.tokens, rows.positions, rows.slots, rows.wanted])
+        packed = torch.from_numpy(
+            np.concatenate([numbers.view(np.uint8), mask.view(np.uint8).ravel()])
+        )
+        if self._device.type == 'cuda':
+            packed = packed.pin_memory()
+            if not captured:
+                packed = packed.to(self._device, non_blocking=True)
+        read = self._step if captured else self._read_packed
+        return read(packed, **sizes)
+
+    def _read_packed(self, packed: Tensor, rows: int, wanted: int) -> Tensor:
+        """What `_put_through` packed, on the device."""
+        packed = packed.to(self._device, non_blocking=True)
+        end = 8 * (3 * rows + wanted)
+        tokens, positions, slots, asked = (
+            packed[:end].view(torch.long).split([rows, rows, rows, wanted])
+        )
+        mask = packed[end:].view(torch.bool).view(rows, -1)
+        return self._read_tokens(tokens, positions, slots, mask, asked)
 
     def _read_tokens(
         self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, wanted: Tensor
@@ -224,7 +272,8 @@ class Decoder:
         return choices(self._head(hidden), self._watched)
 
     def _mask(self, owners: Ints, last_seen: Ints) -> NDArray[np.bool_]:
-        extent = -(-self._slots.extent // EXTENT_STEP) * EXTENT_STEP
+        step = self._extent_step
+        extent = -(-self._slots.extent // step) * step
         return self._slots.mask(owners, last_seen, extent)
 
     def _clear(self, image_tokens: int) -> None:

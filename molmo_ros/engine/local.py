@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TypeVar
@@ -50,6 +51,8 @@ from molmo_ros.engine.written import Written, read_written
 
 MAX_NEW_TOKENS = 1024
 MAX_QUESTIONS = 64  # at a time
+MAX_ROWS = 1024  # of questions in a pass: its mask takes their square, for each head
+USUAL_IMAGE = 741  # tokens, of 640 x 480
 
 
 class LocalEngine(Engine):
@@ -88,7 +91,8 @@ class LocalEngine(Engine):
             with turn(self._lock, untold.all_stopped), torch.inference_mode():
                 if self._state is None:
                     raise EngineError('the engine is closed')
-                _Run(self._state, image, key, untold, stage.seconds['preprocess']).go()
+                with on_device(self._state.device):
+                    _Run(self._state, image, key, untold, stage.seconds['preprocess']).go()
         except Exception as error:
             untold.fail(_told(error))
 
@@ -100,11 +104,13 @@ class LocalEngine(Engine):
 
     def close(self) -> None:
         with self._lock:
+            device = None if self._state is None else self._state.device
             self._state = None
             # Modules refer to each other in circles, and the memory is wanted now.
             gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            if device is not None and device.type == 'cuda':
+                with on_device(device):
+                    torch.cuda.empty_cache()
 
 
 def _told(error: Exception) -> EngineError:
@@ -140,7 +146,9 @@ class _State:
         self.branch_rows = branch_rows
         self.digits = Digits.of(network.tokenizer)
         self.openings = Openings.of(network.tokenizer, network.style)
-        self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
+        with torch.inference_mode(), on_device(self.device):
+            self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
+            self.decoder.warm(USUAL_IMAGE)
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.recall = Recall()
@@ -148,7 +156,7 @@ class _State:
     def synchronize(self) -> None:
         """Wait for what a GPU has still to do."""
         if self.device.type == 'cuda':
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
 
     def knows(self, key: FrameKey) -> bool:
         """Whether the decoder holds a frame, by now."""
@@ -163,8 +171,8 @@ class _State:
         self.frames.put(key, self.decoder.image())
         self.frame = key
 
-    def writer(self, question: Question, limit: int, draft: Sequence[int]) -> Writer:
-        """For an answer of at most so many tokens; draft: the first guess of all of it."""
+    def writer(self, question: Question, limit: int, remembered: Sequence[int]) -> Writer:
+        """For an answer of at most so many tokens."""
         network = self.network
         stops = network.tokenizer.stops
         if isinstance(network, MolmoPointNetwork):
@@ -225,6 +233,24 @@ class _Reply(_Open):
     line: Line
 
 
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """With a GPU as the current one: streams and captures are of that."""
+    return torch.cuda.device(device) if device.type == 'cuda' else nullcontext()
+
+
+def _parts(worded: Sequence[_Worded]) -> list[list[_Worded]]:
+    """In parts of up to MAX_ROWS rows."""
+    parts: list[list[_Worded]] = []
+    rows = MAX_ROWS
+    for one in worded:
+        rows += len(one.ids)
+        if rows > MAX_ROWS:
+            parts.append([])
+            rows = len(one.ids)
+        parts[-1].append(one)
+    return parts
+
+
 _Item = TypeVar('_Item', bound=_Open)
 _Done = TypeVar('_Done')
 _Read = Callable[[Sequence[Line]], list[list[Prediction]]]
@@ -279,8 +305,9 @@ class _Run:
     def _ask_known(self, worded: Sequence[_Worded]) -> None:
         """Of an image that the decoder holds."""
         decoder = self._state.decoder
-        worded = self._fitting(worded, decoder.image_tokens)
-        self._write(self._begin(worded, decoder.image_tokens), decoder.read)
+        for some in _parts(self._fitting(worded, decoder.image_tokens)):
+            self._passes = 0
+            self._write(self._begin(some, decoder.image_tokens), decoder.read)
 
     def _ask_new(self, worded: Sequence[_Worded]) -> None:
         """Of an image that has to go through the encoder, and through the decoder's first pass."""
@@ -300,7 +327,10 @@ class _Run:
             return predictions
 
         state.frame = None
-        self._write(self._begin(worded, seen.tokens), read)
+        for some in _parts(worded):
+            self._passes = 0
+            known = state.frame == self._key
+            self._write(self._begin(some, seen.tokens), state.decoder.read if known else read)
 
     def _each(self, step: Callable[[_Item], _Done], items: Iterable[_Item]) -> list[_Done]:
         """Take a step with every question; one that fails is told, and the others go on."""
@@ -393,6 +423,8 @@ class _Run:
         for reply in replies:
             if rows + len(state.digits.ids) > state.branch_rows:
                 return
+            if type(reply.writer) is not Writer:  # one that writes no digits
+                return
             branches = reply.writer.branches(reply.line.drafted, state.digits)
             more = sum(len(branch) for branch in branches)
             if rows + more > state.branch_rows:
@@ -443,5 +475,5 @@ class _Run:
             written.heat,
             writer.truncated,
         )
-        state.recall.keep(self._key, self._view, question, answer, writer.ids)
+        state.recall.keep(self._key, self._view, question, answer, tuple(writer.ids))
         return answer

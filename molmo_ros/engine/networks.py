@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What decoding needs to know of a loaded checkpoint, of either generation."""
+"""What decoding needs to know of a loaded checkpoint, of whatever generation."""
 
 from __future__ import annotations
 

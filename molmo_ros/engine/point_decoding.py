@@ -17,6 +17,7 @@ from torch.nn import functional
 from molmo_ros.engine.decoding import (
     FEW_ROWS,
     MAX_REPLAYED_ROWS,
+    REPLAYED_ROWS,
     Decoder,
     Ints,
     Line,
@@ -91,7 +92,8 @@ class PointDecoder(Decoder):
         super().__init__(network, numbers, openings, row_step)
         self._model, self._ids = network.model, network.point_tokenizer.points
         # What is read and found depends on the image; what is replayed must not.
-        self._step = Replay(self._text.states, enabled=self._device.type == 'cuda')
+        captures = self._device.type == 'cuda' and self._text.capturable
+        self._step = Replay(self._text.states, captures)
         self._memory: PointMemory | None = None
         self.layout = PointLayout(np.zeros((0, 0, 2), np.int64), 0, 0)
 
@@ -149,6 +151,7 @@ class PointDecoder(Decoder):
         assert isinstance(line, PointLine)
         for token in [*line.pending, *line.drafted[:stood]]:
             line.order.read(token)
+        assert not line.branches
         super().settle(line, stood, next_token)
 
     def _trim(self, lines: Sequence[Line], patches: int) -> None:
@@ -218,11 +221,12 @@ class PointDecoder(Decoder):
 
     def _step_states(self, rows: Rows, embeds: Tensor) -> Tensor:
         count = len(rows.tokens)
-        fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
+        captured = self._row_step > 1 and count <= MAX_REPLAYED_ROWS
+        fill = next(size for size in REPLAYED_ROWS if count <= size) - count if captured else 0
         filled = rows.filled(fill, 0)
         mask = self._mask(filled.owners, filled.positions)
         self._reserve()
-        read = self._step if count <= MAX_REPLAYED_ROWS else self._text.states
+        read = self._step if captured else self._text.states
         embeds = functional.pad(embeds, (0, 0, 0, fill))
         inputs = (self._tensor(x) for x in (filled.positions, filled.slots, mask))
         states: Tensor = read(embeds, *inputs)
@@ -248,7 +252,7 @@ class PointDecoder(Decoder):
                 found.cpu().numpy(), reading.orders, reading.may_point, strict=True
             )
         ]
-        counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
+        counts = np.cumsum([0] + [line.guesses + 1 for line in lines])
         by_line = [predictions[begin:end] for begin, end in pairwise(counts)]
         for line, predicted in zip(lines, by_line, strict=True):
             self._correct(line, predicted)

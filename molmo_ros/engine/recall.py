@@ -64,9 +64,15 @@ class Recall:
         return min(reversed(seen), key=lambda one: one.difference(view)).tokens
 
     def keep(
-        self, key: FrameKey, view: View, question: Question, answer: Answer, draft: Sequence[int]
+        self,
+        key: FrameKey,
+        view: View,
+        question: Question,
+        answer: Answer,
+        tokens: tuple[int, ...] | None = None,
     ) -> None:
-        """Remember an answer; draft: the tokens that the decoder would read of it."""
+        """Remember an answer. tokens: what is drafted for one like it; by default its own."""
+        tokens = answer.tokens if tokens is None else tokens
         self._answers[key, question] = answer
         self._answers.move_to_end((key, question))
         if len(self._answers) > MAX_ANSWERS:
@@ -74,9 +80,9 @@ class Recall:
         others = [
             one
             for one in self._seen.get(question, ())
-            if one.tokens != tuple(draft) and one.difference(view) > STILL
+            if one.tokens != tokens and one.difference(view) > STILL
         ]
-        self._seen[question] = [*others, _Seen(view, tuple(draft))][-MAX_VIEWS:]
+        self._seen[question] = [*others, _Seen(view, tokens)][-MAX_VIEWS:]
         self._seen.move_to_end(question)
         if len(self._seen) > MAX_QUESTIONS:
             self._seen.popitem(last=False)

@@ -40,7 +40,7 @@ from molmo_ros.finetuning.lora import check_peft
 from molmo_ros.finetuning.pupils import pupil_of
 from molmo_ros.finetuning.rehearsal import Rehearsal, read_rehearsal, rehearse, write_rehearsal
 from molmo_ros.model.adapter import base_digest
-from molmo_ros.model.config import is_molmo2
+from molmo_ros.model.config import UnsupportedCheckpoint, is_molmo2, model_type
 from molmo_ros.model.hub import checkpoint_folder, checkpoint_name
 from molmo_ros.model.identity import identity_of
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
@@ -190,6 +190,11 @@ class _Begun:
 
 
 def _check_base(base: Path, out: Path, quantize: str) -> None:
+    if model_type(base) == 'molmo_point':
+        raise UnsupportedCheckpoint(
+            f'{base} is a MolmoPoint, and only Molmo of the first generation (MolmoE-1B, 7B-O, '
+            '7B-D, 72B and the demo checkpoint) and Molmo2 are fine-tuned here'
+        )
     if quantize == 'int8':
         raise ValueError('nothing is learnt through int8 weights; quantize int4, or not at all')
     if (out / 'config.json').exists():

@@ -22,7 +22,13 @@ from torch.nn import functional
 
 from molmo_ros.model.config import side_of, understood, without_nulls
 from molmo_ros.model.fused_resize import fused_bilinear
-from molmo_ros.model.preprocessing import check_numbers, kept, select_tiling, to_patches
+from molmo_ros.model.preprocessing import (
+    check_numbers,
+    kept,
+    planes,
+    select_tiling,
+    to_patches,
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ def preprocess_molmo2(
     device: torch.device | str = 'cpu',
 ) -> Molmo2ImageInputs:
     """Crop an RGB image of shape (H, W, 3) as the Molmo2 releases do."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float()
+    pixels = planes(image, device)
     margin, window = sum(config.margins) * config.patch_size, config.window * config.patch_size
     height, width = (side - margin for side in image.shape[:2])
     tiling = select_tiling(height, width, window, config.max_crops)

@@ -10,7 +10,7 @@ is told is numbered as the reference does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -92,6 +92,13 @@ class PointIds:
             Kind.LOCATION: after + self.subpatches + index,
         }
         return self.first + place[kind]
+
+    def ours(self, told: Sequence[int], patches: int) -> list[int]:
+        """The way back from `told`, of several."""
+        known = {
+            self.told(token, patches): token for token in range(self.first, self.patch(patches))
+        }
+        return [known.get(token, token) for token in told]
 
     def told_text(self, text: str, patches: int) -> str:
         """An answer's text as the reference writes it, in an image of so many patches."""

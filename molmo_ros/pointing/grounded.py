@@ -27,7 +27,8 @@ ANY_LOCATION = '<LOCATION_4>'
 _HEAD = '<points coords="'
 _LOCATION = '<LOCATION_'
 _TAG = re.compile(r'<points coords="([^"]*)(?:">([^<]*)(?:</points?>?)?)?')
-_LAST = re.compile(r'<(PATCH|SUBPATCH|LOCATION|END)(?:_[0-9]{1,6})?>([^<>]*)\Z')
+_TOKEN = re.compile(r'<(PATCH|SUBPATCH|LOCATION|END)(?:_[0-9]{1,6})?>')
+_BEGINNINGS = ('<PATCH_', '<SUBPATCH_', '<LOCATION_', '<END>')
 
 
 class GroundedFollower(Follower):
@@ -51,10 +52,11 @@ def progress(text: str, label: str) -> Progress:
     if before.strip() == counting_head().strip():
         total = counting_tail(known)
     close = f'">{label}</point>'
-    last = _LAST.search(body)
+    latest = max(body.rfind(beginning) for beginning in _BEGINNINGS)
+    last = _TOKEN.match(body, latest) if latest >= 0 else None
     if last is None:
         return Progress('', known=known, begun=0)
-    kind, written = last.groups()
+    kind, written = last.group(1), body[last.end() :]
     if kind == 'END':
         return Progress(written, (close + total,), close, total, known, left=True)
     if kind == 'SUBPATCH':

@@ -336,7 +336,8 @@ def test_it_can_be_checked(checkpoint, capsys):
     assert main(['check', str(checkpoint()), '--device', 'cpu', '--json']) == 0
     report = json.loads(capsys.readouterr().out)
     names = [finding['name'] for finding in report['findings']]
-    assert names == ['keys', 'dtypes', 'special tokens', 'inference']
+    assert names == ['keys', 'dtypes', 'special tokens', 'inference', "the engine's tokens"]
+    assert report['passed']
 
 
 def test_a_transformers_without_molmo2_says_so_and_runs_molmo(tmp_path):

@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.random_molmo_point import write_checkpoint
+from molmo_ros.cli import main
 from molmo_ros.engine.point_belief import PointLayout
+from molmo_ros.engine.point_order import Order
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.memory import weight_bytes
 from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
@@ -81,11 +83,41 @@ def test_tokens_logits_and_points_are_the_reference_s(golden):
     np.testing.assert_allclose(ours, expected['points'][:, 2:].numpy(), atol=1e-3)
 
 
+def with_image(folder, tmp_path):
+    """The golden's file, and its image in it, as `check` reads them."""
+    size = json.loads((folder / 'case.json').read_text())['image']
+    expected = load_file(folder / 'expected.safetensors')
+    file = tmp_path / 'expected.safetensors'
+    save_file(expected | {'image': torch.from_numpy(wavy_image(**size))}, file)
+    return file
+
+
+def test_check_compares_the_plain_classes_and_the_engine_with_the_reference(tmp_path, capsys):
+    folder = GOLDENS / TINY[0]
+    words = ['check', str(folder), '--device', 'cpu', '--dtype', 'float32', '--json']
+    words += ['--expected', str(with_image(folder, tmp_path))]
+    assert main(words) == 0
+    findings = {one['name']: one for one in json.loads(capsys.readouterr().out)['findings']}
+    assert findings['logits']['values']['largest_difference'] < 1e-4
+    assert findings['tokens']['values']['share_equal'] == 1
+    assert set(findings["the engine's tokens"]['values'].values()) == {1}
+
+
+def test_check_fails_where_only_the_engine_is_wrong(tmp_path, monkeypatch, capsys):
+    """Its order of tokens, say, which the plain classes do not use."""
+    folder = GOLDENS / TINY[1]
+    monkeypatch.setattr(Order, '_forbidden', lambda self, count: np.ones(count, np.bool_))
+    words = ['check', str(folder), '--device', 'cpu', '--dtype', 'float32']
+    assert main([*words, '--expected', str(with_image(folder, tmp_path))]) == 1
+    out = capsys.readouterr().out
+    wrong = [line for line in out.splitlines() if 'WRONG' in line]
+    assert len(wrong) == 1 and "the engine's tokens" in wrong[0]
+
+
 def places(tokens, config, layout):
     """The places of all points among the reference's ids."""
     ids = PointIds(config.vocabulary, layout.cells.shape[1], config.ends)
-    own = {ids.told(i, layout.patches): i for i in range(ids.first, ids.patch(layout.patches))}
-    read = [ids.read(own.get(token, token)) for token in tokens]
+    read = [ids.read(token) for token in ids.ours(tokens, layout.patches)]
     for three in zip(read, read[1:], read[2:], strict=False):
         if [kind for kind, _ in three] == [Kind.PATCH, Kind.SUBPATCH, Kind.LOCATION]:
             yield layout.place(*(index for _, index in three))
