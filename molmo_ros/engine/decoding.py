@@ -115,6 +115,13 @@ class Decoder:
         """Of the cache of keys and values."""
         return self._text.cache.nbytes
 
+    @property
+    def refused_capture(self) -> str:
+        """Why passes are not captured on a GPU; empty where they are, and on a CPU."""
+        if self._device.type == 'cuda' and not self._text.capturable:
+            return 'quantised experts are chosen on the host'
+        return self._step.refused
+
     def image(self) -> Tensor:
         """A copy of the image's keys and values: (layers, 2, heads, tokens, head_dim)."""
         return self._image_slots().clone()

@@ -101,6 +101,12 @@ class LocalEngine(Engine):
         state = self._state
         return 0 if state is None else state.decoder.nbytes + state.frames.nbytes
 
+    @property
+    def refused_capture(self) -> str:
+        """Why passes are not captured on a GPU; empty where they are, and on a CPU."""
+        state = self._state
+        return '' if state is None else state.decoder.refused_capture
+
     def close(self) -> None:
         with self._lock:
             device = None if self._state is None else self._state.device
