@@ -61,7 +61,7 @@ class LocalEngine(Engine):
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
     `Decoder`; by default 8 on a GPU. branch_rows: up to how many rows a pass tries all ten digits
     where one is due; by default as many as are replayed on a GPU, which waits for the weights
-    anyway, and none on a CPU, which computes each.
+    anyway, and none on a CPU, which computes each, or with 4-bit weights, which more rows unpack.
     """
 
     def __init__(
@@ -146,14 +146,14 @@ class _State:
         number_ids, self.numbers = number_tokens(network.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
-        if branch_rows is None:
-            branch_rows = MAX_REPLAYED_ROWS if self.device.type == 'cuda' else 0
-        self.branch_rows = branch_rows
         self.digits = Digits.of(network.tokenizer)
         self.openings = Openings.of(network.tokenizer, network.style)
         with torch.inference_mode(), on_device(self.device):
             self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
             self.decoder.warm(USUAL_IMAGE)
+        if branch_rows is None:
+            branch_rows = MAX_REPLAYED_ROWS if self.decoder.many_rows_are_free else 0
+        self.branch_rows = branch_rows
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.recall = Recall()
