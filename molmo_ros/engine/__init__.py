@@ -63,7 +63,7 @@ def load_engine(
     self_test: str | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Engine:
-    """Load a Molmo, Molmo2 or MolmoPoint checkpoint into an engine in this process, or ask a server.
+    """Load a checkpoint of Molmo, Molmo2 or MolmoPoint into an engine here; or ask a server.
 
     `checkpoint` is a folder, a hub id (`owner/name`, `owner/name@revision`) that was fetched, or a
     server's address (`http://HOST:PORT/v1#MODEL`). No network but for the last. `adapter` is a

@@ -23,6 +23,7 @@ SLOT_STEP = 512  # the cache grows by this much
 EXTENT_STEP = 128  # attention runs over multiples of this, so that few shapes occur
 REPLAYED_EXTENT_STEP = 512  # where each shape is captured
 REPLAYED_ROWS = (8, 16, 32, 64)  # and the predictions wanted of them: as many, or FEW_WANTED
+FOUR_BIT_ROWS = 4  # up to which bitsandbytes' kernel multiplies packed weights on every GPU
 FEW_WANTED = 16
 MAX_REPLAYED_ROWS = REPLAYED_ROWS[-1]
 MOST_RESERVED = 1 << 30  # bytes of the cache that are taken at once where passes are captured
@@ -99,6 +100,9 @@ class Decoder:
         if captures:  # what grows later makes captures void
             most = MOST_RESERVED * self._text.slots // self._text.cache.nbytes
             self._text.reserve(min(network.text.config.max_position_embeddings, most))
+        # With more rows many GPUs unpack 4-bit weights first, and take longer than with bfloat16.
+        few = (FOUR_BIT_ROWS,) if self._text.four_bit else ()
+        self._sizes = (*few, *REPLAYED_ROWS)
         self._slots = Slots()
         watched = [*numbers, *openings]
         self._watched = torch.tensor(watched, dtype=torch.long, device=self._device)
@@ -114,6 +118,18 @@ class Decoder:
     def nbytes(self) -> int:
         """Of the cache of keys and values."""
         return self._text.cache.nbytes
+
+    @property
+    def many_rows_are_free(self) -> bool:
+        """Whether a pass of MAX_REPLAYED_ROWS takes little longer than one of a row."""
+        return self._device.type == 'cuda' and not self._text.four_bit
+
+    @property
+    def refused_capture(self) -> str:
+        """Why passes are not captured on a GPU; empty where they are, and on a CPU."""
+        if self._device.type == 'cuda' and not self._text.capturable:
+            return 'quantised experts are chosen on the host'
+        return self._step.refused
 
     def image(self) -> Tensor:
         """A copy of the image's keys and values: (layers, 2, heads, tokens, head_dim)."""
@@ -215,7 +231,7 @@ class Decoder:
         if self._device.type != 'cuda' or type(self) is not Decoder:  # what reads otherwise
             return
         self._clear(image_tokens)
-        for rows in REPLAYED_ROWS:
+        for rows in self._sizes:
             for wanted in {min(rows, FEW_WANTED), rows}:
                 nothing = np.zeros(rows, np.int64)
                 self._read_step(
@@ -226,7 +242,7 @@ class Decoder:
         count, asked = len(rows.tokens), len(rows.wanted)
         filled = rows
         if self._row_step > 1 and count <= MAX_REPLAYED_ROWS:
-            size = next(size for size in REPLAYED_ROWS if count <= size)
+            size = next(size for size in self._sizes if count <= size)
             filled = rows.filled(
                 size - count, (FEW_WANTED if asked <= FEW_WANTED < size else size) - asked
             )

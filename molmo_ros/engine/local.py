@@ -61,7 +61,7 @@ class LocalEngine(Engine):
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
     `Decoder`; by default 8 on a GPU. branch_rows: up to how many rows a pass tries all ten digits
     where one is due; by default as many as are replayed on a GPU, which waits for the weights
-    anyway, and none on a CPU, which computes each.
+    anyway, and none on a CPU, which computes each, or with 4-bit weights, which more rows unpack.
     """
 
     def __init__(
@@ -102,6 +102,12 @@ class LocalEngine(Engine):
         state = self._state
         return 0 if state is None else state.decoder.nbytes + state.frames.nbytes
 
+    @property
+    def refused_capture(self) -> str:
+        """Why passes are not captured on a GPU; empty where they are, and on a CPU."""
+        state = self._state
+        return '' if state is None else state.decoder.refused_capture
+
     def close(self) -> None:
         with self._lock:
             device = None if self._state is None else self._state.device
@@ -141,14 +147,14 @@ class _State:
         number_ids, self.numbers = number_tokens(network.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
-        if branch_rows is None:
-            branch_rows = MAX_REPLAYED_ROWS if self.device.type == 'cuda' else 0
-        self.branch_rows = branch_rows
         self.digits = Digits.of(network.tokenizer)
         self.openings = Openings.of(network.tokenizer, network.style)
         with torch.inference_mode(), on_device(self.device):
             self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
             self.decoder.warm(USUAL_IMAGE)
+        if branch_rows is None:
+            branch_rows = MAX_REPLAYED_ROWS if self.decoder.many_rows_are_free else 0
+        self.branch_rows = branch_rows
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
         self.recall = Recall()
@@ -176,8 +182,8 @@ class _State:
         network = self.network
         stops = network.tokenizer.stops
         if isinstance(network, MolmoPointNetwork):
-            return PointWriter(network.point_tokenizer, question, limit, stops, draft)
-        return Writer(network.tokenizer, question, limit, stops, draft, network.style)
+            return PointWriter(network.point_tokenizer, question, limit, stops, remembered)
+        return Writer(network.tokenizer, question, limit, stops, remembered, network.style)
 
     def read(self, writer: Writer, width: int, height: int, max_points: int) -> Written:
         """Read what was written about the image that the decoder holds."""

@@ -58,6 +58,7 @@ class FastText:
             _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu')
             for index, layer in enumerate(text.layers)
         ]
+        self.four_bit = any(type(part).__name__ == 'Linear4bit' for part in text.modules())
         # Experts that are chosen on the host cannot be captured: quantised ones.
         self.capturable = all(
             not hasattr(layer.mlp, 'experts') or has_plain_experts(layer.mlp)

@@ -10,9 +10,11 @@ import pytest
 from benchmarks.engine_checks import scenes
 from benchmarks.random_molmo import LIST
 from molmo_ros.engine import Question, load_engine
+from molmo_ros.engine.decoding import Decoder
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.model.loading import load_molmo
+from molmo_ros.model.options import LoadOptions
 from molmo_ros.pointing import Mode
 
 MUG = Question('mug')
@@ -157,6 +159,21 @@ def test_a_device_that_waits_for_weights_tries_all_digits_at_once(checkpoint, im
     assert max(answer.passes for answer in together) <= 4
     plain = load_engine(checkpoint()).answer(images(0), MUG)
     assert cold.points[0].confidence == pytest.approx(plain.points[0].confidence, abs=1e-4)
+
+
+def test_four_bit_weights_are_put_through_with_few_rows(checkpoint, images, monkeypatch):
+    """With more than four a GPU unpacks them first, and takes longer than with bfloat16."""
+    sizes, put = [], Decoder._put_through
+
+    def note(self, rows, *others, **more):
+        sizes.append(len(rows.tokens))
+        return put(self, rows, *others, **more)
+
+    monkeypatch.setattr(Decoder, '_put_through', note)
+    loaded = load_molmo(checkpoint(), LoadOptions('cpu', quantize='int4'))
+    answer = LocalEngine(loaded, row_step=8).answer(images(0), MUG)
+    assert len(sizes) == answer.passes - 1
+    assert set(sizes) == {4}
 
 
 def test_memory_stays_flat_over_changing_frames(checkpoint, images):
