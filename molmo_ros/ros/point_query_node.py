@@ -33,7 +33,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
-from molmo_ros.engine import Engine, Pointer, load_engine
+from molmo_ros.engine import Engine, Pointer, as_engine, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.annotate import annotated
@@ -318,7 +318,7 @@ class PointQueryNode(ManagedNode):
         wanted = self._current.engine
         if not wanted.checkpoint:
             self.get_logger().warning(RENDERED_ONLY)
-        engine = load_engine(
+        loaded = load_engine(
             wanted.checkpoint or default_checkpoint(),
             device=wanted.device,
             dtype=wanted.dtype,
@@ -329,6 +329,7 @@ class PointQueryNode(ManagedNode):
             self_test=wanted.self_test,
             on_progress=on_progress,
         )
+        engine = as_engine(loaded)
         for told in (*engine.warnings, *(f'assumed: {what}' for what in engine.assumed)):
             self.get_logger().warning(told)
         return engine
