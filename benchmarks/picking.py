@@ -268,11 +268,7 @@ def _of_space(choice: Choice, shown: Shown, service: Service | None) -> Iterator
     height, width = view.picture.depth.shape
     pixel = centred(x / 100 * width, y / 100 * height)
     world = world_to_put(scene, cube(CUBE))
-    column, line = round(pixel[0]), round(pixel[1])
-    true = view.picture.camera.ray(column, line) * float(view.picture.depth[line, column])
-    up = scene.T_world_camera[2, :3]
-    # Turned this way and that, as its room is a circle.
-    possible = all(_put(world, true, up, turn) is Put.STANDS for turn in (0.0, np.pi / 4))
+    possible = _stands_at(pixel, view, world)
     for camera, capture in shown.captures.items():
         row = SpaceRow(
             choice.table, camera, 'oracle', scene.seed, question.query, '', possible, 0.0
@@ -289,10 +285,21 @@ def _of_space(choice: Choice, shown: Shown, service: Service | None) -> Iterator
             up = np.asarray(_z_of(told.quaternion))
             judged = _judged(row, world, told.position, up, told.radius, told.reason)
             u, v = centred(points[0].image.u, points[0].image.v)
+            judged = replace(judged, possible=_stands_at((u, v), view, world))
             on_thing = not is_bare(view, 100 * u / width, 100 * v / height)
             if on_thing and judged.stage != 'stands':
                 judged = replace(judged, stage='pointing', reason='on a thing')
             yield judged
+
+
+def _stands_at(pixel: tuple[float, float], view: TableView, world: World) -> bool:
+    """Whether the cube stands where a pixel truly shows the table, turned this way and that, as its
+    room is a circle."""
+    height, width = view.picture.depth.shape
+    column, line = min(max(round(pixel[0]), 0), width - 1), min(max(round(pixel[1]), 0), height - 1)
+    true = view.picture.camera.ray(column, line) * float(view.picture.depth[line, column])
+    up = view.scene.T_world_camera[2, :3]
+    return all(_put(world, true, up, turn) is Put.STANDS for turn in (0.0, np.pi / 4))
 
 
 def _z_of(quaternion: Floats) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
@@ -16,6 +17,7 @@ from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.engine import Engine, EngineError, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import UserError
+from molmo_ros.model.hub import checkpoint_name
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -72,6 +74,14 @@ def checkpoint_of(arguments: argparse.Namespace) -> str:
         return str(default_checkpoint())
     except FileNotFoundError as error:
         raise UserError(str(error)) from error
+
+
+def model_name(arguments: argparse.Namespace) -> str:
+    """What a report calls the model that the arguments name. Raises UserError."""
+    named = arguments.checkpoint
+    name = checkpoint_name(named) if named else 'the demo checkpoint'
+    adapter = getattr(arguments, 'adapter', None)
+    return f'{name} + {Path(adapter).resolve().name}' if adapter else name
 
 
 def tell_what_answers(arguments: argparse.Namespace) -> None:

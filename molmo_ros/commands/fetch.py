@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`molmo-ros fetch CHECKPOINT`: download a checkpoint. Nothing else downloads."""
+"""`molmo-ros fetch CHECKPOINT`: download a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
         description='Download a checkpoint from the hub: safetensors and text, no code. Says first '
         'how large it is and how much room there is; prints the folder. Afterwards the same id '
         'works without a network.',
-        epilog='environment: HF_HOME is where it goes, HF_TOKEN who asks, HF_ENDPOINT another hub',
+        epilog='environment: HF_HOME is where it goes, HF_TOKEN who asks, HF_ENDPOINT another '
+        'hub. Pictures of data sets: molmo-ros fetch pictures --help',
     )
     parser.add_argument(
         'checkpoint',

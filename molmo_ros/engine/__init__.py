@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from molmo_ros.engine.answers import (
+    TRUNCATED,
     Answer,
     Engine,
     EngineError,
@@ -28,6 +29,7 @@ from molmo_ros.engine.answers import (
 from molmo_ros.engine.remote import is_address
 
 __all__ = [
+    'TRUNCATED',
     'Answer',
     'Engine',
     'EngineError',

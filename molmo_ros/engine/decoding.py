@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molmo_ros.engine.networks import Network
-from molmo_ros.engine.slots import FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
+from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
 from molmo_ros.model.replay import Replay
@@ -32,7 +32,8 @@ Ints = NDArray[np.int64]
 class Line:
     """One question in the cache.
 
-    The next pass reads `pending`, which stands, at `position` and after, then `drafted`.
+    The next pass reads `pending`, which stands, at `position` and after, then `drafted`, then each
+    of `branches` as if it alone came after that.
     """
 
     owner: int
@@ -40,10 +41,16 @@ class Line:
     pending: list[int]
     drafted: list[int] = field(default_factory=list)
     draft_slots: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    branches: list[list[int]] = field(default_factory=list)
+
+    @property
+    def guesses(self) -> int:
+        """How many tokens are read that may not stand."""
+        return len(self.drafted) + sum(len(branch) for branch in self.branches)
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """What lines have to read in a pass, (rows,) each; wanted: after which to predict."""
 
     tokens: Ints
@@ -52,9 +59,9 @@ class _Rows:
     slots: Ints
     wanted: Ints
 
-    def filled(self, rows: int, wanted: int) -> _Rows:
+    def filled(self, rows: int, wanted: int) -> Rows:
         """With so many more, that mean nothing."""
-        return _Rows(
+        return Rows(
             np.pad(self.tokens, (0, rows)),
             np.pad(self.owners, (0, rows), constant_values=PADDING),
             np.pad(self.positions, (0, rows)),
@@ -118,7 +125,8 @@ class Decoder:
     def read(self, lines: Sequence[Line]) -> list[list[Prediction]]:
         """Put what lines have pending and drafted through the model, in one pass.
 
-        Returns for each line the choices after its last pending and after each drafted token.
+        Returns for each line the choices after its last pending and after each drafted token, then
+        after each of its branches' tokens.
         """
         return self._by_line(lines, self._read_step(self._take(lines)))
 
@@ -126,11 +134,26 @@ class Decoder:
         """As `read`, with an image (tokens, hidden) before the lines in the same pass."""
         return self._by_line(lines, self._read_all(image, self._take(lines), len(lines)))
 
+    def masks_image(self, questions: int) -> bool:
+        """Whether so many lines beside an image are masked; in order alone, they need not be."""
+        return questions > 1 or self._both_ways
+
     def settle(self, line: Line, stood: int, next_token: int) -> None:
         """Keep the first `stood` drafted tokens of a line; `next_token` comes after them."""
         self._slots.release(line.draft_slots[stood:])
         line.position += len(line.pending) + stood
-        line.pending, line.drafted = [next_token], []
+        line.pending, line.drafted, line.branches = [next_token], [], []
+
+    def settle_branch(self, line: Line, branch: int, stood: int, next_token: int) -> None:
+        """As `settle`, where the whole draft stood and the first `stood` tokens of a branch."""
+        drafted = len(line.drafted)
+        begin = drafted + sum(len(other) for other in line.branches[:branch])
+        chosen = line.draft_slots[begin : begin + stood]
+        self._slots.release(line.draft_slots[drafted:])
+        self._slots.join(chosen, line.owner)
+        line.draft_slots = line.draft_slots[:drafted]
+        self.settle(line, drafted, next_token)
+        line.position += stood
 
     def end(self, line: Line) -> None:
         """Free what a line holds; it is read no more."""
@@ -139,32 +162,29 @@ class Decoder:
     def _by_line(
         self, lines: Sequence[Line], output: NDArray[np.float32]
     ) -> list[list[Prediction]]:
-        counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
+        counts = np.cumsum([0] + [line.guesses + 1 for line in lines])
         return [told(output[begin:end], self._numbers) for begin, end in pairwise(counts)]
 
-    def _take(self, lines: Sequence[Line]) -> _Rows:
+    def _take(self, lines: Sequence[Line]) -> Rows:
         """Give slots to what lines have to read."""
         tokens, owners, positions = _rows(lines)
         slots = self._slots.take(owners, positions)
-        ends = np.cumsum([len(line.pending) + len(line.drafted) for line in lines])
+        ends = np.cumsum([len(line.pending) + line.guesses for line in lines])
         for line, end in zip(lines, ends, strict=True):
-            line.draft_slots = slots[end - len(line.drafted) : end]
+            line.draft_slots = slots[end - line.guesses : end]
         wanted = np.concatenate(
-            [
-                np.arange(end - len(line.drafted) - 1, end)
-                for line, end in zip(lines, ends, strict=True)
-            ]
+            [np.arange(end - line.guesses - 1, end) for line, end in zip(lines, ends, strict=True)]
         )
         self.text_rows += len(tokens)
         self.choices += len(wanted)
-        return _Rows(tokens, owners, positions, slots, wanted)
+        return Rows(tokens, owners, positions, slots, wanted)
 
-    def _read_all(self, image: Tensor, rows: _Rows, questions: int) -> NDArray[np.float32]:
+    def _read_all(self, image: Tensor, rows: Rows, questions: int) -> NDArray[np.float32]:
         count = len(image)
         positions = np.concatenate([np.arange(count), rows.positions])
         slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), rows.slots])
         mask = None
-        if questions > 1 or self._both_ways:
+        if self.masks_image(questions):
             owners = np.concatenate([np.full(count, IMAGE), rows.owners])
             last_seen = positions.copy()
             if self._both_ways:
@@ -180,7 +200,7 @@ class Decoder:
         )
         return self._predict(hidden[self._tensor(count + rows.wanted)]).cpu().numpy()
 
-    def _read_step(self, rows: _Rows) -> NDArray[np.float32]:
+    def _read_step(self, rows: Rows) -> NDArray[np.float32]:
         count, asked = len(rows.tokens), len(rows.wanted)
         fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
         filled = rows.filled(fill, -asked % self._row_step) if self._row_step > 1 else rows
@@ -228,16 +248,18 @@ class Decoder:
 
 def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:
     """Tokens, owners and positions of all that lines have to read."""
-    tokens = [line.pending + line.drafted for line in lines]
-    owners = [np.full(len(ids), line.owner) for ids, line in zip(tokens, lines, strict=True)]
-    positions = [
-        line.position + np.arange(len(ids)) for ids, line in zip(tokens, lines, strict=True)
-    ]
-    return (
-        np.concatenate([np.array(ids, np.int64) for ids in tokens]),
-        np.concatenate(owners),
-        np.concatenate(positions),
-    )
+    tokens: list[int] = []
+    owners: list[Ints] = []
+    positions: list[Ints] = []
+    for line in lines:
+        trunk = line.pending + line.drafted
+        ways = [trunk, *line.branches]
+        tokens += chain.from_iterable(ways)
+        end = line.position + len(trunk)
+        for index, ids in enumerate(ways):
+            owners.append(np.full(len(ids), line.owner + BRANCH * index))
+            positions.append((end if index else line.position) + np.arange(len(ids)))
+    return np.array(tokens, np.int64), np.concatenate(owners), np.concatenate(positions)
 
 
 def choices(logits: Tensor, watched: Tensor) -> Tensor:

@@ -4,16 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from molmo_ros.engine.answers import EngineError
 from molmo_ros.engine.local import LocalEngine
+from molmo_ros.engine.networks import Loaded
 from molmo_ros.errors import shortened
-from molmo_ros.model.config import is_molmo2
+from molmo_ros.model.config import model_type
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo2 import load_molmo2
+from molmo_ros.model.molmo_point_loading import load_molmo_point
 from molmo_ros.model.options import LoadOptions
+
+_LOADERS: Mapping[str, Callable[..., Loaded]] = {
+    'molmo2': load_molmo2,
+    'molmo_point': load_molmo_point,
+}
 
 
 def open_local(
@@ -32,7 +39,8 @@ def open_local(
             raise
 
     try:
-        load_model = load_molmo2 if is_molmo2(folder) else load_molmo
+        # Whatever it is not, `load_molmo` says.
+        load_model = _LOADERS.get(model_type(folder), load_molmo)
         return LocalEngine(load_model(folder, options, progress))
     except ValueError as error:
         raise EngineError(str(error)) from error

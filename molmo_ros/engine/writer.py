@@ -25,6 +25,19 @@ _UNDECODED = '\N{REPLACEMENT CHARACTER}'  # stands for a character that has only
 
 
 @dataclass(frozen=True)
+class Digits:
+    """The ids of the ten digits; alone: whether each is a token, also amid a number."""
+
+    ids: tuple[int, ...]
+    alone: bool
+
+    @staticmethod
+    def of(tokenizer: Tokenizer) -> Digits:
+        ids = tuple(tokenizer.encode(digit)[0] for digit in '0123456789')
+        return Digits(ids, len(tokenizer.encode('61')) == 2)
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The model's choice after a token, its probability, and those of the tokens of numbers and of
     those that an answer begins with."""
@@ -61,7 +74,7 @@ class Writer:
         self._follower.read('')
         self._as_remembered = bool(self._remembered)
         self._decoded = _Decoded(tokenizer)
-        self._cut_short = False
+        self._cut_short = self._stopped = False
         self.ids: list[int] = []
         self.predictions: list[Prediction] = []
         self.starts: list[int] = []  # where in the text each token begins
@@ -73,10 +86,32 @@ class Writer:
         """What was written, with its tag closed where reading stopped at the last coordinate."""
         return complete(self.text, self._label, self._style) if self._cut_short else self.text
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the limit ended the answer, before the model did or the last coordinate."""
+        return self.done and not self._cut_short and not self._stopped
+
     def draft(self) -> list[int]:
         """Ids that may come next; none where nothing can be guessed."""
         room = min(self._limit - len(self.ids) - 1, MAX_DRAFT)
         return self._guess()[: max(room, 0)]
+
+    def branches(self, drafted: Sequence[int], digits: Digits) -> list[list[int]]:
+        """What may come after a draft that ends where a digit does: each digit, and what follows.
+
+        Empty where no single digit is expected there.
+        """
+        room = self._limit - len(self.ids) - len(drafted) - 1
+        if self._as_remembered or room < 1:
+            return []
+        more = self._tokenizer.decode(list(drafted))
+        _, expected = self._follower.after(more)
+        if not expected or not (digits.alone or (self.text + more).endswith('.')):
+            return []
+        follows = [self._follower.after(f'{more}{digit}')[0] for digit in range(10)]
+        encoded = {text: self._tokenizer.encode(text) if text else [] for text in set(follows)}
+        ways = ([one, *encoded[text]] for one, text in zip(digits.ids, follows, strict=True))
+        return [way[:room] for way in ways]
 
     def accept(self, drafted: Sequence[int], predictions: Sequence[Prediction]) -> int:
         """Take the model's choices before and after each drafted token; return how many stand."""
@@ -103,7 +138,7 @@ class Writer:
 
     def _write(self, prediction: Prediction) -> None:
         if prediction.token in self._stops:
-            self.done = True
+            self._stopped = self.done = True
             return
         index = len(self.ids)
         self._as_remembered = (

@@ -72,7 +72,9 @@ def pick(
     T_depth_target = np.asarray(np.linalg.inv(T), np.float64)
     seen_point = transform_surface_point(point, T_depth_target)
     up = None if target.up is None else T_depth_target[:3, :3] @ target.up
-    place = transform_place(place_at(seen_point, depth, camera, lift, up=up), T)
+    place = transform_place(
+        place_at(seen_point, depth, camera, lift, up=up, unseen=grasp.unseen), T
+    )
     seen = visible_extent(seen_point, depth, camera, lift, up=up)
     if seen is None:
         return Pick(

@@ -39,11 +39,6 @@ def is_molmo2(folder: Path) -> bool:
     return model_type(folder) == 'molmo2'
 
 
-def is_molmo_point(folder: Path) -> bool:
-    """Whether a folder's config.json says so."""
-    return model_type(folder) == 'molmo_point'
-
-
 @dataclass(frozen=True)
 class VisionConfig:
     """The image encoder: CLIP ViT-L/14-336 unless the checkpoint says otherwise.

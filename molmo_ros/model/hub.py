@@ -74,6 +74,12 @@ def _hint(folder: Path) -> str:
     return f': {there} has no {lacks}{meant}'
 
 
+def checkpoint_name(checkpoint: str | Path) -> str:
+    """What a report calls it: the name of its folder, or the hub id."""
+    folder = Path(checkpoint).expanduser()
+    return folder.resolve().name if folder.is_dir() else str(checkpoint)
+
+
 def refuse_pointers(folder: Path) -> None:
     """Raise UnsupportedCheckpoint where git-lfs left a pointer in the place of a file."""
     for pattern in _PATTERNS:

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from molmo_ros.model.adapter import UnsupportedAdapter
+from molmo_ros.model.adapter import Adapter, read_adapter
 from molmo_ros.model.config import UnsupportedCheckpoint, understood
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
@@ -78,11 +78,6 @@ def load_molmo2(
     transformers loads into the host's memory in the asked dtype; from there it is quantised and
     moved layer by layer; of that, on_progress hears the beginning and the end.
     """
-    if options.adapter is not None:
-        raise UnsupportedAdapter(
-            f'{folder} is a Molmo2, and adapters are added to Molmo of the first generation only; '
-            'load it without'
-        )
     config_class, model_class = _classes(folder)
     quantize = options.quantize
     check_available(quantize)
@@ -97,6 +92,9 @@ def load_molmo2(
         empty = model_class(config)
     check_fits(empty, target, chosen, quantize)
     check_fits(empty, torch.device('cpu'), chosen, 'none')
+    adapter = Adapter({})
+    if options.adapter is not None:
+        adapter = read_adapter(options.adapter, empty, None, folder)
     if on_progress is not None:
         on_progress(0.0)
     with understood(f'{folder}, for the network that its config.json describes,'):
@@ -112,6 +110,7 @@ def load_molmo2(
     _check_keys(folder, found)
     for name, weight in model.named_parameters():
         refuse_no_numbers(weight, name, folder)
+        adapter.add_to(name, weight)
     if quantize != 'none':
         for layer in model.model.language_model.layers:
             layer.to(target)

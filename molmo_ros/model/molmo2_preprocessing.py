@@ -132,8 +132,7 @@ def preprocess_molmo2(
     """Crop an RGB image of shape (H, W, 3) as the Molmo2 releases do."""
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float()
     margin, window = sum(config.margins) * config.patch_size, config.window * config.patch_size
-    # A side no longer than the margins would leave nothing to tile.
-    height, width = (max(side - margin, 1) for side in image.shape[:2])
+    height, width = (side - margin for side in image.shape[:2])
     tiling = select_tiling(height, width, window, config.max_crops)
     whole = _stretch(pixels, (config.image_size, config.image_size), config)
     canvas = _stretch(pixels, tuple(count * window + margin for count in tiling), config)

@@ -183,13 +183,16 @@ class MolmoPoint(nn.Module):
         hidden: Tensor = self.text.get_input_embeddings()(ids)
         return hidden
 
-    def embed_patch(self, patch: Tensor, memory: PointMemory) -> Tensor:
+    def embed_patch(self, patch: Tensor, image: PointImage | PointMemory) -> Tensor:
         """What the decoder reads of (T,) patches that were pointed at, (T, hidden)."""
-        return self.embed(torch.full_like(patch, self.config.patch_token)) + memory.features[patch]
+        return self.embed(torch.full_like(patch, self.config.patch_token)) + image.features[patch]
 
-    def embed_subpatch(self, patch: Tensor, subpatch: Tensor, memory: PointMemory) -> Tensor:
+    def embed_subpatch(
+        self, patch: Tensor, subpatch: Tensor, image: PointImage | PointMemory
+    ) -> Tensor:
         """What the decoder reads of (T,) parts of patches, (T, hidden)."""
-        return self.vit_embedding(memory.windows[patch, subpatch])
+        embeds: Tensor = self.vit_embedding(image.windows[patch, subpatch])
+        return embeds
 
     def states(self, embeds: Tensor, **kwargs: Any) -> Tensor:
         """Hidden states (B, T, hidden) before the last norm, by transformers' own forward."""

@@ -144,7 +144,11 @@ class ImageInputs:
 
 
 def select_tiling(height: int, width: int, window: int, max_crops: int) -> tuple[int, int]:
-    """Choose (rows, columns) of crops: the fewest that need no shrinking, else the sharpest."""
+    """Choose (rows, columns) of crops: the fewest that need no shrinking, else the sharpest.
+
+    height and width are without the margins; where a side is shorter than those, and so below 0,
+    one crop it is, as in the reference.
+    """
     tilings = [
         (rows, columns)
         for rows in range(1, max_crops + 1)
@@ -177,10 +181,9 @@ def preprocess(
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
     pixels = pixels.permute(2, 0, 1).float() / 255
     height, width = image.shape[:2]
-    # A side no longer than the margins would leave nothing to tile.
     tiling = select_tiling(
-        max(height - config.margin_pixels, 1),
-        max(width - config.margin_pixels, 1),
+        height - config.margin_pixels,
+        width - config.margin_pixels,
         config.window_pixels,
         config.max_crops,
     )

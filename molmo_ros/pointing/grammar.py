@@ -32,11 +32,12 @@ _FIELD_END = re.compile(r'[ \t:;,]')
 _LABEL = '" alt'
 _ALT = re.compile(r'" alt="([^"<>]+)"')
 _LEFT_FOR_LABEL = re.compile(r'" ?[a/>]')
+_STATED = re.compile(r'There are ([0-9]{1,4})(?: |\Z)')
 _LONGEST_BEGUN = 16  # characters within which a tag, a coordinate, the label turn out to be one
 
 
 @dataclass(frozen=True)
-class _Progress:
+class Progress:
     """How far an answer has come."""
 
     written: str  # since the last thing that was not forced
@@ -46,6 +47,7 @@ class _Progress:
     known: int = 0  # points whose two coordinates are complete
     left: bool = False  # whether nothing but the label can follow
     begun: int = 0  # characters of a point begun after the known ones
+    digit: bool = False  # whether a digit of a coordinate may follow, and nothing is forced
 
 
 def draft(text: str, label: str, style: Style = Style.MOLMO) -> str:
@@ -83,13 +85,14 @@ def complete(text: str, label: str, style: Style = Style.MOLMO) -> str:
         text = text[: -progress.begun]
         progress = _progress(text, label, style)
     end = progress.end + (progress.total if progress.left else '')
-    return text + _continuation(progress.written, (end,))
+    return text + continuation(progress.written, (end,))
 
 
 @dataclass
 class _InTag:
     """How far a tag has been read: what ends before `at` is counted, and cannot change.
 
+    stated: how many points Molmo2 said there are, before it points at them; 0 if it did not.
     known: complete points that another coordinate follows. point_at: where Molmo's last of those
     ends, or Molmo2's latest point begins. label_from: where Molmo's label is looked for. group_at,
     place: where Molmo2's group of fields begins, and how many of them are complete.
@@ -98,6 +101,7 @@ class _InTag:
     start: int
     counting: bool
     at: int
+    stated: int = 0
     known: int = 0
     point_at: int = 0
     label_from: int = 0
@@ -113,19 +117,24 @@ class Follower:
 
     def __init__(self, label: str, style: Style = Style.MOLMO) -> None:
         self._label, self._style = label, style
-        self._text = ''
-        self.progress = _Progress('')
+        self._text, self._settled = '', 0
+        self.progress = Progress('')
         self._from = 0  # no tag begins before, but the one in `_tag`
         self._tag: _InTag | None = None
 
     def read(self, text: str, settled: int = 0) -> None:
         """Take the answer so far; its first `settled` characters will not change any more."""
-        self._text = text
+        self._text, self._settled = text, settled
         self.progress = self._look(text, settled)
 
     def draft(self) -> str:
         """See the function `draft`."""
-        return _continuation(self.progress.written, self.progress.guesses)
+        return continuation(self.progress.written, self.progress.guesses)
+
+    def after(self, more: str) -> tuple[str, bool]:
+        """What `draft` would be after some more text, and whether a digit comes there."""
+        progress = self._look(self._text + more, self._settled)
+        return continuation(progress.written, progress.guesses), progress.digit
 
     def finished(self, max_points: int = 0) -> bool:
         """See the function `finished`."""
@@ -133,38 +142,53 @@ class Follower:
             return True
         return self.progress.left or 0 < max_points <= self.progress.known
 
-    def _look(self, text: str, settled: int) -> _Progress:
+    def _look(self, text: str, settled: int) -> Progress:
         tag = self._tag
         for match in _TAG.finditer(text, self._from):
             if tag is None or tag.start != match.start():
-                counting = text[: match.start()].strip() == counting_head().strip()
-                tag = _InTag(match.start(), counting, match.start(), label_from=match.start())
+                before = text[: match.start()]
+                tag = _InTag(
+                    match.start(),
+                    before.strip() == counting_head().strip(),
+                    match.start(),
+                    stated_before(before),
+                    label_from=match.start(),
+                )
             if match.end() < settled:  # the character after it may unmake one
                 self._tag, self._from = tag, match.start()
         if tag is None:
             self._from = max(self._from, settled - _LONGEST_BEGUN)
-            return _Progress(text, _openings(self._style))
+            return Progress(text, _openings(self._style, text))
         if tag is self._tag:
             self._from = max(self._from, settled - _LONGEST_BEGUN)
         read = _in_coords if self._style is Style.MOLMO2 else _in_tag
         return read(text, settled, tag, self._label)
 
 
-def _progress(text: str, label: str, style: Style) -> _Progress:
+def _progress(text: str, label: str, style: Style) -> Progress:
     follower = Follower(label, style)
     follower.read(text)
     return follower.progress
 
 
-def _continuation(written: str, guesses: Iterable[str]) -> str:
+def continuation(written: str, guesses: Iterable[str]) -> str:
+    """What the first of the guesses that begins as what is written adds to it."""
     for guess in guesses:
         if guess.startswith(written):
             return guess[len(written) :]
     return ''
 
 
-def _openings(style: Style) -> tuple[str, ...]:
+def stated_before(text: str) -> int:
+    """How many points a text says there are, as `There are 3 `; 0 where it begins otherwise."""
+    stated = _STATED.match(text)
+    return int(stated.group(1)) if stated else 0
+
+
+def _openings(style: Style, text: str) -> tuple[str, ...]:
     tags = _tag_openings(style)
+    if style is Style.MOLMO2 and (stated := _STATED.match(text)):
+        return tuple(f'There are {stated.group(1)} {tag}' for tag in tags)
     counts = tuple(counting_head() + tag for tag in reversed(tags))
     return tuple(style.lead + start for start in (*tags, ABSENT, *counts, NOT_IN_IMAGE))
 
@@ -173,7 +197,7 @@ def _tag_openings(style: Style) -> tuple[str, ...]:
     return ('<points coords="1 1 ',) if style is Style.MOLMO2 else ('<point x="', '<points x1="')
 
 
-def _in_tag(text: str, settled: int, tag: _InTag, label: str) -> _Progress:
+def _in_tag(text: str, settled: int, tag: _InTag, label: str) -> Progress:
     """Molmo: `<point x= y= alt=>` or `<points x1= y1= ... alt=>`."""
     label_at = text.find(_LABEL, tag.label_from)
     if label_at < 0:
@@ -189,21 +213,22 @@ def _in_tag(text: str, settled: int, tag: _InTag, label: str) -> _Progress:
             tag.at, tag.known, tag.point_at = coordinate.start(), known, point_end
     if last is None:
         tag.at = max(tag.at, min(settled, stop) - _LONGEST_BEGUN)
-        return _Progress(text[tag.start :], _tag_openings(Style.MOLMO))
+        return Progress(text[tag.start :], _tag_openings(Style.MOLMO))
     axis, index, number = last.groups()
     written = text[last.end() :]
     begun = len(text) - point_end if known else 0
     if not written and number[-2:-1] != '.':
-        return _Progress('', (_rest_of_percent(number),), known=known, begun=begun)
+        rest = _rest_of_percent(number)
+        return Progress('', (rest,), known=known, begun=begun, digit=not rest)
     if axis == 'x':
-        return _Progress(written, (f'" y{index}="',), known=known, begun=begun)
+        return Progress(written, (f'" y{index}="',), known=known, begun=begun)
     known += 1
     several = text.startswith('<points', tag.start)
     end = _end(written, label, Style.MOLMO, several)
     total = counting_tail(known) if tag.counting else ''
     following = f'" x{int(index or known) + 1}="'
     leads_on = following.startswith(written) and not end.startswith(written)
-    return _Progress(
+    return Progress(
         written,
         (following, end + total) if several else (end + total,),
         end,
@@ -214,13 +239,13 @@ def _in_tag(text: str, settled: int, tag: _InTag, label: str) -> _Progress:
     )
 
 
-def _in_coords(text: str, settled: int, tag: _InTag, label: str) -> _Progress:
+def _in_coords(text: str, settled: int, tag: _InTag, label: str) -> Progress:
     """Molmo2: `<points coords="image id x y id x y ...">`."""
     if tag.group_at < 0:
         found = text.find(_COORDS, tag.at)
         if found < 0:
             tag.at = max(tag.at, settled - _LONGEST_BEGUN)
-            return _Progress(text[tag.start :], _tag_openings(Style.MOLMO2))
+            return Progress(text[tag.start :], _tag_openings(Style.MOLMO2))
         tag.at = tag.group_at = found + len(_COORDS)
     stop = _IN_COORDS.match(text, tag.at).end()  # type: ignore[union-attr]
     now = replace(tag)
@@ -241,15 +266,17 @@ def _in_coords(text: str, settled: int, tag: _InTag, label: str) -> _Progress:
     known = now.known + done
     if place == 0 or place % 3 or len(field) < 3:
         begun = 1 + stop - (now.point_at if done else now.group_at)
-        return _Progress(*_next_field(field, place, known), known=known, begun=begun)
+        digit = place > 0 and place % 3 != 1 and len(field) < 3
+        return Progress(*_next_field(field, place, known), known=known, begun=begun, digit=digit)
     known += 1
     end = _end(written, label, Style.MOLMO2, several=True)
-    total = counting_tail(known) if tag.counting else ''
+    total = counting_tail(known) if tag.counting else '.' if tag.stated else ''
     following = f' {known + 1} '
+    ends = known >= tag.stated if tag.stated else known == 1
     unsure = field == '100' and not written  # it may become 1000
-    return _Progress(
+    return Progress(
         written,
-        (end + total, following) if known == 1 else (following, end + total),
+        (end + total, following) if ends else (following, end + total),
         end,
         total,
         known - unsure,

@@ -19,7 +19,15 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.engine import (
+    TRUNCATED,
+    Answer,
+    EngineError,
+    InvalidImage,
+    InvalidQuestion,
+    Question,
+    Stopped,
+)
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
@@ -442,7 +450,10 @@ def _too_late(never_began: bool, timeout: float, others: int) -> tuple[Status, s
 
 
 def _left_out(request: Request, answer: Answer) -> Iterator[str]:
-    """That the model wrote more points than are told, though nobody asked for fewer."""
+    """That the model wrote more points than are told, though nobody asked for fewer; or fewer than
+    it would have."""
+    if answer.truncated:
+        yield TRUNCATED
     if len(answer.points) > _MOST_POINTS and not 0 < request.max_points <= _MOST_POINTS:
         yield f'the model wrote {len(answer.points)} points, the first {_MOST_POINTS} are told'
 

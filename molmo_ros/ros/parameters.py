@@ -475,8 +475,8 @@ POINT_QUERY = (
     Parameter(
         'gripper.unseen',
         'free',
-        'What space counts as that the camera does not see: a finger may go there (free), or may '
-        'not (occupied).',
+        'What space counts as that the camera does not see: a finger may go there, and something '
+        'may be put there (free), or may not (occupied).',
         choices=tuple(unseen.value for unseen in Unseen),
     ),
     Parameter(

@@ -16,13 +16,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, MultiThreadedExecutor
@@ -37,7 +37,7 @@ from molmo_ros.engine import Engine, Pointer, as_engine, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.annotate import annotated
-from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.grounding.objects import object_cloud, object_mask
 from molmo_ros.ros import parameters, qos
@@ -65,6 +65,7 @@ from molmo_ros.ros.messages import (
 )
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.object_messages import cloud_message, mask_message
+from molmo_ros.ros.responses import PatientActionServer, respond_patiently
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
@@ -95,7 +96,7 @@ class PointQueryNode(ManagedNode):
     Spin it with as many threads as `threads` says, and `close` it before it is destroyed.
     """
 
-    _action: ActionServer | None = None
+    _action: PatientActionServer | None = None
     _further: FurtherCameras | None = None
 
     def __init__(
@@ -158,13 +159,14 @@ class PointQueryNode(ManagedNode):
             lambda: self._current,
             self._markers,
             self._waypoints,
+            self._show_objects,
         )
         # Several at once, so that those who wait are heard and can be told BUSY or cancelled.
         questions = ReentrantCallbackGroup()
         self._service = self.create_service(
             PointQuery, 'point_query', self._on_request, callback_group=questions
         )
-        self._action = ActionServer(
+        self._action = PatientActionServer(
             self,
             PointQueryAction,
             'point_query',
@@ -173,6 +175,7 @@ class PointQueryNode(ManagedNode):
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
             result_timeout=_RESULT_TIMEOUT_S,
         )
+        respond_patiently(self)
         if hasattr(self, 'add_post_set_parameters_callback'):
             self.add_post_set_parameters_callback(lambda changed: self.look_again())
         if isinstance(self._engine, EngineHost):
@@ -461,6 +464,23 @@ class PointQueryNode(ManagedNode):
             seen = result.points, result.capture, result.target
             self._object_mask.publish(mask_message(object_mask(*seen), of_image))
             self._object_cloud.publish(cloud_message(*object_cloud(*seen), header))
+
+    def _show_objects(
+        self,
+        points: Sequence[GroundedPoint],
+        capture: Capture,
+        target: TargetFrame,
+        header: Header,
+    ) -> None:
+        """Put the things of a standing question on the topics, where somebody looks."""
+        if self._object_mask.get_subscription_count():
+            frame = capture.frame
+            of_image = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
+            mask = object_mask(points, capture, target)
+            self._object_mask.publish(mask_message(mask, of_image))
+        if self._object_cloud.get_subscription_count():
+            cloud = object_cloud(points, capture, target)
+            self._object_cloud.publish(cloud_message(*cloud, header))
 
 
 def _answer_settings(settings: NodeSettings) -> AnswerSettings:

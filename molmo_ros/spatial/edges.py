@@ -22,6 +22,8 @@ from .windows import Bools, Floats, Integers, disc, gather
 _CHANCE, _FALL = 0.43, 0.77
 _SIGMAS = 5.0  # of a reading's noise, and
 _LEAST_JUMP = 0.012  # metres in depth, by which another surface must be off this one
+GRAZING = 6.0
+"""Tangent of the angle at which a surface is seen that is none."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,16 @@ def find_edges(
         jump[near] = np.nanmedian(np.where(at_edge, off, np.nan)[near], axis=1)
     chance = np.where(near, _CHANCE * np.exp(-_FALL * np.where(near, nearest, 0.0)), 0.0)
     return Edges(near, chance * jump**2)
+
+
+def veil(depth: NDArray[np.float32], steep: float) -> Bools:
+    """Pixels between a thing and what is behind it, on neither: the depth falls steeply on both
+    sides of them."""
+    veil = np.zeros(depth.shape, bool)
+    for axis in (0, 1):
+        falls = np.abs(np.diff(depth, axis=axis)) > steep
+        inner = [slice(None), slice(None)]
+        inner[axis] = slice(1, -1)
+        both = falls[:-1] & falls[1:] if axis == 0 else falls[:, :-1] & falls[:, 1:]
+        veil[tuple(inner)] |= both
+    return veil

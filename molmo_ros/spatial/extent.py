@@ -300,7 +300,7 @@ def _measured(patch: Patch, mask: Bools, plane: Plane | None) -> Extent:
     elif circle is None:
         axes = _standing(points, plane)
     else:
-        axes = _across_sight(plane, centroid)
+        axes = across_sight(plane, centroid)
     along = points @ axes.T
     # Of the many pixels along an edge some reach it, so none is taken to reach further.
     low, high = np.percentile(along, [0.5, 99.5], axis=0)
@@ -347,7 +347,7 @@ def _circle(points: Floats, plane: Plane, pixel: float) -> _Circle | None:
     The farthest reach of a circle's shadow in the direction d is centre . d + radius: linear.
     """
     centroid = points.mean(0)
-    across, _, _ = axes = _across_sight(plane, centroid)
+    across, _, _ = axes = across_sight(plane, centroid)
     turns = np.radians(np.arange(-90, 91, 6))
     # The second axis points away from the camera.
     ways = np.sin(turns)[:, None] * across - np.cos(turns)[:, None] * axes[1]
@@ -360,7 +360,7 @@ def _circle(points: Floats, plane: Plane, pixel: float) -> _Circle | None:
     return _Circle(centroid + x * across + y * axes[1], float(radius))
 
 
-def _across_sight(plane: Plane, position: Floats) -> Floats:
+def across_sight(plane: Plane, position: Floats) -> Floats:
     """Rows: across the line of sight, along it over the plane, away from the plane."""
     away = position - (position @ plane.normal) * plane.normal
     length = float(np.linalg.norm(away))

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where something can be put down: the level surface at a point, and how far around it is free.
 
-Free is what the camera sees to be so: where a pixel shows something above or below the surface, or
-nothing, the surface is not known to be there.
+The surface is looked at in cells about the point. Each is seen to be bare, has the foot of
+something that is seen above it, or is not seen: because something in front hides it, or because
+the depth has a hole. What hides a cell is somewhere else, so it is not taken to stand there; but as
+far as a thing is wide, so far is it taken to reach back.
 """
 
 from __future__ import annotations
@@ -15,16 +17,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera_model import CameraModel
-from .extent import patch_around
+from .edges import GRAZING, veil
+from .extent import Patch, across_sight, patch_around
+from .grasp import Unseen
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, Integers
+from .windows import Bools, Floats, within
 
 _NEAR = 0.05  # metres about the point that its surface is fitted to
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # of a reading on the surface: noise, and metres that it is uneven
 _LEVEL = np.radians(10)  # how far a surface may lean, where up is known
 _LEAST = 0.01  # metres: nothing stands on less
+_CELL = 0.004  # metres
+_SPECK = 2  # cells squared: what is smaller is noise
+_HOLE = 4  # cells squared: a smaller hole in the depth tells nothing
+_BESIDE = 0.025  # metres beside what stands there, in which a camera of two eyes may see nothing
+_DEEPEST = 0.1  # metres that a thing is taken to reach back out of sight
+_LOW, _LOW_SIGMAS = 0.001, 4.0  # metres over the surface, and times the spread, that tell a mat,
+_LOW_MEAN = 5  # as the mean of so many cells squared
+_WIDER = (
+    0.08,
+    0.12,
+    0.2,
+)  # metres about the point that its surface is fitted to, one after another
+_MOST_FITTED = 1500  # of its points
 _NOWHERE = np.full(3, np.nan)
 
 
@@ -32,8 +49,8 @@ _NOWHERE = np.full(3, np.nan)
 class Place:
     """position: (3,) metres, on the surface. up: (3,) unit vector out of it. radius: metres about
     the position in which it is level and nothing is on it; NaN where there is no such place.
-    reason: what ends the radius, or why there is none; '' where nothing ends it as far as was
-    looked.
+    reason: what ends the radius and what of it is not seen, or why there is none; '' where all is
+    seen, and nothing ends it as far as was looked.
     """
 
     position: Floats
@@ -57,83 +74,220 @@ def place_at(
     *,
     look: float = 0.25,
     up: Floats | None = None,
+    unseen: Unseen = Unseen.FREE,
 ) -> Place:
     """The place at a lifted point, in the frame of the camera that saw the depth image (H, W).
 
     look: metres, how far around. up: (3,) unit vector against gravity in the same frame, if known;
-    without it every flat surface counts as level.
+    without it every flat surface counts as level. unseen: what the surface counts as where
+    something in front hides it.
     """
     if point.status != LiftStatus.OK:
         return _none('the point has no position')
     settings = settings.for_width(depth.shape[1])
     patch = patch_around(point.position, depth, camera, settings, look)
-    tolerance = _SIGMAS * patch.sigma + _ROUGHNESS
-    near = patch.valid & (np.linalg.norm(patch.points - point.position, axis=2) < _NEAR)
-    here = float(_SIGMAS * settings.noise.sigma(point.position[2], float(camera.K[0, 0])))
-    here += _ROUGHNESS
-    plane = supporting_plane(patch.points[near], tolerance[near], point.position, here)
-    if plane is None or plane.height(point.position) > here:
+    plane = _surface(point, patch, camera, settings)
+    if plane is None:
         return _none('the surface at the point is not flat')
     lean = 0.0 if up is None else float(np.arccos(np.clip(plane.normal @ up, -1, 1)))
     if lean > _LEVEL:
         return _none(f'the surface at the point leans by {np.degrees(lean):.0f} degrees')
     position = point.position - plane.height(point.position) * plane.normal
-    heights = plane.height(patch.points)
-    at = _crossings(camera, patch.columns, patch.rows, plane)
-    away = np.linalg.norm(at - position, axis=2)
-    shown = away < look
-    above = patch.valid & (heights > tolerance)
-    foot = np.linalg.norm(patch.points - heights[..., None] * plane.normal - position, axis=2)
-    below = patch.valid & (heights < -tolerance)
-    # Readings farther off than the look are no part of the patch's valid ones.
-    z = depth[np.ix_(patch.rows, patch.columns)].astype(np.float64)
-    _, read = settings.inverse(z)
-    nothing = shown & ~read
+    cells = _Cells.around(position, plane, look)
+    firm = ~veil(depth, GRAZING * float(point.position[2]) / float(camera.K[0, 0]))
+    firm = patch.valid & firm[np.ix_(patch.rows, patch.columns)]
+    above = _solid(firm & (plane.height(patch.points) > _tolerance(patch.sigma)), 2)
+    seen = _seen(cells, plane, depth, camera, settings)
+    place = Place(position, plane.normal, look)
+    return _ended(place, cells, seen, cells.feet(patch.points[above]), unseen)
+
+
+def _tolerance(sigma: Floats) -> Floats:
+    """Metres that readings of this noise may be off the surface that they are on."""
+    return _SIGMAS * sigma + _ROUGHNESS
+
+
+def _surface(
+    point: SurfacePoint, patch: Patch, camera: CameraModel, settings: LiftSettings
+) -> Plane | None:
+    """The surface that a point is on; None where that is not flat."""
+    points, tolerance = patch.points[patch.valid], _tolerance(patch.sigma[patch.valid])
+    near = np.linalg.norm(points - point.position, axis=1) < _NEAR
+    sigma = settings.noise.sigma(point.position[2], float(camera.K[0, 0]))
+    here = float(_tolerance(np.asarray(sigma)))
+    plane = supporting_plane(points[near], tolerance[near], point.position, here)
+    if plane is None or plane.height(point.position) > here:
+        return None
+    return _levelled(plane, point.position, points, tolerance)
+
+
+def _ended(place: Place, cells: _Cells, seen: _Seen, feet: Bools, unseen: Unseen) -> Place:
+    """The place as far as it is free. feet: (N, N) cells over which something is seen."""
+    stands = feet | _reaching_back(feet, seen.hidden) | seen.raised
+    beside = seen.nothing & (cells.distance_to(stands | seen.hidden) < _BESIDE)
+    hidden = _solid((seen.hidden | beside) & ~stands, _SPECK)
+    out_of_sight = cells.nearest(hidden)
     ends = [
-        (_nearest(np.minimum(foot, away), above), 'something stands {} away'),
-        (_nearest(away, below | (shown & read & ~patch.valid)), 'the surface ends {} away'),
-        (_nearest(away, nothing), 'the depth shows nothing {} away'),
-        (_border(away, shown, patch.columns, patch.rows, depth.shape), 'the image ends {} away'),
+        (cells.nearest(stands), 'something stands {} away'),
+        (cells.nearest(_solid(seen.below, _SPECK)), 'the surface ends {} away'),
+        (cells.nearest(_solid(seen.nothing & ~beside, _HOLE)), 'the depth shows nothing {} away'),
+        (cells.nearest(seen.outside), 'the image ends {} away'),
     ]
+    if unseen is Unseen.OCCUPIED:
+        ends.append((out_of_sight, 'the surface is hidden by what stands before it {} away'))
     radius, why = min(ends, key=lambda end: end[0])
-    place = Place(position, plane.normal, min(radius, look))
-    if radius >= look:
-        return place
-    reason = why.format(f'{1e3 * max(radius, 0.0):.0f} mm')
+    notes = [why.format(_mm(radius))] if radius < place.radius else []
     if radius < _LEAST:
-        return _none(f'not free: {reason}')
-    return replace(place, reason=reason)
+        return _none(f'not free: {notes[0]}')
+    place = replace(place, radius=min(radius, place.radius))
+    if out_of_sight < place.radius:
+        notes.append(f'from {_mm(out_of_sight)} on some of it is not seen and taken to be free')
+    return replace(place, reason='; '.join(notes))
+
+
+def _levelled(plane: Plane, position: Floats, points: Floats, tolerance: Floats) -> Plane:
+    """The plane by all that is seen of it: fitted near the point alone it leans by noise.
+
+    points: (M, 3) metres; tolerance: (M,) how far each may be off. What lies on the surface, a mat
+    or a coaster, counts little.
+    """
+    away = np.linalg.norm(points - position, axis=1)
+    for reach in _WIDER:
+        on = (away < reach) & (np.abs(plane.height(points)) < tolerance)
+        chosen = points[on][:: max(1, np.count_nonzero(on) // _MOST_FITTED)]
+        for _ in range(3):
+            weights = 1 / np.maximum(np.abs(plane.height(chosen)), 2e-4)
+            middle = (chosen * weights[:, None]).sum(0) / weights.sum()
+            apart = chosen - middle
+            normal = np.linalg.eigh(apart.T @ (apart * weights[:, None]))[1][:, 0]
+            normal = normal if normal @ plane.normal > 0 else -normal
+            plane = Plane(normal, float(normal @ middle))
+    return plane
+
+
+def _mm(metres: float) -> str:
+    return f'{1e3 * max(metres, 0.0):.0f} mm'
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Squares of a plane. points: (N, N, 3) their middles; the rows go away from the camera.
+
+    away: (N, N) metres from the middle of all. axes: (3, 3) rows: along the columns, along the
+    rows, up.
+    """
+
+    points: Floats
+    away: Floats
+    axes: Floats
+
+    @classmethod
+    def around(cls, position: Floats, plane: Plane, look: float) -> _Cells:
+        steps = np.arange(-int(look / _CELL), int(look / _CELL) + 1) * _CELL
+        axes = across_sight(plane, position)
+        points = position + steps[:, None, None] * axes[1] + steps[None, :, None] * axes[0]
+        return cls(points, np.hypot(steps[:, None], steps[None, :]), axes)
+
+    def feet(self, points: Floats) -> Bools:
+        """(N, N) cells over which some of the points (M, 3) are."""
+        found = np.zeros(self.away.shape, bool)
+        at = np.rint((points - self.points[0, 0]) @ self.axes[:2].T / _CELL).astype(int)
+        column, row = at[((at >= 0) & (at < len(found))).all(1)].T
+        found[row, column] = True
+        kernel = np.ones((3, 3), np.uint8)  # pixels may be farther apart than cells
+        return cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+
+    def distance_to(self, where: Bools) -> Floats:
+        """(N, N) metres to the nearest cell where something is so."""
+        if not where.any():
+            return np.full(where.shape, np.inf)
+        away = cv2.distanceTransform((~where).astype(np.uint8), cv2.DIST_L2, 5)
+        return np.asarray(away, np.float64) * _CELL
+
+    def nearest(self, where: Bools) -> float:
+        """Metres from the middle to where something is so."""
+        return float(self.away[where].min()) if where.any() else float('inf')
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Of each cell (N, N) what its ray meets: something before the surface, something lower,
+    nothing, or a surface a little higher; or that it is outside of the image."""
+
+    hidden: Bools
+    below: Bools
+    nothing: Bools
+    raised: Bools
+    outside: Bools
+
+
+def _seen(
+    cells: _Cells,
+    plane: Plane,
+    depth: NDArray[np.float32],
+    camera: CameraModel,
+    settings: LiftSettings,
+) -> _Seen:
+    height, width = depth.shape
+    pixels = camera.project(cells.points)
+    inside = within(pixels, width, height)
+    column, row = np.rint(np.where(inside[..., None], pixels, 0.0)).astype(int).transpose(2, 0, 1)
+    z = depth[row, column].astype(np.float64)
+    _, read = settings.inverse(z)
+    read &= inside
+    true = cells.points[..., 2]
+    z = np.where(read, z, true)
+    # Along the ray through a cell heights grow as the reading is nearer.
+    heights = plane.offset * (z / true - 1.0)
+    tolerance = _tolerance(settings.noise.sigma(true.clip(1e-3), float(camera.K[0, 0])))
+    flat = read & (np.abs(heights) <= tolerance)
+    return _Seen(
+        read & (heights > tolerance),
+        read & (heights < -tolerance),
+        inside & ~read,
+        _raised(heights, flat),
+        ~inside,
+    )
+
+
+def _raised(heights: Floats, flat: Bools) -> Bools:
+    """Where the mean of many readings of a flat surface is higher than it is elsewhere."""
+    size = (_LOW_MEAN, _LOW_MEAN)
+    share = cv2.blur(flat.astype(np.float64), size)
+    mean = cv2.blur(np.where(flat, heights, 0.0), size) / np.maximum(share, 1e-6)
+    sure = flat & (share > 0.5)
+    if not sure.any():
+        return sure
+    spread = 1.4826 * float(np.median(np.abs(mean[sure])))
+    raised = _solid(sure & (mean > max(_LOW, _LOW_SIGMAS * spread)), _SPECK)
+    # The mean is the lower the nearer to an outline.
+    return cv2.dilate(raised.astype(np.uint8), np.ones(size, np.uint8)) > 0
+
+
+def _reaching_back(stands: Bools, hidden: Bools) -> Bools:
+    """The hidden cells behind what stands, as far as that is wider than it is deep."""
+    found = np.zeros_like(stands)
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats(stands.astype(np.uint8))
+    for number in range(1, count):
+        wide, deep = boxes[number, cv2.CC_STAT_WIDTH], boxes[number, cv2.CC_STAT_HEIGHT]
+        back = min(int(wide - deep), round(_DEEPEST / _CELL))
+        if back <= 0:
+            continue
+        kernel = np.ones((back + 1, 1), np.uint8)
+        part = (parts == number).astype(np.uint8)
+        found |= cv2.dilate(part, kernel, anchor=(0, back)) > 0
+    return found & hidden
+
+
+def _solid(where: Bools, size: int) -> Bools:
+    """Where something is so in squares of so many cells at least."""
+    kernel = np.ones((size, size), np.uint8)
+    # One anchor for both would shift squares of an even size.
+    squares = cv2.erode(where.astype(np.uint8), kernel, anchor=(0, 0))
+    return cv2.dilate(squares, kernel, anchor=(size - 1, size - 1)) > 0
 
 
 def transform_place(place: Place, T_target_source: Floats) -> Place:
     """The same place in another frame, by the (4, 4) pose of its frame in the target's."""
     R, t = T_target_source[:3, :3], T_target_source[:3, 3]
     return replace(place, position=R @ place.position + t, up=R @ place.up)
-
-
-def _crossings(camera: CameraModel, columns: Integers, rows: Integers, plane: Plane) -> Floats:
-    """(h, w, 3) where the rays of pixels meet the plane; inf where they do not."""
-    rays = camera.ray(columns[None, :], rows[:, None])
-    towards = rays @ plane.normal
-    with np.errstate(divide='ignore', invalid='ignore'):
-        along = plane.offset / towards
-    return np.where((along > 0)[..., None], rays * along[..., None], np.inf)
-
-
-def _nearest(away: Floats, where: Bools) -> float:
-    """The least distance where something is so in more than specks."""
-    solid = cv2.morphologyEx(where.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
-    return float(away[solid].min()) if solid.any() else float('inf')
-
-
-def _border(
-    away: Floats, shown: Bools, columns: Integers, rows: Integers, shape: tuple[int, ...]
-) -> float:
-    """How far the border of the image is, if it is within the patch."""
-    stride = int(columns[1] - columns[0]) if len(columns) > 1 else 1
-    edge = np.zeros(away.shape, bool)
-    edge[:, 0], edge[:, -1] = columns[0] < stride, columns[-1] >= shape[1] - stride
-    edge[0] |= rows[0] < stride
-    edge[-1] |= rows[-1] >= shape[0] - stride
-    edge &= shown
-    return float(away[edge].min()) if edge.any() else float('inf')

@@ -37,6 +37,7 @@ NOT_RUN = {
     'allenai/': 'downloads a release of Molmo',
     'pip install': 'installs; tests/packaging/test_extras.py knows that each extra exists',
     'eval pixmo-': 'wants a data set that is not here; tests/evaluation has its layout',
+    'fetch pictures': 'asks for addresses; tests/evaluation/test_downloads.py has a server',
     'eval point-bench': 'wants a data set that is not here; tests/evaluation has its layout',
     'check-camera --ros --image': 'wants a RealSense; tests/ros/test_check_camera.py runs it',
     'check-camera --ros --ros-args': 'listens to a camera; tests/ros/test_check_camera.py runs it',

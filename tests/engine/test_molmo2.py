@@ -236,7 +236,8 @@ def prompt(loaded, image, words):
 def generated(loaded, image, question):
     """The tokens of transformers' own `generate`, up to where the answer is finished."""
     tokenizer = loaded.tokenizer
-    inputs = prompt(loaded, image, prompt_for(question.query, question.mode))
+    words = prompt_for(question.query, question.mode, Style.MOLMO2)
+    inputs = prompt(loaded, image, words)
     whole = loaded.model.generate(
         **inputs,
         attention_mask=torch.ones_like(inputs['input_ids']),

@@ -94,6 +94,14 @@ def test_no_answer_is_longer_than_its_limit(limit):
     question = Question('mug', Mode.ASK)
     writer, _ = write(answer, question, Style.MOLMO, remembered=[ord('x')], limit=limit)
     assert writer.text == answer[:limit]
+    # At the limit it is not known that the end would have come next.
+    assert writer.truncated == (limit <= len(answer))
+
+
+def test_a_list_that_is_read_to_its_last_coordinate_is_not_cut_off():
+    answer = format_points([(10, 20), (30, 40)], 'mug')
+    writer, _ = write(answer, Question('mug'), Style.MOLMO, limit=len(answer))
+    assert writer.answer == answer and not writer.truncated
 
 
 class Bytes:

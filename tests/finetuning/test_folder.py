@@ -50,6 +50,18 @@ def test_a_wrong_line_is_named(line, complaint, folder):
     assert 'points.jsonl, line 3: ' in str(told.value) and complaint in str(told.value)
 
 
+def test_all_wrong_lines_are_told_at_once(folder):
+    lines = [f'{{"image": "a.png", "label": "pen {n}", "points": [[{n}, 95]]}}' for n in range(25)]
+    with (folder / 'points.jsonl').open('a') as file:
+        file.write('\n'.join(['{"image": "c.png", "label": "pen", "points": []}', *lines]))
+    with pytest.raises(InvalidFolder) as told:
+        read_folder(folder)
+    first, *rest = str(told.value).splitlines()
+    assert first.endswith('points.jsonl: 26 lines are wrong')
+    assert rest[0].startswith('  line 3: ') and 'c.png' in rest[0]
+    assert '[0, 95] lies outside' in rest[1] and rest[-1] == '  and 6 more' and len(rest) == 21
+
+
 def test_a_folder_with_nothing_to_learn_is_refused(folder, tmp_path):
     with pytest.raises(InvalidFolder, match=r'has points\.jsonl and images/'):
         read_folder(tmp_path / 'nowhere')

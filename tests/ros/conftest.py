@@ -249,10 +249,10 @@ class Caller:
         self._spinner = Spinner(executor)
 
     def send(self, request):
+        assert self._client.wait_for_service(30)
         return self._client.call_async(request)
 
     def call(self, request):
-        assert self._client.wait_for_service(10)
         future = self.send(request)
         self.wait_for(future.done)
         return future.result()

@@ -209,10 +209,10 @@ def test_tool_frames_are_turned_as_they_are_named(name) -> None:
 def put(camera):
     """The place at a point in space."""
 
-    def found(depth, where, up=UP):
+    def found(depth, where, up=UP, unseen=Unseen.FREE):
         noise = LiftSettings(preset='ideal')
         point = lift(*camera.project(where), depth, camera, noise)
-        return place_at(point, depth, camera, noise, up=up)
+        return place_at(point, depth, camera, noise, up=up, unseen=unseen)
 
     return found
 
@@ -238,3 +238,39 @@ def test_there_is_no_place_where_something_stands_or_the_surface_leans(table, pu
     assert close.reason.startswith('not free: something stands') and 'leans' in side.reason
     for place in (close, side):
         assert np.isnan([place.radius, *place.position, *place.up]).all()
+
+
+def test_what_hides_a_place_does_not_stand_on_it(table, put) -> None:
+    """Behind something tall is room, and it is said that it is not seen; or it counts as taken."""
+    depth = table(((0, -0.1, 0.07), (0.05, 0.04, 0.14)))
+    behind = put(depth, at(0.07, 0.04, 0))
+    assert behind.radius > 0.1 and 'not seen and taken to be free' in behind.reason
+    careful = put(depth, at(0.07, 0.04, 0), unseen=Unseen.OCCUPIED)
+    assert careful.radius < 0.05 and 'hidden' in careful.reason
+
+
+def test_out_of_sight_a_thing_is_as_deep_as_it_is_wide(table, put) -> None:
+    """A box whose top is higher than the camera shows its front alone."""
+    depth = table(((0, 0.0, 0.3), (0.1, 0.1, 0.6)))
+    beside = put(depth, at(0.12, 0.03, 0))
+    assert 'something stands' in beside.reason
+    assert beside.radius == pytest.approx(0.07, abs=0.01)
+
+
+def test_stray_pixels_end_no_place(table, put, camera) -> None:
+    """Single ones without a reading, and some that hang between a thing and the table."""
+    depth = table(((0, 0.15, 0.04), (0.3, 0.06, 0.08)))
+    rng = np.random.default_rng(5)
+    depth[rng.random(depth.shape) < 0.02] = np.nan
+    flying = rng.random(depth.shape) < 0.003
+    depth[flying] *= 0.93
+    place = put(depth, at(0, 0, 0))
+    assert place.radius == pytest.approx(0.12, abs=0.008)
+
+
+def test_a_mat_ends_a_place(table, put) -> None:
+    """No single reading would tell a coaster of 2 mm under noise of 1 mm; many do."""
+    depth = table(((0.1, 0.02, 0.001), (0.1, 0.1, 0.002)))
+    depth += np.random.default_rng(1).normal(0, 0.001, depth.shape).astype(np.float32)
+    place = put(depth, at(0, 0, 0))
+    assert place.radius == pytest.approx(0.05, abs=0.012)

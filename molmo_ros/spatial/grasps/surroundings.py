@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.spatial.camera_model import CameraModel
+from molmo_ros.spatial.edges import GRAZING, veil
 from molmo_ros.spatial.extent import Extent, basis_across
 from molmo_ros.spatial.lift_settings import LiftSettings
 from molmo_ros.spatial.support import Plane
@@ -21,7 +22,6 @@ _AROUND = 0.16  # metres about the thing that a gripper may come through
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # as an extent has them
 _JUMP = 0.012  # metres in depth by which neighbouring pixels of one surface may differ
 _LOW, _LOW_MEAN = 0.0025, 9  # metres over the ground, as the mean of so many pixels squared
-_GRAZING = 6.0  # tangent of the angle at which a surface is seen that is none
 _BEHIND = 0.012  # metres behind a surface from which on space is not seen
 
 
@@ -124,7 +124,7 @@ def surroundings_of(
         thing = cv2.dilate(thing, np.ones((side, side), np.uint8))
     stride = max(1, int(np.ceil(np.sqrt(np.count_nonzero(thing) / _MOST_POINTS))))
     columns, rows = np.arange(left, right, stride), np.arange(top, bottom, stride)
-    veiled = _veil(depth[top:bottom, left:right], _GRAZING * near / focal)[::stride, ::stride]
+    veiled = veil(depth[top:bottom, left:right], GRAZING * near / focal)[::stride, ::stride]
     z = depth[np.ix_(rows, columns)].astype(np.float64)
     _, read = settings.inverse(z)
     valid = read & ~veiled
@@ -184,19 +184,6 @@ def _hull(own: Bools) -> Bools:
         hull = cv2.convexHull(np.stack([column, row], 1).astype(np.int32))
         cv2.fillConvexPoly(within, hull, 1)
     return within > 0
-
-
-def _veil(depth: NDArray[np.float32], steep: float) -> Bools:
-    """Pixels between a thing and what is behind it, on neither: the depth falls steeply on both
-    sides of them."""
-    veil = np.zeros(depth.shape, bool)
-    for axis in (0, 1):
-        falls = np.abs(np.diff(depth, axis=axis)) > steep
-        inner = [slice(None), slice(None)]
-        inner[axis] = slice(1, -1)
-        both = falls[:-1] & falls[1:] if axis == 0 else falls[:, :-1] & falls[:, 1:]
-        veil[tuple(inner)] |= both
-    return veil
 
 
 def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:
