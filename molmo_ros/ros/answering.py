@@ -42,7 +42,7 @@ from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.deadline import Deadline
-from molmo_ros.ros.engine_host import EngineHost
+from molmo_ros.ros.engine_host import EngineHost, EngineView
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
 from molmo_ros.ros.room import NoRoom, Room
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
@@ -80,7 +80,8 @@ class Refused(Exception):
 class Request:
     """What is asked. target_frame: '' is the image's own; max_points: 0 is any; timeout: s.
 
-    door: how it came. size: bytes of the pictures that it brought.
+    door: how it came. size: bytes of the pictures that it brought. source: whom it is from, as far
+    as that can be told.
     """
 
     query: str
@@ -90,6 +91,7 @@ class Request:
     timeout: float = 60.0
     door: str = ''
     size: int = 0
+    source: str = ''
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Answering:
 
     def __init__(
         self,
-        worker: EngineHost | EngineWorker,
+        worker: EngineHost | EngineView | EngineWorker,
         transforms: Transforms,
         max_waiting: int,
         log_error: Callable[[str], object],
@@ -309,7 +311,7 @@ class Answering:
         begun = time.monotonic()
         run.on_progress('wait', ())
         try:
-            future = self._worker.submit(capture.frame.color, question, stop.is_set)
+            future = self._worker.submit(capture.frame.color, question, stop.is_set, request.source)
             answer = _await(future, run, stop, self._room.others)
         except EngineNotReady as error:
             raise Refused(Status.NOT_READY, str(error)) from error

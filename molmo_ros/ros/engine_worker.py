@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -36,6 +37,7 @@ EngineLoader = Callable[[Progress], Pointer]
 # What a refusal begins with when there will never be an engine.
 LOAD_FAILED = 'the model could not be loaded'
 
+_MOST_SOURCES = 256  # whose turn is remembered
 AT_ONCE = 16  # questions in common passes
 _FEW_FAILURES = 3  # that say nothing yet
 
@@ -92,12 +94,13 @@ class EngineHealth:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A question about an image, and who waits for its answer."""
+    """A question about an image, and who waits for its answer. source: whom it is from."""
 
     image: NDArray[np.uint8]
     question: Question
     should_stop: Callable[[], bool]
     future: Future[Answer]
+    source: str = ''
 
     def tell(self, outcome: Answer | Exception) -> None:
         if isinstance(outcome, Exception):
@@ -109,9 +112,10 @@ class _Job:
 class EngineWorker:
     """Loads an engine and answers questions, in a thread of its own.
 
-    One image is looked at after the other, in the order of arrival; several at a time by an engine
-    that says so. Questions that wait when an image's turn comes and are about just that image are
-    asked of the engine together.
+    One image is looked at after the other, several at a time by an engine that says so: that of
+    the source which has waited longest since one of its own was looked at, and of a source in the
+    order of arrival. So one that asks much does not keep others waiting. Questions that wait when
+    an image's turn comes and are about just that image are asked of the engine together.
 
     load: called in that thread with a callback for progress (what, 0 to 1); this is where torch
     is imported, if at all. reload_after: tells the seconds of nothing but failures after which the
@@ -125,6 +129,7 @@ class EngineWorker:
         self._waiting: list[_Job] = []
         self._arrival = threading.Condition()
         self._choosing = threading.Lock()
+        self._turns: OrderedDict[str, None] = OrderedDict()  # sources, the last served at the end
         self._assumed: tuple[str, ...] = ()
         self._closing = threading.Event()
         self._loaded = threading.Event()
@@ -166,14 +171,19 @@ class EngineWorker:
             raise EngineNotReady(why_not_ready(state))
 
     def submit(
-        self, image: NDArray[np.uint8], question: Question, should_stop: Callable[[], bool]
+        self,
+        image: NDArray[np.uint8],
+        question: Question,
+        should_stop: Callable[[], bool],
+        source: str = '',
     ) -> Future[Answer]:
-        """Queue a question about an (H, W, 3) RGB image.
+        """Queue a question about an (H, W, 3) RGB image; source: who takes turns with others.
 
         The future's cancel() takes it back while it has not begun; once it runs, should_stop does.
         Raises EngineNotReady.
         """
-        job = _Job(image, question, lambda: self._closing.is_set() or should_stop(), Future())
+        stop = lambda: self._closing.is_set() or should_stop()  # noqa: E731
+        job = _Job(image, question, stop, Future(), source)
         with self._arrival:
             self.require_ready()
             self._waiting.append(job)
@@ -279,7 +289,7 @@ class EngineWorker:
         self._pulse.end()
 
     def _next(self, over: threading.Event) -> list[_Job]:
-        """The question that has waited longest, and those about the same image; none at the end."""
+        """The question whose turn it is, and those about the same image; none at the end."""
 
         def ended() -> bool:
             return self._closing.is_set() or over.is_set()
@@ -291,10 +301,24 @@ class EngineWorker:
                     return []
                 waiting = list(self._waiting)
             # Large images take some time to compare, and whoever submits does not wait for that.
-            same = [job for job in waiting if same_pixels(job.image, waiting[0].image)][:AT_ONCE]
+            first = self._first(waiting)
+            others = [job for job in waiting if job is not first]
+            same = [first, *(job for job in others if same_pixels(job.image, first.image))][
+                :AT_ONCE
+            ]
             with self._arrival:
                 self._waiting = [job for job in self._waiting if job not in same]
             return same
+
+    def _first(self, waiting: Sequence[_Job]) -> _Job:
+        """The oldest question of the source that was served longest ago, or never."""
+        served = {source: turn for turn, source in enumerate(self._turns)}
+        first = min(waiting, key=lambda job: served.get(job.source, -1))
+        self._turns[first.source] = None
+        self._turns.move_to_end(first.source)
+        if len(self._turns) > _MOST_SOURCES:
+            self._turns.popitem(last=False)
+        return first
 
     def _dismiss(self, state: EngineState | None = None) -> None:
         """Take no more questions, and tell those that still wait."""

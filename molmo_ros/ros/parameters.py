@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rclpy.parameter import Parameter as RosParameter
 
 Value = bool | int | float | str
+"""Of a parameter; a loose one also takes a list of texts, and is then these with blanks between."""
 
 # How alike two names are, from 0 to 1, if one may be a slip of the other; and how much less it
 # says that they are alike after their groups only.
@@ -96,6 +97,15 @@ POINT_QUERY = (
         loose=True,
     ),
     Parameter(
+        'cameras',
+        '',
+        'Further cameras that share the model, by name: [left, right] adds left/point_query with '
+        'the topics left/image, left/depth, ... and a node of that namespace with parameters of '
+        'its own. A parameter of one of them is given at the start as left.optical_frame.',
+        fixed=True,
+        loose=True,
+    ),
+    Parameter(
         'adapter',
         '',
         'Folder that `molmo-ros finetune` wrote for the checkpoint; empty: none.',
@@ -156,7 +166,7 @@ POINT_QUERY = (
     ),
     Parameter(
         'max_waiting',
-        3,
+        8,
         'Questions that may wait while one is being answered; more are told BUSY at once. One more '
         'may wait where all others came by the service and it by the action, or the other way.',
         range=(0, 32),
@@ -550,8 +560,10 @@ def ignored(node: Node, parameters: Sequence[Parameter]) -> dict[str, str]:
     }
 
 
-def as_text(value: Value) -> str:
+def as_text(value: Value | list[str] | tuple[str, ...]) -> str:
     """A loose parameter as it was written."""
+    if isinstance(value, list | tuple):
+        return ' '.join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -585,7 +597,7 @@ def _is_whole(parameter: Parameter | None, value: object) -> bool:
 
 def _why_not(parameter: Parameter, value: object) -> str:
     """What is wrong with a value; '' if nothing is."""
-    if parameter.loose and isinstance(value, bool | int | float | str):
+    if parameter.loose and isinstance(value, bool | int | float | str | list | tuple):
         value = as_text(value)
     right_type = type(value) is type(parameter.default) or _is_whole(parameter, value)
     if right_type and parameter.choices:

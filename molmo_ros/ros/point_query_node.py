@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -32,7 +33,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
-from molmo_ros.engine import Engine, Pointer, load_engine
+from molmo_ros.engine import Engine, Pointer, as_engine, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.annotate import annotated
@@ -45,8 +46,9 @@ from molmo_ros.ros.bond import make_bond
 from molmo_ros.ros.conversions import color_message
 from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.diagnostics import Diagnostics
-from molmo_ros.ros.engine_host import EngineHost
+from molmo_ros.ros.engine_host import EngineHost, EngineView
 from molmo_ros.ros.engine_worker import EngineLoader, EngineNotReady, Progress
+from molmo_ros.ros.further_cameras import FurtherCameras, declare_theirs
 from molmo_ros.ros.health import QuestionLog
 from molmo_ros.ros.later import Later
 from molmo_ros.ros.managed import UNCONFIGURED, ManagedNode
@@ -89,14 +91,23 @@ class PointQueryNode(ManagedNode):
     every state a question gets a response.
 
     engine_loader: where the engine comes from, called in a thread of its own with a callback for
-    progress; by default the checkpoint that the parameters name. Other arguments are Node's.
+    progress; by default the checkpoint that the parameters name. engine: of another node, which
+    loads it and gives it back. Other arguments are Node's.
     Spin it with as many threads as `threads` says, and `close` it before it is destroyed.
     """
 
     _action: PatientActionServer | None = None
+    _further: FurtherCameras | None = None
 
-    def __init__(self, engine_loader: EngineLoader | None = None, **node_arguments: Any) -> None:
+    def __init__(
+        self,
+        engine_loader: EngineLoader | None = None,
+        *,
+        engine: EngineView | None = None,
+        **node_arguments: Any,
+    ) -> None:
         super().__init__('molmo_point_query', **node_arguments)
+        declare_theirs(self)
         parameters.declare(self, parameters.POINT_QUERY)
         self._current = read_settings(parameters.values(self, parameters.POINT_QUERY))
         settings = self._current
@@ -109,7 +120,7 @@ class PointQueryNode(ManagedNode):
         transforms = make_transforms(self, settings.transform_cache)
         self._streams = CameraStreams(self, settings.streams, transforms)
         self._streams.start()
-        self._engine = EngineHost(
+        self._engine = engine or EngineHost(
             self._announced(engine_loader or self._load),
             self.get_fully_qualified_name(),
             self._reload_after,
@@ -167,6 +178,13 @@ class PointQueryNode(ManagedNode):
         respond_patiently(self)
         if hasattr(self, 'add_post_set_parameters_callback'):
             self.add_post_set_parameters_callback(lambda changed: self.look_again())
+        if isinstance(self._engine, EngineHost):
+            self._further = FurtherCameras(
+                self,
+                settings.cameras,
+                partial(PointQueryNode, engine=EngineView(self._engine)),
+                parameters.values(self, parameters.POINT_QUERY),
+            )
         if settings.autostart:
             self._engine.expect()
             self.manage_itself(self._reload_after)
@@ -189,6 +207,8 @@ class PointQueryNode(ManagedNode):
         """
         end = time.monotonic() + timeout
         self._closing.set()
+        if self._further is not None:
+            self._further.close(timeout, leaving)
         self._watches.close(timeout)
         self._wait_until_idle(max(end - time.monotonic(), 0.0))
         self._streams.close()
@@ -199,6 +219,8 @@ class PointQueryNode(ManagedNode):
 
     def destroy_node(self) -> None:
         """See Node; rclpy of Kilted also calls it of a node whose parameters were refused."""
+        if self._further is not None:
+            self._further.destroy()
         if self._action is not None:
             self._streams.close()
             self._action.destroy()
@@ -299,7 +321,7 @@ class PointQueryNode(ManagedNode):
         wanted = self._current.engine
         if not wanted.checkpoint:
             self.get_logger().warning(RENDERED_ONLY)
-        engine = load_engine(
+        loaded = load_engine(
             wanted.checkpoint or default_checkpoint(),
             device=wanted.device,
             dtype=wanted.dtype,
@@ -310,6 +332,7 @@ class PointQueryNode(ManagedNode):
             self_test=wanted.self_test,
             on_progress=on_progress,
         )
+        engine = as_engine(loaded)
         for told in (*engine.warnings, *(f'assumed: {what}' for what in engine.assumed)):
             self.get_logger().warning(told)
         return engine
@@ -405,7 +428,7 @@ class PointQueryNode(ManagedNode):
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None],
     ) -> Result:
         try:
-            request = read_request(message, settings.timeout, door)
+            request = read_request(message, settings.timeout, door, self.get_namespace())
             own_image = brings_image(message)
         except Refused as refusal:
             return Result(refusal.status, str(refusal))

@@ -373,3 +373,13 @@ def test_the_template_for_the_server_writes_what_molmo_was_taught(content):
     written = template.render(messages=[{'role': 'user', 'content': content}])
     # The server's processor writes the first blank.
     assert f' {written}' == Manner.MOLMO.written(words)
+
+
+def test_a_list_that_the_limit_of_tokens_cut_says_so(opened, monkeypatch):
+    """What is missing of it would not be looked for."""
+    monkeypatch.setattr(protocol, 'MOST_TOKENS', 40)
+    with serving(Stub()) as stub:
+        image = picture(*((x / 10, 0.5) for x in range(1, 9)))
+        answer = opened(stub).answer(image, Question('lids'))
+        assert answer.truncated and 0 < len(answer.points) < 8
+        assert not opened(stub).answer(picture((0.5, 0.5)), Question('lid')).truncated

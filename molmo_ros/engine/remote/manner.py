@@ -56,7 +56,7 @@ class Manner(enum.Enum):
     def prompt(self, question: Question) -> str:
         """The question in words. Raises InvalidQuestion."""
         if self.style is not None or question.mode is Mode.ASK:
-            return prompt_of(question)
+            return prompt_of(question, self.style or Style.MOLMO)
         try:
             # In one line and without control characters, as in a template of Molmo.
             phrase = ' '.join(prompt_for(question.query, Mode.ASK).split())

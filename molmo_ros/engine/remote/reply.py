@@ -121,6 +121,7 @@ class Reply:
             tuple(self.ids),
             self.work,
             self._presence(reading),
+            truncated=self.ended == 'length',
         )
 
     def _whole(self) -> str:
