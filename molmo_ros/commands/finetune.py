@@ -33,12 +33,14 @@ _STAGES = {
     'measuring': 'asking about what is held out',
 }
 _EPILOG = """
-FOLDER holds images/ and points.jsonl, one line for each picture and label, points in pixels from
-the picture's top left corner, all things of that label, [] where there is none:
+FOLDER holds images/ and points.jsonl, as `molmo-ros label` and `label import` write it: one line
+for each picture and label, points in pixels from the picture's top left corner, all things of that
+label, [] where there is none:
 
   {"image": "a.png", "label": "stapler", "points": [[412.5, 230]]}
 
-Stopped with Ctrl-C, the same command goes on where it was. Afterwards:
+Stopped with Ctrl-C, the same command goes on where it was. ADAPTER/training/report.html shows how
+it went, and what was learnt of the pictures that were held out. Afterwards:
 
   molmo-ros ask a.png 'the stapler' --checkpoint CHECKPOINT --adapter ADAPTER
 """

@@ -91,8 +91,8 @@ def samples_of(pictures: Iterable[LabelledImage]) -> tuple[Sample, ...]:
     """A question for every label of every picture."""
     return tuple(
         _pointing_sample(
-            f'{picture.path.name} {label.label}',
-            picture.path.name,
+            f'{picture.name} {label.label}',
+            picture.name,
             partial(read_picture, picture.path),
             label.label,
             label.points,

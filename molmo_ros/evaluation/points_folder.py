@@ -48,10 +48,11 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """A picture's file, and every line about it."""
+    """A picture's file, every line about it, and its name below images/."""
 
     path: Path
     labels: tuple[Label, ...]
+    name: str
 
 
 def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
@@ -104,7 +105,16 @@ def read_lines(folder: Path) -> tuple[LabelledImage, ...]:
             wrong.append(f'line {number}: {error}')
     if wrong:
         raise InvalidFolder(told_wrong(path, wrong))
-    return tuple(LabelledImage(image, tuple(labels.values())) for image, labels in found.items())
+    return tuple(
+        LabelledImage(image, tuple(labels.values()), name_of(image, folder))
+        for image, labels in found.items()
+    )
+
+
+def name_of(image: Path, folder: Path) -> str:
+    """What a picture is called in points.jsonl."""
+    images = folder / IMAGES
+    return image.relative_to(images).as_posix() if image.is_relative_to(images) else str(image)
 
 
 def told_wrong(path: Path, wrong: Sequence[str]) -> str:

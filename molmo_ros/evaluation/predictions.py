@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from molmo_ros.evaluation.evaluate import Evaluated
 from molmo_ros.evaluation.image_files import read_picture
@@ -85,16 +85,29 @@ class PredictionsFile:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._path = path
         self.done: dict[str, Record] = {}
+        if path.exists() and path.stat().st_size:
+            _has_header(path)  # what is something else is not touched
+        self._file = path.open('a', encoding='utf-8')
+        try:
+            _lock(self._file, path)
+            self._begin(settings)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _begin(self, settings: Mapping[str, Any]) -> None:
+        path = self._path
         header = {'schema': SCHEMA, 'version': VERSION, 'settings': settings}
         line = as_json(header, indent=None)
-        if path.exists() and path.stat().st_size and _has_header(path):
+        if path.stat().st_size and _has_header(path):
             before = read_predictions(path)
             _refuse_others(path, before.settings, json.loads(line)['settings'])
             self.done = dict(before.records)
             _drop_unfinished(path)
         else:
-            path.write_text(f'{line}\n', encoding='utf-8')
-        self._file = path.open('a', encoding='utf-8')
+            self._file.truncate(0)
+            self._file.write(f'{line}\n')
+            self._file.flush()
 
     def append(self, result: Evaluated) -> None:
         """Write an answer, so that a later run need not ask for it. Raises OSError."""
@@ -126,6 +139,18 @@ class PredictionsFile:
     def close(self) -> None:
         """Raises OSError."""
         self._file.close()
+
+
+def _lock(file: TextIO, path: Path) -> None:
+    """Two runs would write into each other's answers. Raises InvalidData."""
+    try:
+        import fcntl
+    except ImportError:  # a system that has none
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise InvalidData(f'{path} is being written by another run; name another file') from error
 
 
 def _settings(path: Path, line: str) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ def split(images: Sequence[LabelledImage], share: float, seed: int) -> Split:
     """Hold out a share of the pictures, by chance; what is pointed at in them stays in others."""
     most = round(share * len(images)) if len(images) >= FEWEST else 0
     left = Counter(label.label for image in images for label in image.labels if label.points)
-    shuffled = sorted(images, key=lambda image: image.path.name)
+    shuffled = sorted(images, key=lambda image: image.name)
     random.Random(f'{seed} held out').shuffle(shuffled)
     held: set[Path] = set()
     for image in shuffled:

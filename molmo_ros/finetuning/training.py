@@ -16,7 +16,6 @@ import torch
 from molmo_ros.engine import Stopped, never
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.evaluation.points_folder import (
-    IMAGES,
     POINTS,
     LabelledImage,
     read_folder,
@@ -246,5 +245,5 @@ def _rehearsal(
             )
         finally:
             engine.close()
-        write_rehearsal(rehearsal, path)
-    return read_rehearsal(path, folder / IMAGES)
+        write_rehearsal(rehearsal, path, folder)
+    return read_rehearsal(path, folder)

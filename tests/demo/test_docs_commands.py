@@ -44,6 +44,8 @@ NOT_RUN = {
     'calibrate depth wall': 'wants views of a wall; tests/cli/test_calibrate_depth.py makes some',
     'calibrate depth --ros': 'listens to a camera; tests/ros/test_calibrate_depth.py runs it',
     'molmo-ros view': 'runs until Ctrl-C; tests/viewing opens it',
+    'label import': 'wants labels of others; tests/evaluation/test_importing.py has some',
+    'molmo-ros label': 'runs until Ctrl-C; tests/viewing opens it',
     'demo --view': 'runs until Ctrl-C; tests/viewing opens it',
     'python -m training': 'trains for a day; tests/training goes the same way in small',
     'https://': 'asks an address that is none; tests/cli/test_ask.py has one that is',
@@ -71,7 +73,7 @@ NOT_RUN = {
 # What makes a line shorter that would take minutes.
 SHORTER = {
     'eval tabletop': ['--limit', '2'],
-    'finetune': ['--steps', '1'],
+    'finetune my_parts': ['--steps', '1'],
     'benchmarks/': ['--scenes', '1'],
 }
 

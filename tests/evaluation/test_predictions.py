@@ -143,6 +143,14 @@ def test_other_settings_and_other_data_are_refused(tmp_path):
     assert (tmp_path / 'notes.txt').read_text() == 'mine\n'
 
 
+def test_two_runs_at_once_do_not_write_into_one_file(tmp_path):
+    first = PredictionsFile(tmp_path / 'a.jsonl', SETTINGS)
+    with pytest.raises(InvalidData, match='being written by another run'):
+        PredictionsFile(tmp_path / 'a.jsonl', SETTINGS)
+    first.close()
+    PredictionsFile(tmp_path / 'a.jsonl', SETTINGS).close()
+
+
 def test_two_runs_are_compared_question_by_question(tmp_path):
     a, b = tmp_path / 'a.jsonl', tmp_path / 'b.jsonl'
     kept(a, Scripted('box 0', 'box 1', 'box 2', 'box 3'))

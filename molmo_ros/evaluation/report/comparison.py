@@ -129,7 +129,7 @@ def _row(topic: str, figures: Figures) -> str:
     return (
         f'<div class="bar two"><span class="name">{escape(topic)}</span><span>{tracks}</span>'
         f'<span class="value">{shares}</span><span class="note">of {figures["n"]} · '
-        f'{points(figures["difference"])}<br>p {escape(p_value(figures["p"]))}</span></div>'
+        f'{points(figures["difference"])} ·<br> p {escape(p_value(figures["p"]))}</span></div>'
     )
 
 
