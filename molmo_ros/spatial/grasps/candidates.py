@@ -113,7 +113,8 @@ def grasps_of(
     body = np.concatenate([shell, inside(around, shell)])
     height = float(np.percentile(body[:, 2], 99))
     meant = stand.of(point.position)
-    thing = Thing(body, thinned(around.others), meant, middle_of_mass(body), height, around.pitch)
+    mass = middle_of_mass(body)
+    thing = Thing(body, shell, thinned(around.others), meant, mass, height, around.pitch)
     normal = point.normal @ stand.R
     kept: list[Grasp] = []
     refused: list[Grasp] = []
@@ -242,13 +243,14 @@ def _roomy(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp
 
 def _readings_in_it(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> int:
     """How many readings lie inside the fingers and the palm, by more than a margin."""
-    near = np.abs(around.readings - grasp.position).max(1) < max(settings.palm) + 0.05
-    x, y, z = ((around.readings[near] - grasp.position) @ grasp.rotation).T
+    x, y, z = grasp.rotation.T @ (around.readings - grasp.position).T
     x, y = np.abs(x), np.abs(y)
     inner, length = grasp.opening / 2 + _INSIDE, settings.finger_length
-    finger = (x > inner) & (x < inner + settings.finger_thickness - 2 * _INSIDE)
-    finger &= (y < settings.finger / 2 - _INSIDE) & (z < -_INSIDE) & (z > -length)
     wide, deep, high = settings.palm
+    narrow = np.flatnonzero((y < max(deep, settings.finger) / 2 - _INSIDE) & (z < -_INSIDE))
+    x, y, z = x[narrow], y[narrow], z[narrow]
+    finger = (x > inner) & (x < inner + settings.finger_thickness - 2 * _INSIDE)
+    finger &= (y < settings.finger / 2 - _INSIDE) & (z > -length)
     palm = (x < wide / 2 - _INSIDE) & (y < deep / 2 - _INSIDE)
     palm &= (z < -length - _INSIDE) & (z > -length - high)
     return int(np.count_nonzero(finger | palm))
