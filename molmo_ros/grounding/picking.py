@@ -163,6 +163,8 @@ def _notes(
             'a part of one'
         )
     if grasps.ways and grasps.best is None:
-        reasons = dict.fromkeys(way.reason.partition(':')[0] for way in grasps.ways)
-        notes.append(f'no way to grasp the object was found: {"; ".join(reasons)}')
+        reasons: dict[str, str] = {}  # of each kind the first, with its numbers
+        for way in grasps.ways:
+            reasons.setdefault(way.reason.partition(':')[0], way.reason)
+        notes.append(f'no way to grasp the object was found: {"; ".join(reasons.values())}')
     return notes

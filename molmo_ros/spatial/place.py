@@ -41,7 +41,7 @@ _WIDER = (
     0.12,
     0.2,
 )  # metres about the point that its surface is fitted to, one after another
-_MOST_FITTED = 1500  # of its points
+_MOST_FITTED = 4000  # of its points
 _NOWHERE = np.full(3, np.nan)
 
 
@@ -94,12 +94,19 @@ def place_at(
         return _none(f'the surface at the point leans by {np.degrees(lean):.0f} degrees')
     position = point.position - plane.height(point.position) * plane.normal
     cells = _Cells.around(position, plane, look)
-    firm = ~veil(depth, GRAZING * float(point.position[2]) / float(camera.K[0, 0]))
-    firm = patch.valid & firm[np.ix_(patch.rows, patch.columns)]
+    steep = GRAZING * float(point.position[2]) / float(camera.K[0, 0])
+    firm = patch.valid & ~_veiled(patch, depth, steep)
     above = _solid(firm & (plane.height(patch.points) > _tolerance(patch.sigma)), 2)
     seen = _seen(cells, plane, depth, camera, settings)
     place = Place(position, plane.normal, look)
     return _ended(place, cells, seen, cells.feet(patch.points[above]), unseen)
+
+
+def _veiled(patch: Patch, depth: NDArray[np.float32], steep: float) -> Bools:
+    """Which pixels of a patch hang between a thing and what is behind it."""
+    (top, bottom), (left, right) = patch.rows[[0, -1]], patch.columns[[0, -1]]
+    around = veil(depth[top : bottom + 1, left : right + 1], steep)
+    return around[:: patch.stride, :: patch.stride]
 
 
 def _tolerance(sigma: Floats) -> Floats:
@@ -151,10 +158,11 @@ def _levelled(plane: Plane, position: Floats, points: Floats, tolerance: Floats)
     points: (M, 3) metres; tolerance: (M,) how far each may be off. What lies on the surface, a mat
     or a coaster, counts little.
     """
+    thin = max(1, len(points) // _MOST_FITTED)
+    points, tolerance = points[::thin], tolerance[::thin]
     away = np.linalg.norm(points - position, axis=1)
     for reach in _WIDER:
-        on = (away < reach) & (np.abs(plane.height(points)) < tolerance)
-        chosen = points[on][:: max(1, np.count_nonzero(on) // _MOST_FITTED)]
+        chosen = points[(away < reach) & (np.abs(plane.height(points)) < tolerance)]
         for _ in range(3):
             weights = 1 / np.maximum(np.abs(plane.height(chosen)), 2e-4)
             middle = (chosen * weights[:, None]).sum(0) / weights.sum()

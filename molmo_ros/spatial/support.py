@@ -48,15 +48,18 @@ def supporting_plane(
     planes = _through_triples(points[rng.integers(len(points), size=(_TRIES, 3))])
     if not len(planes):
         return None  # They lie in one line.
-    heights = planes[:, :3] @ points[some].T - planes[:, 3:]
-    on = np.abs(heights) < tolerance[some]
-    behind = heights < -3 * tolerance[some]
-    score = on.sum(1) - 2.0 * behind.sum(1)
+    # Single precision is a micrometre here, and twice as fast.
+    single = np.float32
+    heights = planes[:, :3].astype(single) @ points[some].T.astype(single)
+    heights -= planes[:, 3:].astype(single)
+    near = tolerance[some].astype(single)
+    behind = np.count_nonzero(heights < -3 * near, axis=1)
+    score = np.count_nonzero(np.abs(heights) < near, axis=1) - 2.0 * behind
     score[planes[:, :3] @ position - planes[:, 3] < -here] = -np.inf
     if up is not None:
         score[planes[:, :3] @ up < _UPRIGHT] = -np.inf
     best = int(score.argmax())
-    if score[best] < _LEAST_SHARE * on.shape[1]:
+    if score[best] < _LEAST_SHARE * len(near):
         return None
     plane = Plane(planes[best, :3], float(planes[best, 3]))
     for _ in range(3):

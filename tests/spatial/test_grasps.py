@@ -12,6 +12,7 @@ import pytest
 from molmo_ros.spatial import (
     GraspSettings,
     LiftSettings,
+    StereoNoise,
     Unseen,
     grasps_of,
     lift,
@@ -203,6 +204,22 @@ def test_tool_frames_are_turned_as_they_are_named(name) -> None:
     np.testing.assert_array_equal(turned[:, closes], (1, 0, 0))
     np.testing.assert_array_equal(turned[:, approaches], (0, 0, 1))
     assert np.linalg.det(turned) == pytest.approx(1)
+
+
+def test_what_hardly_fits_is_taken_as_far_as_the_depth_is_exact(table, camera) -> None:
+    """A box that leaves 1.7 mm on each side: with noise a finger would land on it."""
+    depth = table(((0, 0, 0.04), (0.0766, 0.14, 0.08)))
+    point = lift(*camera.project(at(0, 0, 0.08)), depth, camera, LiftSettings(preset='ideal'))
+
+    def taken(noise):
+        extent = visible_extent(point, depth, camera, noise)
+        return grasps_of(point, extent, depth, camera, noise, HAND)
+
+    assert taken(LiftSettings(preset='ideal')).best is not None
+    refused = taken(LiftSettings(noise=StereoNoise(0.05, 0.15, 0.0, 1.0)))
+    assert refused.best is None
+    reason = next(way.reason for way in refused.ways if 'too near to its sides' in way.reason)
+    assert 'of 80 mm it takes 7' in reason and 'are needed' in reason
 
 
 @pytest.fixture(scope='module')

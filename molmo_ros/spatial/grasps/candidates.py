@@ -27,11 +27,15 @@ from molmo_ros.spatial.windows import Floats
 _MOST, _MOST_REFUSED = 12, 6
 _PRE = 0.1  # metres back from a grasp, and up after it, where no standoff is set
 _ALIKE_M, _ALIKE = 0.012, float(np.cos(np.radians(15)))  # two nearer than that are one
-_ASIDE = 0.0015  # metres that a thing must be narrower on each side than the open gripper
+_ASIDE = 0.0015  # metres that an open finger must come beside a thing, and so much more as the
+# noise of a reading is: where its sides are is not known better
 _LOOKED_AT = 200  # of the best, at which the space that is not seen is looked up
-_NEXT, _FEW = 0.003, 12  # metres beside what a map shows, and points that are too few to tell more
+_NEXT = 0.003  # metres beside what a map shows that are looked at
+_FEW = 12  # points that are too few to tell more
 _INSIDE, _STRAYS = 0.002, 3  # metres that count as inside, and readings that may be stray ones
 _SEEN = 'something that is seen would be inside the gripper'
+_LEAST_SCORE = 0.02  # of what scored less in physics, one in twenty held
+_LOOSE = 'so much speaks against it that it would hardly hold, by its score'
 _UNSEEN = 'a finger would go where the camera does not see'
 
 
@@ -104,11 +108,13 @@ def grasps_of(
         own=np.concatenate([around.own, around.others[outline]]),
         others=around.others[~outline],
     )
-    shell = thinned(np.concatenate([around.own, hidden_side(around, extent)]))
+    surface = np.concatenate([around.own, hidden_side(around, extent)])
+    shell = thinned(surface)
     body = np.concatenate([shell, inside(around, shell)])
     height = float(np.percentile(body[:, 2], 99))
     meant = stand.of(point.position)
-    thing = Thing(body, thinned(around.others), meant, middle_of_mass(body), height, around.pitch)
+    mass = middle_of_mass(body)
+    thing = Thing(body, shell, thinned(around.others), meant, mass, height, around.pitch)
     normal = point.normal @ stand.R
     kept: list[Grasp] = []
     refused: list[Grasp] = []
@@ -126,10 +132,10 @@ def grasps_of(
             break
         if any(_alike(grasp, other) for other in kept):
             continue
-        grasp = centred(grasp, thing, settings)
-        if grasp.width > settings.opening - 2 * _ASIDE:
-            continue
-        checked = _looked(grasp, around, settings)
+        grasp = _roomy(centred(grasp, surface, around.pitch, settings), around, settings)
+        checked = grasp if grasp.reason else _looked(grasp, around, settings)
+        if not checked.reason and checked.score < _LEAST_SCORE:
+            checked = replace(checked, score=0.0, reason=f'{_LOOSE}: {checked.score:.3f}')
         if checked.reason:
             refused.append(checked)
         else:
@@ -205,28 +211,46 @@ def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
     return replace(grasp, unseen=share, score=grasp.score * (1 - 0.2 * share))
 
 
-def centred(grasp: Grasp, thing: Thing, settings: GraspSettings) -> Grasp:
-    """The grasp by the points between the fingers, which tell more than the cells of a map."""
-    x, y, z = ((thing.body - grasp.position) @ grasp.rotation).T
-    between = (np.abs(y) < settings.finger / 2) & (z < 0)
-    between &= np.abs(x) < grasp.width / 2 + _NEXT
+def centred(grasp: Grasp, surface: Floats, pitch: float, settings: GraspSettings) -> Grasp:
+    """The grasp by the points of the surface (N, 3) that are between the fingers.
+
+    They tell more than the cells of a map. pitch: metres from one to the next: each stands for
+    so much around it.
+    """
+    x, y, z = ((surface - grasp.position) @ grasp.rotation).T
+    between = (np.abs(y) < settings.finger / 2) & (z < 0) & (np.abs(x) < grasp.width / 2 + _NEXT)
     if np.count_nonzero(between) < _FEW:
         return grasp
-    left, right = np.percentile(x[between], [2, 98])
-    width = float(right - left)
+    left, right = np.percentile(x[between], [1, 99])
     middle = (left + right) / 2 * grasp.rotation[:, 0]
-    return replace(grasp, position=grasp.position + middle, width=width)
+    return replace(grasp, position=grasp.position + middle, width=float(right - left + pitch))
+
+
+def _roomy(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp:
+    """The grasp, refused if a finger would come nearer to the thing than its sides are known."""
+    aside = (settings.opening - grasp.width) / 2
+    least = _ASIDE + around.sigma
+    if aside >= least:
+        return grasp
+    reason = (
+        'the fingers would come too near to its sides: of '
+        f'{1e3 * settings.opening:.0f} mm it takes {1e3 * grasp.width:.1f}, which leaves '
+        f'{1e3 * max(aside, 0.0):.1f} mm on each side, and by the noise of the depth '
+        f'{1e3 * least:.1f} are needed'
+    )
+    return replace(grasp, score=0.0, reason=reason)
 
 
 def _readings_in_it(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> int:
     """How many readings lie inside the fingers and the palm, by more than a margin."""
-    near = np.abs(around.readings - grasp.position).max(1) < max(settings.palm) + 0.05
-    x, y, z = ((around.readings[near] - grasp.position) @ grasp.rotation).T
+    x, y, z = grasp.rotation.T @ (around.readings - grasp.position).T
     x, y = np.abs(x), np.abs(y)
     inner, length = grasp.opening / 2 + _INSIDE, settings.finger_length
-    finger = (x > inner) & (x < inner + settings.finger_thickness - 2 * _INSIDE)
-    finger &= (y < settings.finger / 2 - _INSIDE) & (z < -_INSIDE) & (z > -length)
     wide, deep, high = settings.palm
+    narrow = np.flatnonzero((y < max(deep, settings.finger) / 2 - _INSIDE) & (z < -_INSIDE))
+    x, y, z = x[narrow], y[narrow], z[narrow]
+    finger = (x > inner) & (x < inner + settings.finger_thickness - 2 * _INSIDE)
+    finger &= (y < settings.finger / 2 - _INSIDE) & (z > -length)
     palm = (x < wide / 2 - _INSIDE) & (y < deep / 2 - _INSIDE)
     palm &= (z < -length - _INSIDE) & (z > -length - high)
     return int(np.count_nonzero(finger | palm))

@@ -36,7 +36,9 @@ _MOST_TAPER, _MOST_SKEW = 0.7, 0.6  # tangents at which sides slip out of the fi
 _LEAST_FILLED = 0.55  # of what is between the fingers, or they hold a corner
 _FINER = 2  # steps between two depths in which the sides of it are judged
 _TAPER = 0.016  # metres up over which they are
+_FARTHEST = 0.05  # metres from the point at which its score is nothing
 _ROWS = 3  # cells from one row to the next
+_UPRIGHT = 0.99  # cosine of how far from above an approach may be that counts as such
 
 Map = NDArray[np.float32]
 
@@ -89,7 +91,9 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
 
     None where there is nothing to hold.
     """
-    body, others = thing.body @ rotation, thing.others @ rotation
+    # From above nothing is seen but the shell.
+    body = thing.shell if rotation[2, 2] < -_UPRIGHT else thing.body
+    body, others = body @ rotation, thing.others @ rotation
     grid = _Grid.around(body, settings)
     own = grid.heights(body, max(_CELL, thing.pitch))
     beside = grid.heights(others, _CELL)
@@ -97,6 +101,9 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     levels = _levels(low, top)
     strip = _dilated(own, _CELL, settings.finger)
     rows, columns = _covered(own)
+    # What is farther from the point than that is not what was pointed at.
+    near = np.abs(grid.y(rows) - thing.point @ rotation[:, 1]) < _FARTHEST + settings.finger / 2
+    rows = rows[near] if near.any() else rows
     held = strip[rows, None, columns] > levels[None, :, None] + np.float32(_HOLD)
     row, level, start, stop = _fitting(*_with_hollows(*_runs(held[:, ::_FINER])), settings)
     level = level * _FINER
@@ -156,11 +163,12 @@ class _Grid:
 
     def heights(self, points: Floats, gap: float) -> Map:
         """The highest of the points in each cell; gap: metres between points of one surface."""
-        cells = ((points[:, :2] - self.low) / _CELL).astype(int)
         height, width = self.shape
-        inside = ((cells >= 0) & (cells < (width, height))).all(1)
+        column = ((points[:, 0] - self.low[0]) / _CELL).astype(np.int32)
+        row = ((points[:, 1] - self.low[1]) / _CELL).astype(np.int32)
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         heights = np.full(height * width, _LOWEST, np.float32)
-        index = cells[inside, 1] * width + cells[inside, 0]
+        index = (row * width + column)[inside]
         np.maximum.at(heights, index, (-points[inside, 2]).astype(np.float32))
         size = 2 * int(np.ceil(gap / _CELL)) + 1
         kernel = np.ones((size, size), np.uint8)
@@ -175,12 +183,15 @@ class _Grid:
 
     def at(self, heights: Map, x: Floats, y: Floats) -> Map:
         """What maps (M, H, W) have (M, K) where x and y lie; nothing is outside."""
-        column = ((x - self.low[0]) / _CELL).astype(int)
-        row = ((y - self.low[1]) / _CELL).astype(int)
+        column = ((x - self.low[0]) / _CELL).astype(np.int32)
+        row = ((y - self.low[1]) / _CELL).astype(np.int32)
         height, width = self.shape
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        found = heights.reshape(len(heights), -1)[:, np.where(inside, row * width + column, 0)]
-        return np.where(inside, found, np.float32(_LOWEST))
+        found = heights.reshape(len(heights), -1).take(
+            row * np.int32(width) + column, axis=1, mode='clip'
+        )
+        found[:, ~inside] = _LOWEST
+        return np.asarray(found, np.float32)
 
 
 def _dilated(heights: Map, x: float, y: float) -> Map:
@@ -193,7 +204,7 @@ def _bounds(body: Floats, rotation: Floats, settings: GraspSettings) -> tuple[fl
     """Heights where the thing begins and ends; from above it is held on to the ground at most."""
     heights = np.sort(-body[::5, 2])
     low, top = float(heights[len(heights) // 100]), float(heights[-1 - len(heights) // 200])
-    return (settings.clearance if rotation[2, 2] < -0.99 else low), top
+    return (settings.clearance if rotation[2, 2] < -_UPRIGHT else low), top
 
 
 def _levels(low: float, top: float) -> Map:

@@ -28,7 +28,7 @@ def hidden_side(around: Surroundings, extent: Extent) -> Floats:
     if not len(own) or extent.cut:
         return _NONE
     some = own[:: max(1, len(own) // _MOST)]
-    middle = around.stand.of(extent.centre)[:2]
+    middle = around.stand.of(extent.centre)[:2] if extent.round else _middle(around, extent)
     turns = np.arange(1, _TURNS) * (2 * np.pi / _TURNS) if extent.round else np.array([np.pi])
     if not extent.round:
         some = own
@@ -43,6 +43,13 @@ def hidden_side(around: Surroundings, extent: Extent) -> Floats:
     if not extent.round and empty.mean() > _MOST_EMPTY:
         return _NONE
     return turned[~empty]
+
+
+def _middle(around: Surroundings, extent: Extent) -> Floats:
+    """(2,) of what is seen, between its sides: the outline that an extent leaves out counts too."""
+    axes = (extent.axes[:2] @ around.stand.R)[:, :2]
+    low, high = np.percentile(around.own[:, :2] @ axes.T, [0.5, 99.5], axis=0)
+    return np.asarray((low + high) / 2 @ axes)
 
 
 def inside(around: Surroundings, shell: Floats) -> Floats:

@@ -18,12 +18,14 @@ _VOXEL = 0.0028  # metres
 class Thing:
     """All in a frame with z up from what carries the thing, metres.
 
-    body: (N, 3) its points, hidden side included. others: (M, 3) points of what else stands there.
+    body: (N, 3) its points, hidden side included; shell: (M, 3) those of them that are on its
+    surface. others: (M, 3) points of what else stands there.
     point: (3,) what was pointed at. mass: (3,) about where its middle of mass is. height: of its
     top. pitch: from one point to the next.
     """
 
     body: Floats
+    shell: Floats
     others: Floats
     point: Floats
     mass: Floats
