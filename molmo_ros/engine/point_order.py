@@ -91,7 +91,7 @@ class Order:
             allowed = found.subpatches.copy()
             if self._rules.sorted_subpatches and self._patch == self._recent[-1][1]:
                 allowed[: self._subpatch + self._rules.no_repeats] = -np.inf
-            if not np.isfinite(allowed).any():
+            if not np.isfinite(allowed).any():  # see `point_greedy.in_order`
                 allowed = found.subpatches
             return self._ids.subpatch(int(allowed.argmax())), softmax(allowed)
         if kind is Kind.SUBPATCH and not self._ended:

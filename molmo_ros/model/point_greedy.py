@@ -102,6 +102,10 @@ def in_order(
         allowed[:subpatch] = allowed[location:] = -np.inf
         if rules.sorted_subpatches and patches and patches[-1] == token:
             allowed[subpatch : parts[-1] + int(rules.no_repeats)] = -np.inf
+        if not np.isfinite(allowed[subpatch:location]).any():
+            # A patch whose last part was pointed at, again and without a word between: the
+            # reference ends with an error.
+            allowed[subpatch:location] = logits[subpatch:location]
     elif subpatch <= token < location:
         allowed[:location] = -np.inf
     else:
