@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--dtype',
         default='auto',
-        choices=('auto', 'float32', 'bfloat16', 'float16'),
+        choices=('auto', 'fastest', 'float32', 'bfloat16', 'float16'),
         help='float32 finds every fault, the others gross ones (default: float32 on a CPU, '
         'bfloat16 on CUDA)',
     )

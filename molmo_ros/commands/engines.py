@@ -35,7 +35,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     )
     group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     group.add_argument(
-        '--dtype', default='auto', choices=('auto', 'float32', 'bfloat16', 'float16')
+        '--dtype', default='auto', choices=('auto', 'fastest', 'float32', 'bfloat16', 'float16')
     )
     group.add_argument(
         '--max-crops', type=int, metavar='N', help='fewer crops are faster and coarser'

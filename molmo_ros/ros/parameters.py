@@ -120,8 +120,9 @@ POINT_QUERY = (
     Parameter(
         'dtype',
         'auto',
-        "Number format of the weights; 'auto' takes bfloat16 on a GPU and float32 on a CPU.",
-        choices=('auto', 'float32', 'bfloat16', 'float16'),
+        "Number format of the weights; 'auto' takes bfloat16 on a GPU and float32 on a CPU, "
+        "'fastest' what is faster on this CPU.",
+        choices=('auto', 'fastest', 'float32', 'bfloat16', 'float16'),
         configured=True,
     ),
     Parameter(

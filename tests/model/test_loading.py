@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from molmo_ros.engine import EngineError, fetch_checkpoint, load_engine
-from molmo_ros.model import memory
+from molmo_ros.model import memory, options
 from molmo_ros.model.checkpoint import key_map, stored_tensors
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.hub import checkpoint_folder
@@ -235,3 +235,13 @@ def test_loading_takes_the_weights_and_one_tensor_more():
     assert result.returncode == 0, result.stderr
     for row in json.loads(result.stdout):
         assert row['peak_over_weights'] < 1.2, row
+
+
+@pytest.mark.parametrize(('ratio', 'chosen'), [(0.5, torch.bfloat16), (0.9, torch.float32)])
+def test_the_fastest_dtype_of_a_cpu_is_found_by_trying(monkeypatch, ratio, chosen):
+    """A CPU without AVX512-BF16 or AMX computes bfloat16 slower than float32."""
+    seconds = {torch.float32: 1.0, torch.bfloat16: ratio}
+    monkeypatch.setattr(options, 'seconds_of', seconds.get)
+    assert options.choose_dtype('fastest', torch.device('cpu')) == chosen
+    assert options.choose_dtype('auto', torch.device('cpu')) == torch.float32
+    assert options.choose_dtype('fastest', torch.device('cuda')) == torch.bfloat16
