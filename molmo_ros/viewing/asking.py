@@ -41,6 +41,7 @@ def answered(
         answer.how_many,
         answer.presence,
         stages=dict(answer.timings),
+        heat=answer.heat,
     )
     return _grounded(shown, answer.points, tell, engine.assumed)
 

@@ -62,6 +62,7 @@ class Page:
             self._play,
             self._show_picture,
             self._show_layer,
+            self._show_heat,
             self._scene.look,
             self._show_again,
         )
@@ -154,6 +155,11 @@ class Page:
     def _show_layer(self, layer: str, visible: bool) -> None:
         with self._lock:
             self._scene.show_layer(layer, visible)
+
+    def _show_heat(self, hot: bool) -> None:
+        with self._lock:
+            self._scene.show_heat(hot)
+            self._panel.show_heat(hot)
 
     def _show_again(self, number: int) -> None:
         shown = self._session.again(number)

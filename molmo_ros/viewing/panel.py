@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.errors import shortened
-from molmo_ros.grounding.annotate import annotated
 from molmo_ros.pointing import Mode
 from molmo_ros.viewing.drawing import LAYERS
 from molmo_ros.viewing.feeds import Feed
+from molmo_ros.viewing.pictures import answer_on
 from molmo_ros.viewing.telling import answer_html, code_html, said, stages_html
 from molmo_ros.viewing.views import Shown, View
 
@@ -25,6 +25,10 @@ _WIDEST = 640  # pixels of a picture in the panel
 _OPTICAL = "the camera's"
 _CLOUD, _PICTURE = 'cloud', 'picture'
 _NEWEST = 'newest'
+_NO_HEAT = (
+    'heat: only a MolmoPoint in this process tells it, where it points; other models and the '
+    'nodes of ROS do not'
+)
 # On a phone viser's panel leaves a third of the width empty.
 WHOLE_WIDTH = (
     '<style>@media (max-width: 36em) {[style*="width: 20em"] {width: 100vw !important}}</style>'
@@ -43,6 +47,7 @@ class Wishes:
     play: Callable[[bool], None]
     show_picture: Callable[[bool], None]
     show_layer: Callable[[str, bool], None]
+    show_heat: Callable[[bool], None]
     look: Callable[[Sequence[Any]], None]
     again: Callable[[int], None]
 
@@ -52,6 +57,7 @@ class Panel:
 
     def __init__(self, server: Any, cameras: Sequence[str], note: str, wishes: Wishes) -> None:
         self._gui, self._wishes = server.gui, wishes
+        self._shown: Shown | None = None
         gui = self._gui
         gui.configure_theme(control_width='large', show_logo=False, show_share_button=False)
         gui.main_panel.dock_right()
@@ -106,6 +112,11 @@ class Panel:
         for layer in (*LAYERS, 'frames'):
             box = self._gui.add_checkbox(layer.capitalize(), True)
             box.on_update(lambda _, layer=layer, box=box: self._wishes.show_layer(layer, box.value))
+        self._heat = self._gui.add_checkbox(
+            'Heat', False, disabled=True, hint='in the picture, where else it would have pointed'
+        )
+        self._no_heat = self._gui.add_html(said(_NO_HEAT))
+        self._heat.on_update(by_people(lambda _: self._wishes.show_heat(self._heat.value)))
 
     def tell(self, text: str, busy: bool) -> None:
         """What is being done, or went wrong."""
@@ -146,16 +157,21 @@ class Panel:
     def show_answer(self, shown: Shown, lines: Iterable[tuple[str, str]]) -> None:
         """An answer: its picture, what it says, how long it took, and how to ask so again."""
         self._answer.content = answer_html(shown)
-        color = shown.view.capture.frame.color
-        self._asked_picture.image = _small(
-            annotated(color, [point.image for point in shown.points])
-        )
+        self._shown = shown
+        self._heat.disabled = self._no_heat.visible = shown.heat is None
+        self.show_heat(self._heat.value)
         self._asked_picture.visible = True
         self._timed.visible = bool(shown.stages)
         self._stages.content = stages_html(shown.stages)
         titled = list(lines)
         self._code.visible = bool(titled)
         self._lines.content = code_html(titled)
+
+    def show_heat(self, hot: bool) -> None:
+        """The picture of the answer under its heat, or not."""
+        if self._shown is not None:
+            color = self._shown.view.capture.frame.color
+            self._asked_picture.image = _small(answer_on(color, self._shown, hot))
 
     def add_to_history(self, shown: Shown, number: int, kept: Sequence[int]) -> None:
         """An answer that can be looked at again; kept: the numbers of all that can."""

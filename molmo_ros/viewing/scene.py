@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.grounding.annotate import annotated
 from molmo_ros.viewing.clouds import CloudMaker, SeenCloud, pixel_on_ray
 from molmo_ros.viewing.drawing import LAYERS, draw_point, wxyz
+from molmo_ros.viewing.pictures import answer_on
 from molmo_ros.viewing.views import Shown, View
 
 _MOST_FRAMES = 60
@@ -30,7 +30,7 @@ class Scene:
         self._view: View | None = None
         self._cloud: SeenCloud | None = None
         self._shown: Shown | None = None
-        self._as_picture = False
+        self._as_picture = self._hot = False
         self._distance = _USUAL_DISTANCE
         self._placed: tuple[str, bool] | None = None
         self._visible = dict.fromkeys((*LAYERS, 'frames'), True)
@@ -85,6 +85,11 @@ class Scene:
         self._as_picture = as_picture
         if self._view is not None:
             self.draw_view(self._view)
+
+    def show_heat(self, hot: bool) -> None:
+        """The picture under the heat of its answer, or not."""
+        self._hot = hot
+        self._draw_picture()
 
     def show_layer(self, layer: str, visible: bool) -> None:
         """Show one of LAYERS, or 'frames'; or do not."""
@@ -165,7 +170,7 @@ class Scene:
             return
         color = view.capture.frame.color
         if self._shown is not None:
-            color = annotated(color, [point.image for point in self._shown.points])
+            color = answer_on(color, self._shown, self._hot)
         # As wide as it is far away.
         T, width = _optical(view), self._distance
         if self._picture is None:

@@ -76,7 +76,7 @@ class Shown:
 
     query: '' for a pixel that somebody clicked on. status: in a word. count: None where there is
     none. presence: 0 to 1, NaN where not known. stages: seconds, by name. notes: what a user should
-    know.
+    know. heat: as of `Answer`, None where there is none.
     """
 
     view: View
@@ -89,6 +89,7 @@ class Shown:
     points: tuple[ShownPoint, ...] = ()
     stages: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    heat: NDArray[np.float32] | None = None
 
     @property
     def title(self) -> str:

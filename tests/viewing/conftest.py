@@ -178,6 +178,12 @@ class Browser:
         """All texts of the panel."""
         return '\n'.join(g['content'] for g in [*self.gui.values()] if g['content'])
 
+    @property
+    def asked_picture(self):
+        """The picture of the answer, which stands above that of the camera."""
+        images = [g for g in [*self.gui.values()] if g['kind'] == 'GuiImageMessage']
+        return min(images, key=lambda image: image['order'])
+
     def sees(self, text):
         wait_for(lambda: text in self.told)
 

@@ -1,6 +1,9 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The page in a real browser, Debian's Chromium without a window: typing, clicking, and pixels."""
+"""The pages in a real browser, Debian's Chromium without a window: typing, clicking, and pixels."""
+
+import json
+import time
 
 import cv2
 import numpy as np
@@ -12,7 +15,12 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from .conftest import SlabFeed, wait_for
+from molmo_ros.cameras.files import write_color
+from molmo_ros.engine import OneByOne
+from molmo_ros.viewing.labelling.book import LabelBook
+from molmo_ros.viewing.labelling.page import served
+
+from .conftest import ScriptedEngine, SlabFeed, wait_for
 
 # Software draws; a sandbox wants rights that a container does not have.
 FLAGS = (
@@ -34,15 +42,20 @@ def chromium():
     driver.quit()
 
 
+def show(driver, address, size):
+    """Open an address in a window of a size."""
+    metrics = {'width': size[0], 'height': size[1], 'deviceScaleFactor': 1, 'mobile': False}
+    driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', metrics)
+    driver.get(address)
+
+
 @pytest.fixture
 def visit(chromium, open_page):
     """Opens a page of the slab in a window of a size, and waits until its cloud is drawn."""
 
     def go(size):
         _, address = open_page({'slab': lambda: SlabFeed(lasts=0.0)})
-        metrics = {'width': size[0], 'height': size[1], 'deviceScaleFactor': 1, 'mobile': False}
-        chromium.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', metrics)
-        chromium.get(address)
+        show(chromium, address, size)
         wait_for(lambda: chromium.find_elements(By.TAG_NAME, 'textarea'))
         return chromium
 
@@ -96,3 +109,75 @@ def test_a_click_into_the_cloud_lifts_what_is_there(visit):
     ActionChains(driver).move_to_element(canvas).click().perform()
     wait_for(lambda: 'click at' in text(driver))
     assert 'CLICKED' in text(driver) and '±' in text(driver)
+
+
+def settled(value):
+    """What stays the same for a while: a sheet glides, and the picture is fitted anew after it."""
+    last = value()
+    while True:
+        time.sleep(0.5)
+        if (now := value()) == last:
+            return now
+        last = now
+
+
+GREEN, BLUE = (20, 190, 60), (10, 40, 250)
+
+
+def middle_of(image, color):
+    """x, y of the middle of what has a colour, and how many pixels have it."""
+    rows, columns = np.nonzero((np.abs(image - np.array(color)) < 60).all(-1))
+    number = len(rows)
+    return (columns.mean(), rows.mean(), number) if number else (0.0, 0.0, 0)
+
+
+def ringed(image):
+    """How many pixels of a green picture, magnified, have the colour of a ring, more or less."""
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    return int(((red > 180) & (red - green > 80) & (blue > 80)).sum())
+
+
+@pytest.mark.parametrize('size', [DESKTOP, PHONE], ids=['desktop', 'phone'])
+def test_somebody_labels_what_the_model_proposes_and_what_it_missed(size, chromium, tmp_path):
+    images = tmp_path / 'parts/images'
+    images.mkdir(parents=True)
+    color = np.full((120, 160, 3), GREEN, np.uint8)
+    color[85:96, 30:41] = BLUE  # its middle is at 35.5, 90.5
+    for name in ('first.png', 'second.png'):
+        write_color(images / name, color)
+    driver, book = chromium, LabelBook(tmp_path / 'parts')
+
+    def press(words):
+        # What lies further down in the panel of a phone is scrolled to.
+        driver.execute_script(
+            'arguments[0].click()', driver.find_element(By.XPATH, f"//button[.='{words}']")
+        )
+
+    def fold():
+        """Of a phone the panel is a sheet before the picture; down, or up again."""
+        if size == PHONE:
+            driver.find_element(By.XPATH, "//*[text()='molmo_ros label']").click()
+
+    engine = OneByOne(ScriptedEngine())
+    with served(book, lambda told: engine, port=0, label='at 100 40') as (_, address):
+        show(driver, address, size)
+        wait_for(lambda: 'first.png (1 of 2)' in text(driver))
+        assert driver.execute_script('return document.documentElement.scrollWidth') <= size[0]
+        press('Ask the model')
+        wait_for(lambda: '1 point, not kept yet' in text(driver))
+        fold()
+        # All of the picture is seen, with what the model pointed at.
+        wait_for(lambda: ringed(drawn(driver, size)) > 20)
+        wait_for(lambda: middle_of(drawn(driver, size), BLUE)[2] > 40)
+        assert middle_of(drawn(driver, size), GREEN)[2] > 20_000
+        x, y, _ = settled(lambda: middle_of(drawn(driver, size), BLUE))
+        canvas = max(driver.find_elements(By.TAG_NAME, 'canvas'), key=lambda c: c.size['width'])
+        place = canvas.rect
+        off = x - place['x'] - place['width'] / 2, y - place['y'] - place['height'] / 2
+        ActionChains(driver).move_to_element_with_offset(canvas, *map(round, off)).click().perform()
+        fold()
+        wait_for(lambda: '2 points, not kept yet' in text(driver))
+        press('Keep, next picture')
+        wait_for(lambda: 'second.png (2 of 2)' in text(driver))
+    (line,) = (tmp_path / 'parts/points.jsonl').read_text().splitlines()
+    np.testing.assert_allclose(json.loads(line)['points'], [[100, 40], [35.5, 90.5]], atol=1.5)

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one sees and does on the page, over its own websocket, without a browser that draws."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
 from molmo_ros.errors import UserError
 
-from .conftest import FAR, FOCAL, HEIGHT, NEAR, WIDTH, SlabFeed, wait_for
+from .conftest import FAR, FOCAL, HEIGHT, NEAR, WIDTH, ScriptedEngine, SlabFeed, wait_for
 
 
 def on_slab(u, v, depth=NEAR):
@@ -170,6 +173,49 @@ def test_layers_can_be_left_out(open_page, browse):
         browser.set(layer, False)
     wait_for(lambda: browser.scene.get('/answer/grippers', {}).get('visible') is False)
     wait_for(lambda: '/frames/base' not in browser.scene)
+
+
+class Believing(ScriptedEngine):
+    """As sure of the lower right quarter of the picture as can be, wherever it points."""
+
+    def answer(self, image, question, should_stop):
+        answer = super().answer(image, question, should_stop)
+        heat = np.array([[0, 0], [0, 0.5]], np.float32) if answer.points else None
+        return replace(answer, heat=heat)
+
+
+def corners(image):
+    """Brightness of the upper left and the lower right of what a browser was sent."""
+    pixels = cv2.imdecode(np.frombuffer(image['_data'], np.uint8), cv2.IMREAD_GRAYSCALE)
+    return float(pixels[5, 5]), float(pixels[-6, -6])
+
+
+def test_the_picture_can_be_seen_under_the_heat_of_its_answer(open_page, browse):
+    _, address = open_page(engine=Believing)
+    browser, watching = browse(address), browse(address)
+    assert browser.labelled('Heat')['disabled']
+    browser.sees('only a MolmoPoint')
+    browser.set('Show the', 'picture')
+    browser.is_answered('at 80 60')
+    assert not browser.labelled('Heat')['disabled'] and not browser.labelled('Heat')['value']
+    for seen in (browser, watching):
+        wait_for(lambda seen=seen: '_data' in seen.scene.get('/picture', {}))
+        for image in (seen.asked_picture, seen.scene['/picture']):
+            cold, hot = corners(image)
+            assert cold == pytest.approx(hot, abs=3)
+    browser.set('Heat', True)
+    for seen in (browser, watching):
+        wait_for(lambda seen=seen: np.diff(corners(seen.asked_picture)) > 100)
+        wait_for(lambda seen=seen: np.diff(corners(seen.scene['/picture'])) > 100)
+    # What is wished stays wished, and nothing of the last answer lies over one without.
+    browser.is_answered('no such thing')
+    assert browser.labelled('Heat')['disabled']
+    wait_for(lambda: abs(np.diff(corners(browser.asked_picture))) < 3)
+    wait_for(lambda: abs(np.diff(corners(browser.scene['/picture']))) < 3)
+    browser.is_answered('at 30 30')
+    wait_for(lambda: np.diff(corners(browser.asked_picture)) > 100)
+    browser.set('Heat', False)
+    wait_for(lambda: abs(np.diff(corners(browser.asked_picture))) < 3)
 
 
 def test_the_page_ends_with_browsers_on_it(open_page, browse):
