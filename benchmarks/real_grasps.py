@@ -12,7 +12,9 @@ its fingers as they come; 0 is due.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
 
@@ -28,8 +30,10 @@ from molmo_ros.spatial import (
     LiftSettings,
     grasps_of,
     lift,
+    transform_grasps,
     visible_extent,
 )
+from molmo_ros.spatial.grasps import Grasps
 
 HAND = GraspSettings(
     opening=0.08,
@@ -50,7 +54,6 @@ POINTS = {
     },
     'azure kinect': {'mug': (245, 415), 'its handle': (332, 400)},
 }
-PICTURES = {'kinect v1': 'kinect-v1-tum/color.png'}
 _COLORS = ((255, 40, 130), (30, 200, 255), (255, 200, 0), (60, 230, 60), (255, 120, 0))
 
 
@@ -87,12 +90,19 @@ def draw(
                 cv2.line(image, pixels[a].tolist(), pixels[b].tolist(), color, 1, cv2.LINE_AA)
 
 
-def of_scene(
-    scene: Scene, points: dict[str, tuple[int, int]], picture: NDArray[np.uint8] | None
-) -> NDArray[np.uint8]:
-    """The picture with the best way for each point; prints a line for each."""
+@dataclass(frozen=True)
+class View:
+    """What is drawn into: an RGB image, the camera that took it, and (4, 4) the pose in its frame
+    of the camera that saw the depth."""
+
+    image: NDArray[np.uint8]
+    camera: CameraModel
+    T_view_depth: NDArray[np.float64]
+
+
+def of_scene(scene: Scene, points: dict[str, tuple[int, int]], view: View) -> None:
+    """Draws the best way for each point; prints a line for each."""
     settings = LiftSettings(preset=scene.preset)
-    image = shown(scene) if picture is None else picture
     for number, (name, (u, v)) in enumerate(points.items()):
         point = lift(u, v, scene.depth, scene.camera, settings)
         extent = visible_extent(point, scene.depth, scene.camera, settings)
@@ -111,16 +121,27 @@ def of_scene(
             f'{1e3 * best.opening:.0f} mm, score {best.score:.2f}, {hit} readings inside a finger'
             f'{several}; {np.round(1e3 * extent.size)}'
         )
-        draw(image, best, scene.camera, _COLORS[number % len(_COLORS)])
-    return image
+        (seen,) = transform_grasps(Grasps((best,)), view.T_view_depth).ways
+        draw(view.image, seen, view.camera, _COLORS[number % len(_COLORS)])
 
 
-def aligned(folder: Path, scene: Scene) -> NDArray[np.uint8] | None:
-    """The RGB picture that the depth is aligned to, if there is one."""
-    if scene.name not in PICTURES:
-        return None
-    picture = cv2.imread(str(folder / PICTURES[scene.name]))
-    assert picture is not None
+def view_of(folder: Path, scene: Scene) -> View:
+    """The color image of a scene, aligned to the depth or not; the depth as grey without one."""
+    if scene.name == 'kinect v1':
+        return View(_read(folder / 'kinect-v1-tum/color.png'), scene.camera, np.eye(4))
+    if scene.name == 'azure kinect':
+        about = json.loads((folder / 'azure-kinect/cameras.json').read_text())
+        lens, T = about['color'], np.array(about['T_color_depth'])
+        K, D = np.array(lens['K']), np.array(lens['D'])
+        camera = CameraModel(lens['width'], lens['height'], K, D, lens['model'])
+        return View(_read(folder / 'azure-kinect/color.jpg'), camera, T)
+    return View(shown(scene), scene.camera, np.eye(4))
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise SystemExit(f'{path} cannot be read')
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -142,9 +163,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
     for scene in scenes(parsed.folder):
         points = POINTS.get(scene.name)
         if points:
-            image = of_scene(scene, points, aligned(parsed.folder, scene))
+            view = view_of(parsed.folder, scene)
+            of_scene(scene, points, view)
             path = parsed.out / f'grasps_{scene.name.split()[0]}.png'
-            cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            cv2.imwrite(str(path), cv2.cvtColor(view.image, cv2.COLOR_RGB2BGR))
             print(path)
 
 
