@@ -26,7 +26,7 @@ BIN := $(VENV)/bin
 
 # Each set of requirements is an extra of pyproject.toml, but for `ros` and `runtime`.
 DEMO := $(addprefix requirements/,ros$(OTHER).txt runtime.txt wheels-tf.txt demo.txt)
-TESTS := $(DEMO) $(addprefix requirements/,agents.txt bags.txt realsense.txt quantize.txt finetune.txt evaluate.txt physics.txt rerun.txt view.txt completion.txt docs.txt dev.txt)
+TESTS := $(DEMO) $(addprefix requirements/,agents.txt bags.txt realsense.txt quantize.txt finetune.txt evaluate.txt remote.txt physics.txt rerun.txt view.txt completion.txt docs.txt dev.txt)
 LOCKS := $(addprefix requirements/,lock.txt ros$(OTHER)-lock.txt)
 PACKAGE := CMakeLists.txt package.xml pyproject.toml setup.py \
   $(sort $(shell find action cmake config launch models msg srv wheels -type f -not -name '*.pyc' 2>/dev/null))

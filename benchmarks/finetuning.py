@@ -243,6 +243,7 @@ def main() -> None:
         learning_rate=arguments.learning_rate,
         targets=tuple(arguments.targets),
         zoom=arguments.zoom,
+        hold_out=0.0,  # it asks about other scenes
         keep=known(arguments.table, arguments.kind),
     )
     with tempfile.TemporaryDirectory() as temporary:

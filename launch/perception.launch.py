@@ -54,7 +54,8 @@ ARGUMENTS = [
     argument(
         'checkpoint',
         '',
-        'Molmo checkpoint: a folder, or the Hub id of a fetched one; empty: params_file says.',
+        'Molmo checkpoint: a folder, the Hub id of a fetched one, or the address of a server, '
+        'http://HOST:PORT/v1#MODEL; empty: params_file says.',
     ),
     argument('adapter', '', 'Folder that molmo-ros finetune wrote; empty: params_file says.'),
     argument('params_file', str(CONFIG / 'perception.yaml'), 'Parameters of the nodes.'),

@@ -13,6 +13,7 @@ EXTRAS = {
     'embreex': 'demo',
     'mcp': 'agents',
     'mujoco': 'physics',
+    'openai': 'remote',
     'peft': 'finetune',
     'pyarrow': 'evaluate',
     'pybullet': 'evaluate',

@@ -34,15 +34,26 @@ _HANDLERS = (
 )
 
 
+class NotHad(UserError):
+    """It did not come. status: HTTP's, 0 where none came. retry_after: s that the server asks for,
+    0 where it asks for none."""
+
+    def __init__(self, message: str, status: int = 0, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+
+
 def is_address(text: str) -> bool:
     """Whether a text begins as an address of the web does."""
     return text.lower().startswith(('http://', 'https://'))
 
 
-def fetch_picture(address: str, timeout: float = TIMEOUT_S, limit: int = MAX_BYTES) -> bytes:
+def fetch_picture(
+    address: str, timeout: float = TIMEOUT_S, limit: int = MAX_BYTES, agent: str = 'molmo-ros'
+) -> bytes:
     """The bytes at an address of http or https: no more than `limit`, in no more than `timeout` s.
 
-    Raises UserError.
+    agent: who asks. Raises UserError, NotHad where it might have come.
     """
     end = time.monotonic() + timeout
     opener = OpenerDirector()
@@ -50,7 +61,7 @@ def fetch_picture(address: str, timeout: float = TIMEOUT_S, limit: int = MAX_BYT
         opener.add_handler(handler())
     data = bytearray()
     try:
-        request = Request(address, headers={'User-Agent': 'molmo-ros'})
+        request = Request(address, headers={'User-Agent': agent})
         with opener.open(request, timeout=timeout) as response:
             while chunk := response.read1(_CHUNK):
                 data += chunk
@@ -59,13 +70,19 @@ def fetch_picture(address: str, timeout: float = TIMEOUT_S, limit: int = MAX_BYT
                 if time.monotonic() > end:
                     raise TimeoutError
     except HTTPError as error:
-        raise UserError(f'{address} cannot be had: {error.code} {error.reason}') from error
+        told = f'{address} cannot be had: {error.code} {error.reason}'
+        raise NotHad(told, error.code, _seconds(error.headers.get('Retry-After'))) from error
     except TimeoutError as error:
-        raise UserError(f'{address} did not come within {timeout:g} s') from error
+        raise NotHad(f'{address} did not come within {timeout:g} s') from error
     except URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise UserError(f'{address} did not come within {timeout:g} s') from error
-        raise UserError(f'{address} cannot be had: {error.reason}') from error
+            raise NotHad(f'{address} did not come within {timeout:g} s') from error
+        raise NotHad(f'{address} cannot be had: {error.reason}') from error
     except (HTTPException, OSError, ValueError) as error:
-        raise UserError(f'{address} cannot be had: {error or type(error).__name__}') from error
+        raise NotHad(f'{address} cannot be had: {error or type(error).__name__}') from error
     return bytes(data)
+
+
+def _seconds(header: str | None) -> float:
+    """Of Retry-After, which may be a date instead: 0."""
+    return float(header) if header is not None and header.strip().isdecimal() else 0.0

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_ros.commands.sources import Taken
-from molmo_ros.engine import Answer, Question
+from molmo_ros.engine import TRUNCATED, Answer, Question
 from molmo_ros.grounding.ground import GroundedPoint, Grounding
 from molmo_ros.grounding.picking import NOT_ASKED, Pick
 from molmo_ros.output import seconds, xyz
@@ -35,7 +35,7 @@ _WHOLE_LABEL = 40
 class Answered:
     """An answer with what it is about. picture: its name. frame: of the positions; '': optical.
 
-    files: what was written of it, by what it is: 'picture', 'cloud'.
+    files: what was written of it, by what it is: 'picture', 'heat', 'cloud'.
     """
 
     picture: str
@@ -60,6 +60,7 @@ def report(one: Answered) -> dict[str, Any]:
         'count': one.answer.how_many,
         'absent': one.answer.absent,
         'presence': one.answer.presence,
+        'truncated': one.answer.truncated,
         'points': [_point_fields(point) for point in one.found.points],
         'notes': one.found.notes,
         'assumed': one.found.assumed,
@@ -158,6 +159,8 @@ def show(one: Answered, console: Console, titled: bool) -> None:
         f'count {answer.how_many}; {belief}{answer.passes} passes, '
         f'{seconds(sum(answer.timings.values()))} ({stages})'
     )
+    if answer.truncated:
+        console.print(TRUNCATED)
     # Of a picture alone nobody expects positions.
     notes = one.taken.capture.notes if one.taken.is_flat else found.notes
     for sentence in (*found.assumed, *notes):

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from molmo_ros.cameras.files import write_color
@@ -16,7 +17,13 @@ from molmo_ros.commands.answers import Answered, error_report, report, show
 from molmo_ros.commands.console import plain_console
 from molmo_ros.commands.engines import add_local_engine_arguments, opened_engine
 from molmo_ros.commands.gripper import add_gripper_arguments, read_gripper
-from molmo_ros.commands.outputs import Destination, check_picture_name, check_writable, viewer
+from molmo_ros.commands.outputs import (
+    Destination,
+    beside,
+    check_picture_name,
+    check_writable,
+    viewer,
+)
 from molmo_ros.commands.rerun_file import RerunFile
 from molmo_ros.commands.sources import (
     Pictures,
@@ -29,7 +36,7 @@ from molmo_ros.commands.words import STDIN, read_words
 from molmo_ros.engine import Answer, Engine, EngineError, Question
 from molmo_ros.engine.requests import check_image
 from molmo_ros.errors import UserError
-from molmo_ros.grounding.annotate import annotated
+from molmo_ros.grounding.annotate import annotated, heated
 from molmo_ros.grounding.cloud import Cloud, cloud_of, ply_bytes, with_points
 from molmo_ros.grounding.ground import Grounding, GroundingSettings, ground
 from molmo_ros.output import as_json
@@ -158,6 +165,8 @@ class _Asking:
         self, name: str, taken: Taken, cloud: Cloud | None, question: Question, answer: Answer
     ) -> None:
         found = ground(answer.points, taken.capture, self._settings, taken.target)
+        if self._engine is not None and self._engine.assumed:
+            found = replace(found, assumed=(*self._engine.assumed, *found.assumed))
         files = self._written(name, taken, cloud, answer, found)
         if self._rrd is not None:
             self._rrd.add(f'{name}: {question.query}', taken, found)
@@ -175,7 +184,11 @@ class _Asking:
         files: dict[str, Path] = {}
         if self._out is not None:
             files['picture'] = self._out.path(name)
-            write_color(files['picture'], annotated(taken.capture.frame.color, answer.points))
+            color = taken.capture.frame.color
+            write_color(files['picture'], annotated(color, answer.points))
+            if answer.heat is not None:
+                files['heat'] = beside(files['picture'], 'heat')
+                write_color(files['heat'], annotated(heated(color, answer.heat), answer.points))
         if self._ply is not None and cloud is not None:
             files['cloud'] = self._ply.path(name)
             whole = with_points(cloud, [point.surface.position for point in found.points])
@@ -287,7 +300,8 @@ def parser() -> argparse.ArgumentParser:
         '--out',
         type=Path,
         metavar='PNG',
-        help='the picture with the points; where there may be several answers, a folder for them',
+        help='the picture with the points; where there may be several answers, a folder for them. '
+        'Of a MolmoPoint also one of where it would have pointed, with .heat in its name',
     )
     group.add_argument(
         '--open', action='store_true', help='show that picture in the viewer of the desktop'

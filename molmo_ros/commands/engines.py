@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
@@ -16,6 +17,7 @@ from molmo_ros.commands.console import description_column, plain_console
 from molmo_ros.engine import Engine, EngineError, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import UserError
+from molmo_ros.model.hub import checkpoint_name
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -24,8 +26,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     group.add_argument(
         '--checkpoint',
         metavar='CHECKPOINT',
-        help='a folder, or a hub id that was fetched (default: the demo checkpoint, which knows '
-        'rendered tables only)',
+        help='a folder, a hub id that was fetched, or the address of a server, '
+        'http://HOST:PORT/v1#MODEL (default: the demo checkpoint, which knows rendered tables '
+        'only)',
     )
     group.add_argument(
         '--adapter', metavar='FOLDER', help='what `molmo-ros finetune` learnt for the checkpoint'
@@ -41,12 +44,25 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
 
 
 def add_local_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of `opened_engine`: --quantize as well."""
-    add_engine_arguments(parser).add_argument(
+    """Those of `opened_engine`: --quantize, --style and --self-test as well."""
+    group = add_engine_arguments(parser)
+    group.add_argument(
         '--quantize',
         default='none',
         choices=('none', 'int8', 'int4'),
         help='less memory for the text model, at some loss',
+    )
+    group.add_argument(
+        '--style',
+        default='auto',
+        choices=('auto', 'molmo', 'molmo2', 'json', 'json_yx'),
+        help="how the model of a server writes points (default: by the model's name)",
+    )
+    group.add_argument(
+        '--self-test',
+        choices=('on', 'warn', 'off'),
+        help='ask about pictures with known places first, and refuse a model that points wrong '
+        '(default: on for a server, off for a checkpoint, which `molmo-ros check` tests)',
     )
 
 
@@ -58,6 +74,14 @@ def checkpoint_of(arguments: argparse.Namespace) -> str:
         return str(default_checkpoint())
     except FileNotFoundError as error:
         raise UserError(str(error)) from error
+
+
+def model_name(arguments: argparse.Namespace) -> str:
+    """What a report calls the model that the arguments name. Raises UserError."""
+    named = arguments.checkpoint
+    name = checkpoint_name(named) if named else 'the demo checkpoint'
+    adapter = getattr(arguments, 'adapter', None)
+    return f'{name} + {Path(adapter).resolve().name}' if adapter else name
 
 
 def tell_what_answers(arguments: argparse.Namespace) -> None:
@@ -72,6 +96,8 @@ def opened_engine(arguments: argparse.Namespace) -> Iterator[Engine]:
     tell_what_answers(arguments)
     try:
         engine = _load(arguments)
+        for told in engine.warnings:
+            print(told, file=sys.stderr)
         try:
             yield engine
         finally:
@@ -105,5 +131,7 @@ def named_engine(arguments: argparse.Namespace, told: Callable[[str, float], Non
         max_crops=arguments.max_crops,
         quantize=arguments.quantize,
         adapter=arguments.adapter,
+        style=arguments.style,
+        self_test=arguments.self_test,
         on_progress=told,
     )

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from molmo_ros.commands.console import description_column, plain_console
-from molmo_ros.commands.engines import checkpoint_of, tell_what_answers
+from molmo_ros.commands.engines import checkpoint_of, model_name, tell_what_answers
+from molmo_ros.commands.eval_compare import show
 from molmo_ros.engine import EngineError
 from molmo_ros.errors import UserError
 from molmo_ros.finetuning.finetune_settings import TARGETS, FinetuneSettings
@@ -26,14 +27,20 @@ if TYPE_CHECKING:
     from molmo_ros.finetuning.training import Outcome, Progress
 
 _DEFAULTS = FinetuneSettings()
-_STAGES = {'loading': 'loading weights', 'rehearsing': 'asking what it knows already'}
+_STAGES = {
+    'loading': 'loading weights',
+    'rehearsing': 'asking what it knows already',
+    'measuring': 'asking about what is held out',
+}
 _EPILOG = """
-FOLDER holds images/ and points.jsonl, one line for each picture and label, points in pixels from
-the picture's top left corner, all things of that label, [] where there is none:
+FOLDER holds images/ and points.jsonl, as `molmo-ros label` and `label import` write it: one line
+for each picture and label, points in pixels from the picture's top left corner, all things of that
+label, [] where there is none:
 
   {"image": "a.png", "label": "stapler", "points": [[412.5, 230]]}
 
-Stopped with Ctrl-C, the same command goes on where it was. Afterwards:
+Stopped with Ctrl-C, the same command goes on where it was. ADAPTER/training/report.html shows how
+it went, and what was learnt of the pictures that were held out. Afterwards:
 
   molmo-ros ask a.png 'the stapler' --checkpoint CHECKPOINT --adapter ADAPTER
 """
@@ -43,14 +50,28 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status: 130 where it was stopped. Raises UserError."""
     arguments = parser().parse_args(argv)
     tell_what_answers(arguments)
+    called = model_name(arguments)
     arguments.checkpoint = checkpoint_of(arguments)
-    outcome = _run(arguments)
+    outcome = _run(arguments, called)
     out = arguments.out
     if not outcome.finished:
         print(f'stopped after step {outcome.step}; the same command goes on', file=sys.stderr)
         return 130
+    _tell(outcome, out)
     print(out)
     return 0
+
+
+def _tell(outcome: Outcome, out: Path) -> None:
+    """How well it learnt: on stderr, because the adapter's name alone is the output."""
+    report = out / 'training/report.html'
+    if outcome.compared is None:
+        print(f'nothing was held out to say how well it learnt; curves: {report}', file=sys.stderr)
+        return
+    number = f'{outcome.held_out} picture{"s" * (outcome.held_out != 1)}'
+    print(f'{number} that it was not taught from:', file=sys.stderr)
+    show(outcome.compared, plain_console(stderr=True))
+    print(f'curves and answers: {report}', file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,6 +130,14 @@ def parser() -> argparse.ArgumentParser:
         help='default: 2e-4 for the releases, 1e-3 for narrow decoders',
     )
     parser.add_argument(
+        '--hold-out',
+        type=float,
+        default=_DEFAULTS.hold_out,
+        metavar='SHARE',
+        help='of the pictures that are not learnt from, and asked about before and after '
+        '(default: %(default)g; 0: none, and of fewer than 5 pictures none)',
+    )
+    parser.add_argument(
         '--no-mirror', action='store_true', help='for things whose mirror image is another thing'
     )
     parser.add_argument(
@@ -130,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> Outcome:
+def _run(arguments: argparse.Namespace, called: str) -> Outcome:
     console = plain_console(stderr=True)
     columns = (description_column(), BarColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console) as bars, _stopped_by_ctrl_c(console) as should_stop:
@@ -146,6 +175,7 @@ def _run(arguments: argparse.Namespace) -> Outcome:
                 device=arguments.device,
                 dtype=arguments.dtype,
                 quantize=arguments.quantize,
+                called=called,
                 should_stop=should_stop,
                 on_progress=lambda progress: _show(bars, task, progress),
             )
@@ -171,6 +201,7 @@ def _settings(arguments: argparse.Namespace) -> FinetuneSettings:
         learning_rate=arguments.learning_rate,
         mirror=not arguments.no_mirror,
         zoom=arguments.zoom,
+        hold_out=arguments.hold_out,
         seed=arguments.seed,
     )
 

@@ -60,6 +60,11 @@ class Destination:
         return self._given / f'{unused}{self._suffix}'
 
 
+def beside(path: Path, what: str) -> Path:
+    """The name of a further file of the same answer: mug.png, mug.heat.png."""
+    return path.with_name(f'{path.stem}.{what}{path.suffix}')
+
+
 def check_writable(option: str, path: Path) -> None:
     """Raise UserError where no such file can be written."""
     folder = path.absolute().parent

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 from molmo_ros.pointing import ImagePoint, Mode
 
+TRUNCATED = (
+    'the answer was cut off at the most tokens that one may have, so points may be missing: ask '
+    'for less at a time, as one kind of thing or a part of the image'
+)
 NOT_TOLD = 'the engine returned without an answer: ask again'
 
 
@@ -63,6 +67,11 @@ class Answer:
             those of all of them until this answer was known.
         presence: how likely the model finds it that there is anything to point at, 0..1; NaN where
             that is not known. `confidence` of a point says how sure it is of where.
+        heat: (rows, columns) float32 over the whole image, how much of the model's belief each
+            part of it has, summed over the points; None of a model that cannot tell (all but
+            MolmoPoint), and without points.
+        truncated: whether the answer has as many tokens as there may be, and the model would have
+            gone on: of a list, points may be missing.
     """
 
     text: str
@@ -74,11 +83,22 @@ class Answer:
     tokens: tuple[int, ...] = ()
     work: Mapping[str, int] = field(default_factory=dict)
     presence: float = nan
+    heat: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    truncated: bool = False
 
     @property
     def how_many(self) -> int:
         """The number that the text states, else how many points it gives."""
         return len(self.points) if self.count is None else self.count
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Of a test. passed: None where a person may judge, and nothing is refused for it."""
+
+    name: str
+    passed: bool | None
+    detail: str
 
 
 def never() -> bool:
@@ -99,7 +119,16 @@ class QueuedQuestion:
 
 
 class Engine(ABC):
-    """Answers questions about images."""
+    """Answers questions about images.
+
+    at_once: how many images it can be asked about at the same time, `answer_each` in as many
+    threads. warnings: what whoever opened it should know. assumed: what is taken for granted of it
+    in every answer.
+    """
+
+    at_once = 1
+    warnings: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     @abstractmethod
     def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
@@ -112,6 +141,10 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the engine holds; it answers no more."""
+
+    def own_findings(self) -> tuple[Finding, ...]:
+        """What it finds about itself; a part of the self-test."""
+        return ()
 
     def answer(
         self,

@@ -14,11 +14,13 @@ finds it depends on how often it was asked in vain while it learned.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import Protocol
 
-from molmo_ros.engine.writer import Writer
+from molmo_ros.engine.writer import Prediction
 from molmo_ros.pointing import ImagePoint, Style
 
 NEAR = 5.0  # percent of the image: belief this close to the point counts as belief in it
@@ -37,19 +39,35 @@ class _Belief:
     variance: float  # percent²
 
 
+class Written(Protocol):
+    """A text, where in it each token begins, and what was predicted there; a `Writer` is one."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def starts(self) -> Sequence[int]: ...
+    @property
+    def predictions(self) -> Sequence[Prediction]: ...
+
+
 Span = tuple[int, int]
 Interval = tuple[float, float]
 
 
+def is_number(text: str) -> bool:
+    """Whether a token's text is one that a coordinate is written with."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def number_tokens(vocabulary: Mapping[str, int]) -> tuple[list[int], list[str]]:
     """Ids and texts of the tokens that a coordinate is written with."""
-    written = {token: index for token, index in vocabulary.items() if _NUMBER.fullmatch(token)}
+    written = {token: index for token, index in vocabulary.items() if is_number(token)}
     return list(written.values()), list(written)
 
 
 def with_confidence(
     points: Sequence[ImagePoint],
-    writer: Writer,
+    writer: Written,
     numbers: Sequence[str],
     width: int,
     height: int,
@@ -93,19 +111,21 @@ def _place(u: float, v: float) -> tuple[float, float]:
     return round(u, 6), round(v, 6)
 
 
-def _tokens(writer: Writer, span: Span) -> Iterator[int]:
-    return (i for i, start in enumerate(writer.starts) if span[0] <= start < span[1])
+def _tokens(writer: Written, span: Span) -> range:
+    """Those that begin within a span."""
+    return range(bisect_left(writer.starts, span[0]), bisect_left(writer.starts, span[1]))
 
 
-def _belief(writer: Writer, span: Span, numbers: Sequence[str], style: Style) -> _Belief:
+def _belief(writer: Written, span: Span, numbers: Sequence[str], style: Style) -> _Belief:
     text = writer.text[slice(*span)]
     chosen, whole = _value(text, style)
     near, variance, reached = 0.0, 0.0, 1.0
-    ends = [*writer.starts[1:], len(writer.text)]
     for index in _tokens(writer, span):
         prediction = writer.predictions[index]
         before = writer.text[span[0] : writer.starts[index]]
-        taken = writer.text[writer.starts[index] : min(ends[index], span[1])]
+        last = index == len(writer.starts) - 1
+        end = len(writer.text) if last else writer.starts[index + 1]
+        taken = writer.text[writer.starts[index] : min(end, span[1])]
         own = _bounds(before + taken, whole, style)
         for other in (prediction.numbers > 1e-4).nonzero()[0].tolist():
             bounds = _bounds(before + numbers[other], whole, style)

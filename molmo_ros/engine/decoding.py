@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molmo_ros.engine.networks import Network
-from molmo_ros.engine.slots import FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
+from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
-from molmo_ros.model.replay import Replay
+from molmo_ros.model.replay import CudaRecorder, Replay
 
 SLOT_STEP = 512  # the cache grows by this much
 EXTENT_STEP = 128  # attention runs over multiples of this, so that few shapes occur
-MAX_REPLAYED_ROWS = 64
+REPLAYED_EXTENT_STEP = 512  # where each shape is captured
+REPLAYED_ROWS = (8, 16, 32, 64)  # and the predictions wanted of them: as many, or FEW_WANTED
+FOUR_BIT_ROWS = 4  # up to which bitsandbytes' kernel multiplies packed weights on every GPU
+FEW_WANTED = 16
+MAX_REPLAYED_ROWS = REPLAYED_ROWS[-1]
+MOST_RESERVED = 1 << 30  # bytes of the cache that are taken at once where passes are captured
 FEW_ROWS = 8
 NEGLIGIBLE = -80.0  # of a logit, below the largest; its exp is a denormal soon, and those are slow
 
@@ -32,7 +37,8 @@ Ints = NDArray[np.int64]
 class Line:
     """One question in the cache.
 
-    The next pass reads `pending`, which stands, at `position` and after, then `drafted`.
+    The next pass reads `pending`, which stands, at `position` and after, then `drafted`, then each
+    of `branches` as if it alone came after that.
     """
 
     owner: int
@@ -40,10 +46,16 @@ class Line:
     pending: list[int]
     drafted: list[int] = field(default_factory=list)
     draft_slots: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    branches: list[list[int]] = field(default_factory=list)
+
+    @property
+    def guesses(self) -> int:
+        """How many tokens are read that may not stand."""
+        return len(self.drafted) + sum(len(branch) for branch in self.branches)
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """What lines have to read in a pass, (rows,) each; wanted: after which to predict."""
 
     tokens: Ints
@@ -52,9 +64,9 @@ class _Rows:
     slots: Ints
     wanted: Ints
 
-    def filled(self, rows: int, wanted: int) -> _Rows:
+    def filled(self, rows: int, wanted: int) -> Rows:
         """With so many more, that mean nothing."""
-        return _Rows(
+        return Rows(
             np.pad(self.tokens, (0, rows)),
             np.pad(self.owners, (0, rows), constant_values=PADDING),
             np.pad(self.positions, (0, rows)),
@@ -82,13 +94,22 @@ class Decoder:
         self._embed, self._head = network.text.get_input_embeddings(), network.lm_head
         self._device = network.lm_head.weight.device
         self._text = FastText(network.text)
+        captures = self._device.type == 'cuda'
+        self._extent_step = REPLAYED_EXTENT_STEP if captures else EXTENT_STEP
         self._text.reserve(3 * SLOT_STEP)
+        if captures:  # what grows later makes captures void
+            most = MOST_RESERVED * self._text.slots // self._text.cache.nbytes
+            self._text.reserve(min(network.text.config.max_position_embeddings, most))
+        # With more rows many GPUs unpack 4-bit weights first, and take longer than with bfloat16.
+        few = (FOUR_BIT_ROWS,) if self._text.four_bit else ()
+        self._sizes = (*few, *REPLAYED_ROWS)
         self._slots = Slots()
         watched = [*numbers, *openings]
         self._watched = torch.tensor(watched, dtype=torch.long, device=self._device)
         self._numbers = len(numbers)
         self._row_step = row_step
-        self._step = Replay(self._read_tokens, enabled=self._device.type == 'cuda')
+        recorder = CudaRecorder(self._device) if captures else None
+        self._step = Replay(self._read_packed, captures and self._text.capturable, recorder)
         self.image_tokens = 0  # of the image it holds
         self.text_rows = 0  # put through the decoder so far, those of images not counted
         self.choices = 0  # of them put through the head
@@ -97,6 +118,18 @@ class Decoder:
     def nbytes(self) -> int:
         """Of the cache of keys and values."""
         return self._text.cache.nbytes
+
+    @property
+    def many_rows_are_free(self) -> bool:
+        """Whether a pass of MAX_REPLAYED_ROWS takes little longer than one of a row."""
+        return self._device.type == 'cuda' and not self._text.four_bit
+
+    @property
+    def refused_capture(self) -> str:
+        """Why passes are not captured on a GPU; empty where they are, and on a CPU."""
+        if self._device.type == 'cuda' and not self._text.capturable:
+            return 'quantised experts are chosen on the host'
+        return self._step.refused
 
     def image(self) -> Tensor:
         """A copy of the image's keys and values: (layers, 2, heads, tokens, head_dim)."""
@@ -118,7 +151,8 @@ class Decoder:
     def read(self, lines: Sequence[Line]) -> list[list[Prediction]]:
         """Put what lines have pending and drafted through the model, in one pass.
 
-        Returns for each line the choices after its last pending and after each drafted token.
+        Returns for each line the choices after its last pending and after each drafted token, then
+        after each of its branches' tokens.
         """
         return self._by_line(lines, self._read_step(self._take(lines)))
 
@@ -126,11 +160,26 @@ class Decoder:
         """As `read`, with an image (tokens, hidden) before the lines in the same pass."""
         return self._by_line(lines, self._read_all(image, self._take(lines), len(lines)))
 
+    def masks_image(self, questions: int) -> bool:
+        """Whether so many lines beside an image are masked; in order alone, they need not be."""
+        return questions > 1 or self._both_ways
+
     def settle(self, line: Line, stood: int, next_token: int) -> None:
         """Keep the first `stood` drafted tokens of a line; `next_token` comes after them."""
         self._slots.release(line.draft_slots[stood:])
         line.position += len(line.pending) + stood
-        line.pending, line.drafted = [next_token], []
+        line.pending, line.drafted, line.branches = [next_token], [], []
+
+    def settle_branch(self, line: Line, branch: int, stood: int, next_token: int) -> None:
+        """As `settle`, where the whole draft stood and the first `stood` tokens of a branch."""
+        drafted = len(line.drafted)
+        begin = drafted + sum(len(other) for other in line.branches[:branch])
+        chosen = line.draft_slots[begin : begin + stood]
+        self._slots.release(line.draft_slots[drafted:])
+        self._slots.join(chosen, line.owner)
+        line.draft_slots = line.draft_slots[:drafted]
+        self.settle(line, drafted, next_token)
+        line.position += stood
 
     def end(self, line: Line) -> None:
         """Free what a line holds; it is read no more."""
@@ -139,32 +188,29 @@ class Decoder:
     def _by_line(
         self, lines: Sequence[Line], output: NDArray[np.float32]
     ) -> list[list[Prediction]]:
-        counts = np.cumsum([0] + [len(line.drafted) + 1 for line in lines])
+        counts = np.cumsum([0] + [line.guesses + 1 for line in lines])
         return [told(output[begin:end], self._numbers) for begin, end in pairwise(counts)]
 
-    def _take(self, lines: Sequence[Line]) -> _Rows:
+    def _take(self, lines: Sequence[Line]) -> Rows:
         """Give slots to what lines have to read."""
         tokens, owners, positions = _rows(lines)
         slots = self._slots.take(owners, positions)
-        ends = np.cumsum([len(line.pending) + len(line.drafted) for line in lines])
+        ends = np.cumsum([len(line.pending) + line.guesses for line in lines])
         for line, end in zip(lines, ends, strict=True):
-            line.draft_slots = slots[end - len(line.drafted) : end]
+            line.draft_slots = slots[end - line.guesses : end]
         wanted = np.concatenate(
-            [
-                np.arange(end - len(line.drafted) - 1, end)
-                for line, end in zip(lines, ends, strict=True)
-            ]
+            [np.arange(end - line.guesses - 1, end) for line, end in zip(lines, ends, strict=True)]
         )
         self.text_rows += len(tokens)
         self.choices += len(wanted)
-        return _Rows(tokens, owners, positions, slots, wanted)
+        return Rows(tokens, owners, positions, slots, wanted)
 
-    def _read_all(self, image: Tensor, rows: _Rows, questions: int) -> NDArray[np.float32]:
+    def _read_all(self, image: Tensor, rows: Rows, questions: int) -> NDArray[np.float32]:
         count = len(image)
         positions = np.concatenate([np.arange(count), rows.positions])
         slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), rows.slots])
         mask = None
-        if questions > 1 or self._both_ways:
+        if self.masks_image(questions):
             owners = np.concatenate([np.full(count, IMAGE), rows.owners])
             last_seen = positions.copy()
             if self._both_ways:
@@ -180,16 +226,54 @@ class Decoder:
         )
         return self._predict(hidden[self._tensor(count + rows.wanted)]).cpu().numpy()
 
-    def _read_step(self, rows: _Rows) -> NDArray[np.float32]:
+    def warm(self, image_tokens: int) -> None:
+        """Capture the passes that a question about an image of so many tokens will take."""
+        if self._device.type != 'cuda' or type(self) is not Decoder:  # what reads otherwise
+            return
+        self._clear(image_tokens)
+        for rows in self._sizes:
+            for wanted in {min(rows, FEW_WANTED), rows}:
+                nothing = np.zeros(rows, np.int64)
+                self._read_step(
+                    Rows(nothing, nothing + PADDING, nothing, nothing, nothing[:wanted])
+                )
+
+    def _read_step(self, rows: Rows) -> NDArray[np.float32]:
         count, asked = len(rows.tokens), len(rows.wanted)
-        fill = -count % self._row_step if count <= MAX_REPLAYED_ROWS else 0
-        filled = rows.filled(fill, -asked % self._row_step) if self._row_step > 1 else rows
+        filled = rows
+        if self._row_step > 1 and count <= MAX_REPLAYED_ROWS:
+            size = next(size for size in self._sizes if count <= size)
+            filled = rows.filled(
+                size - count, (FEW_WANTED if asked <= FEW_WANTED < size else size) - asked
+            )
         mask = self._mask(filled.owners, filled.positions)
         self._reserve()
-        read = self._step if count <= MAX_REPLAYED_ROWS else self._read_tokens
-        inputs = (filled.tokens, filled.positions, filled.slots, mask, filled.wanted)
-        output: Tensor = read(*(self._tensor(x) for x in inputs))
+        output = self._put_through(filled, mask, captured=count <= MAX_REPLAYED_ROWS)
         return output[:asked].cpu().numpy()
+
+    def _put_through(self, rows: Rows, mask: NDArray[np.bool_], captured: bool) -> Tensor:
+        """All that a pass reads goes to the device as one piece."""
+        sizes = {'rows': len(rows.tokens), 'wanted': len(rows.wanted)}
+        numbers = np.concatenate([rows.tokens, rows.positions, rows.slots, rows.wanted])
+        packed = torch.from_numpy(
+            np.concatenate([numbers.view(np.uint8), mask.view(np.uint8).ravel()])
+        )
+        if self._device.type == 'cuda':
+            packed = packed.pin_memory()
+            if not captured:
+                packed = packed.to(self._device, non_blocking=True)
+        read = self._step if captured else self._read_packed
+        return read(packed, **sizes)
+
+    def _read_packed(self, packed: Tensor, rows: int, wanted: int) -> Tensor:
+        """What `_put_through` packed, on the device."""
+        packed = packed.to(self._device, non_blocking=True)
+        end = 8 * (3 * rows + wanted)
+        tokens, positions, slots, asked = (
+            packed[:end].view(torch.long).split([rows, rows, rows, wanted])
+        )
+        mask = packed[end:].view(torch.bool).view(rows, -1)
+        return self._read_tokens(tokens, positions, slots, mask, asked)
 
     def _read_tokens(
         self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, wanted: Tensor
@@ -204,7 +288,8 @@ class Decoder:
         return choices(self._head(hidden), self._watched)
 
     def _mask(self, owners: Ints, last_seen: Ints) -> NDArray[np.bool_]:
-        extent = -(-self._slots.extent // EXTENT_STEP) * EXTENT_STEP
+        step = self._extent_step
+        extent = -(-self._slots.extent // step) * step
         return self._slots.mask(owners, last_seen, extent)
 
     def _clear(self, image_tokens: int) -> None:
@@ -228,16 +313,18 @@ class Decoder:
 
 def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:
     """Tokens, owners and positions of all that lines have to read."""
-    tokens = [line.pending + line.drafted for line in lines]
-    owners = [np.full(len(ids), line.owner) for ids, line in zip(tokens, lines, strict=True)]
-    positions = [
-        line.position + np.arange(len(ids)) for ids, line in zip(tokens, lines, strict=True)
-    ]
-    return (
-        np.concatenate([np.array(ids, np.int64) for ids in tokens]),
-        np.concatenate(owners),
-        np.concatenate(positions),
-    )
+    tokens: list[int] = []
+    owners: list[Ints] = []
+    positions: list[Ints] = []
+    for line in lines:
+        trunk = line.pending + line.drafted
+        ways = [trunk, *line.branches]
+        tokens += chain.from_iterable(ways)
+        end = line.position + len(trunk)
+        for index, ids in enumerate(ways):
+            owners.append(np.full(len(ids), line.owner + BRANCH * index))
+            positions.append((end if index else line.position) + np.arange(len(ids)))
+    return np.array(tokens, np.int64), np.concatenate(owners), np.concatenate(positions)
 
 
 def choices(logits: Tensor, watched: Tensor) -> Tensor:

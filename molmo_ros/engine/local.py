@@ -3,16 +3,17 @@
 """A Molmo in this process: greedy decoding, in as few passes as its tokens can be had.
 
 An image is computed once and kept for the questions that follow. What an answer's form suggests is
-drafted and verified (`writing`), several questions share their passes (`decoding`), and a question
-asked before is first tried with its last answer. Both generations go this way (`networks`).
+drafted and verified (`writer`), several questions share their passes (`decoding`), and a question
+asked before is first tried with its last answer, or needs no pass (`recall`). All generations go
+this way (`networks`).
 """
 
 from __future__ import annotations
 
 import gc
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TypeVar
 
@@ -28,11 +29,14 @@ from molmo_ros.engine.answers import (
     Question,
     QueuedQuestion,
 )
-from molmo_ros.engine.confidence import number_tokens, with_confidence
-from molmo_ros.engine.decoding import Decoder, Line
-from molmo_ros.engine.frame_cache import FrameCache, FrameKey, FrameKeys
-from molmo_ros.engine.networks import Network, network_of
+from molmo_ros.engine.confidence import number_tokens
+from molmo_ros.engine.decoding import MAX_REPLAYED_ROWS, Line
+from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
+from molmo_ros.engine.networks import Loaded, MolmoPointNetwork, Network, network_of
+from molmo_ros.engine.point_decoding import PointDecoder, decoder_of
+from molmo_ros.engine.point_writer import PointWriter, read_point_answer
 from molmo_ros.engine.presence import Openings, presence_of
+from molmo_ros.engine.recall import Recall, view_of
 from molmo_ros.engine.requests import (
     Stopwatch,
     as_engine_error,
@@ -42,39 +46,44 @@ from molmo_ros.engine.requests import (
     prompt_of,
     turn,
 )
-from molmo_ros.engine.writer import Prediction, Writer
-from molmo_ros.model.loading import LoadedMolmo
-from molmo_ros.model.molmo2 import LoadedMolmo2
-from molmo_ros.pointing import read_points
+from molmo_ros.engine.writer import Digits, Prediction, Writer
+from molmo_ros.engine.written import Written, read_written
 
 MAX_NEW_TOKENS = 1024
 MAX_QUESTIONS = 64  # at a time
-MAX_REMEMBERED = 64  # answers, to draft from
+MAX_ROWS = 1024  # of questions in a pass: its mask takes their square, for each head
+USUAL_IMAGE = 741  # tokens, of 640 x 480
 
 
 class LocalEngine(Engine):
     """Runs a loaded checkpoint; one image at a time, others wait.
 
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
-    `Decoder`; by default 8 on a GPU.
+    `Decoder`; by default 8 on a GPU. branch_rows: up to how many rows a pass tries all ten digits
+    where one is due; by default as many as are replayed on a GPU, which waits for the weights
+    anyway, and none on a CPU, which computes each, or with 4-bit weights, which more rows unpack.
     """
 
     def __init__(
         self,
-        loaded: LoadedMolmo | LoadedMolmo2,
+        loaded: Loaded,
         max_frames: int = 16,
         max_bytes: int = 1 << 30,
         row_step: int | None = None,
+        branch_rows: int | None = None,
     ) -> None:
         self._lock = Lock()
+        self.parameters = sum(weight.numel() for weight in loaded.model.parameters())
         frames = FrameCache(max_frames, max_bytes)
-        self._state: _State | None = _State(network_of(loaded), frames, row_step)
+        self._state: _State | None = _State(network_of(loaded), frames, row_step, branch_rows)
 
     def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
         """See `Engine.answer_each`; the questions share their passes through the model."""
-        untold = _Untold(questions)
+        untold, stage = _Untold(questions), Stopwatch()
         try:
             check_image(image)
+            with stage('preprocess'):
+                key = frame_key(image)  # before its turn, so that nobody waits for a large one
             if len(questions) > MAX_QUESTIONS:
                 raise InvalidQuestion(
                     f'{len(questions)} questions were asked at once; ask at most {MAX_QUESTIONS}'
@@ -82,7 +91,8 @@ class LocalEngine(Engine):
             with turn(self._lock, untold.all_stopped), torch.inference_mode():
                 if self._state is None:
                     raise EngineError('the engine is closed')
-                _Run(self._state, image, untold).go()
+                with on_device(self._state.device):
+                    _Run(self._state, image, key, untold, stage.seconds['preprocess']).go()
         except Exception as error:
             untold.fail(_told(error))
 
@@ -92,13 +102,21 @@ class LocalEngine(Engine):
         state = self._state
         return 0 if state is None else state.decoder.nbytes + state.frames.nbytes
 
+    @property
+    def refused_capture(self) -> str:
+        """Why passes are not captured on a GPU; empty where they are, and on a CPU."""
+        state = self._state
+        return '' if state is None else state.decoder.refused_capture
+
     def close(self) -> None:
         with self._lock:
+            device = None if self._state is None else self._state.device
             self._state = None
             # Modules refer to each other in circles, and the memory is wanted now.
             gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            if device is not None and device.type == 'cuda':
+                with on_device(device):
+                    torch.cuda.empty_cache()
 
 
 def _told(error: Exception) -> EngineError:
@@ -116,24 +134,35 @@ def _told(error: Exception) -> EngineError:
 class _State:
     """What stays from question to question."""
 
-    def __init__(self, network: Network, frames: FrameCache, row_step: int | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        frames: FrameCache,
+        row_step: int | None,
+        branch_rows: int | None,
+    ) -> None:
         self.network = network
         self.device = network.lm_head.weight.device
         self.max_positions: int = network.text.config.max_position_embeddings
         number_ids, self.numbers = number_tokens(network.tokenizer.backend.get_vocab())
         if row_step is None:
             row_step = 8 if self.device.type == 'cuda' else 1
+        self.digits = Digits.of(network.tokenizer)
         self.openings = Openings.of(network.tokenizer, network.style)
-        self.decoder = Decoder(network, number_ids, self.openings.ids, row_step)
+        with torch.inference_mode(), on_device(self.device):
+            self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
+            self.decoder.warm(USUAL_IMAGE)
+        if branch_rows is None:
+            branch_rows = MAX_REPLAYED_ROWS if self.decoder.many_rows_are_free else 0
+        self.branch_rows = branch_rows
         self.frames = frames
-        self.keys = FrameKeys()
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
-        self.remembered: OrderedDict[Question, tuple[int, ...]] = OrderedDict()
+        self.recall = Recall()
 
     def synchronize(self) -> None:
         """Wait for what a GPU has still to do."""
         if self.device.type == 'cuda':
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
 
     def knows(self, key: FrameKey) -> bool:
         """Whether the decoder holds a frame, by now."""
@@ -148,11 +177,20 @@ class _State:
         self.frames.put(key, self.decoder.image())
         self.frame = key
 
-    def remember(self, question: Question, ids: Sequence[int]) -> None:
-        self.remembered[question] = tuple(ids)
-        self.remembered.move_to_end(question)
-        if len(self.remembered) > MAX_REMEMBERED:
-            self.remembered.popitem(last=False)
+    def writer(self, question: Question, limit: int, remembered: Sequence[int]) -> Writer:
+        """For an answer of at most so many tokens."""
+        network = self.network
+        stops = network.tokenizer.stops
+        if isinstance(network, MolmoPointNetwork):
+            return PointWriter(network.point_tokenizer, question, limit, stops, remembered)
+        return Writer(network.tokenizer, question, limit, stops, remembered, network.style)
+
+    def read(self, writer: Writer, width: int, height: int, max_points: int) -> Written:
+        """Read what was written about the image that the decoder holds."""
+        if isinstance(writer, PointWriter) and isinstance(self.decoder, PointDecoder):
+            return read_point_answer(writer, self.decoder.layout, width, height, max_points)
+        style = self.network.style
+        return read_written(writer, self.numbers, style, width, height, max_points)
 
 
 class _Untold:
@@ -201,6 +239,24 @@ class _Reply(_Open):
     line: Line
 
 
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """With a GPU as the current one: streams and captures are of that."""
+    return torch.cuda.device(device) if device.type == 'cuda' else nullcontext()
+
+
+def _parts(worded: Sequence[_Worded]) -> list[list[_Worded]]:
+    """In parts of up to MAX_ROWS rows."""
+    parts: list[list[_Worded]] = []
+    rows = MAX_ROWS
+    for one in worded:
+        rows += len(one.ids)
+        if rows > MAX_ROWS:
+            parts.append([])
+            rows = len(one.ids)
+        parts[-1].append(one)
+    return parts
+
+
 _Item = TypeVar('_Item', bound=_Open)
 _Done = TypeVar('_Done')
 _Read = Callable[[Sequence[Line]], list[list[Prediction]]]
@@ -212,31 +268,54 @@ class _Run:
     Each leaves it as soon as its answer is known, it is stopped, or it turns out to be no question.
     """
 
-    def __init__(self, state: _State, image: NDArray[np.uint8], untold: _Untold) -> None:
-        self._state, self._image, self._untold = state, image, untold
+    def __init__(
+        self,
+        state: _State,
+        image: NDArray[np.uint8],
+        key: FrameKey,
+        untold: _Untold,
+        preprocessing: float,
+    ) -> None:
+        self._state, self._image, self._key, self._untold = state, image, key, untold
+        self._view = view_of(image)
         self._stage = Stopwatch(state.synchronize)
+        self._stage.seconds['preprocess'] = preprocessing  # so far
         self._work = dict.fromkeys(('crops', 'image_tokens', 'text_tokens', 'choices'), 0)
         self._passes = 0
 
     def go(self) -> None:
         worded = self._wanted(self._each(self._word, [_Open(one) for one in self._untold]))
+        worded = self._unanswered(worded)
         if not worded:
             return
         with self._stage('preprocess'):
-            key = self._state.keys.of(self._image)
-            known = self._state.knows(key)
+            known = self._state.knows(self._key)
         if known:
             self._ask_known(worded)
         else:
-            self._ask_new(worded, key)
+            self._ask_new(worded)
+
+    def _unanswered(self, worded: Sequence[_Worded]) -> list[_Worded]:
+        """Those that were not asked before of the same picture; the others are told the same."""
+        new = []
+        for one in worded:
+            known = self._state.recall.answer(self._key, one.question)
+            if known is None:
+                new.append(one)
+            else:
+                seconds = dict(self._stage.seconds)
+                again = replace(known, passes=0, timings=seconds, work=dict(self._work))
+                self._untold.tell(one.asked, again)
+        return new
 
     def _ask_known(self, worded: Sequence[_Worded]) -> None:
         """Of an image that the decoder holds."""
         decoder = self._state.decoder
-        worded = self._fitting(worded, decoder.image_tokens)
-        self._write(self._begin(worded, decoder.image_tokens), decoder.read)
+        for some in _parts(self._fitting(worded, decoder.image_tokens)):
+            self._passes = 0
+            self._write(self._begin(some, decoder.image_tokens), decoder.read)
 
-    def _ask_new(self, worded: Sequence[_Worded], key: FrameKey) -> None:
+    def _ask_new(self, worded: Sequence[_Worded]) -> None:
         """Of an image that has to go through the encoder, and through the decoder's first pass."""
         state = self._state
         with self._stage('preprocess'):
@@ -250,11 +329,14 @@ class _Run:
 
         def read(lines: Sequence[Line]) -> list[list[Prediction]]:
             predictions = state.decoder.read_image(embeds, lines)
-            state.keep(key)
+            state.keep(self._key)
             return predictions
 
         state.frame = None
-        self._write(self._begin(worded, seen.tokens), read)
+        for some in _parts(worded):
+            self._passes = 0
+            known = state.frame == self._key
+            self._write(self._begin(some, seen.tokens), state.decoder.read if known else read)
 
     def _each(self, step: Callable[[_Item], _Done], items: Iterable[_Item]) -> list[_Done]:
         """Take a step with every question; one that fails is told, and the others go on."""
@@ -278,7 +360,7 @@ class _Run:
     def _word(self, item: _Open) -> _Worded:
         network = self._state.network
         question = heard(item.asked.question, network.language)
-        ids = network.tokenizer.encode_question(prompt_of(question))
+        ids = network.tokenizer.encode_question(prompt_of(question, network.style))
         return _Worded(item.asked, question, ids)
 
     def _fitting(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Worded]:
@@ -297,19 +379,16 @@ class _Run:
         return self._each(fitting, worded)
 
     def _begin(self, worded: Sequence[_Worded], image_tokens: int) -> list[_Reply]:
-        state, tokenizer = self._state, self._state.network.tokenizer
+        state = self._state
         lines = state.decoder.begin([one.ids for one in worded], image_tokens)
         return [
             _Reply(
                 one.asked,
                 one.question,
-                Writer(
-                    tokenizer,
+                state.writer(
                     one.question,
                     min(state.max_positions - image_tokens - len(one.ids), MAX_NEW_TOKENS),
-                    tokenizer.stops,
-                    state.remembered.get(one.question, ()),
-                    state.network.style,
+                    state.recall.draft(self._view, one.question),
                 ),
                 line,
             )
@@ -333,14 +412,47 @@ class _Run:
         decoder = self._state.decoder
         for reply in replies:
             reply.line.drafted = reply.writer.draft()
+        if read == decoder.read or decoder.masks_image(len(replies)):
+            self._branch(replies)
         text_rows, choices = decoder.text_rows, decoder.choices
         predictions = read([reply.line for reply in replies])
         self._work['text_tokens'] += decoder.text_rows - text_rows
         self._work['choices'] += decoder.choices - choices
         self._passes += 1
         for reply, predicted in zip(replies, predictions, strict=True):
-            stood = reply.writer.accept(reply.line.drafted, predicted)
-            decoder.settle(reply.line, stood, predicted[stood].token)
+            self._settle(reply, predicted)
+
+    def _branch(self, replies: Sequence[_Reply]) -> None:
+        """Let lines try every digit, as far as the pass has rows to spare."""
+        state = self._state
+        rows = sum(len(one.line.pending) + len(one.line.drafted) for one in replies)
+        for reply in replies:
+            if rows + len(state.digits.ids) > state.branch_rows:
+                return
+            if type(reply.writer) is not Writer:  # one that writes no digits
+                return
+            branches = reply.writer.branches(reply.line.drafted, state.digits)
+            more = sum(len(branch) for branch in branches)
+            if rows + more > state.branch_rows:
+                branches = [branch[:1] for branch in branches]
+                more = len(branches)
+            reply.line.branches = branches
+            rows += more
+
+    def _settle(self, reply: _Reply, predicted: Sequence[Prediction]) -> None:
+        """Take what the model chose."""
+        decoder, line, writer = self._state.decoder, reply.line, reply.writer
+        trunk, rest = predicted[: len(line.drafted) + 1], predicted[len(line.drafted) + 1 :]
+        stood = writer.accept(line.drafted, trunk)
+        chosen = trunk[stood].token
+        if stood == len(line.drafted) and not writer.done:
+            for index, branch in enumerate(line.branches):
+                if branch[0] == chosen:
+                    after = writer.accept(branch[1:], rest[: len(branch)])
+                    decoder.settle_branch(line, index, 1 + after, rest[after].token)
+                    return
+                rest = rest[len(branch) :]
+        decoder.settle(line, stood, chosen)
 
     def _unfinished(self, replies: Sequence[_Reply]) -> list[_Reply]:
         """Those that are still being written; the others are told their answer."""
@@ -351,28 +463,23 @@ class _Run:
 
     def _answer(self, reply: _Reply) -> Answer:
         state, writer, question = self._state, reply.writer, reply.question
-        state.remember(question, writer.ids)
         height, width = self._image.shape[:2]
         with self._stage('parse'):
-            reading = read_points(writer.answer, width, height)
-            points = with_confidence(
-                reading.points[: question.max_points or None],
-                writer,
-                state.numbers,
-                width,
-                height,
-                state.network.style,
-            )
+            written = state.read(writer, width, height, question.max_points)
             temperature = state.network.language.presence_temperature
-            presence = presence_of(writer, reading, state.openings, temperature)
-        return Answer(
-            writer.answer,
-            points,
-            reading.count,
-            reading.absent,
+            presence = presence_of(writer, written.reading, state.openings, temperature)
+        answer = Answer(
+            written.text,
+            written.points,
+            written.count,
+            written.absent,
             self._passes,
             dict(self._stage.seconds),
-            tuple(writer.ids),
+            written.tokens,
             dict(self._work),
             presence,
+            written.heat,
+            writer.truncated,
         )
+        state.recall.keep(self._key, self._view, question, answer, tuple(writer.ids))
+        return answer

@@ -1,12 +1,12 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What decoding needs to know of a loaded checkpoint, of either generation."""
+"""What decoding needs to know of a loaded checkpoint, of whatever generation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from molmo_ros.engine.answers import EngineError
+from molmo_ros.engine.point_belief import PointLayout
 from molmo_ros.model.config import LanguageConfig
 from molmo_ros.model.fast_vision import FastVision
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.model.molmo2 import LoadedMolmo2
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageInputs, preprocess_molmo2
+from molmo_ros.model.molmo_point import PointImage
+from molmo_ros.model.molmo_point_loading import LoadedMolmoPoint
 from molmo_ros.model.preprocessing import preprocess
 from molmo_ros.model.tokens import Tokenizer
 from molmo_ros.pointing import Style
@@ -30,12 +33,20 @@ class Seen:
     """A preprocessed image.
 
     tokens: how many the decoder reads, with the beginning of text before them. embed: runs the
-    encoder and gives them, (tokens, hidden).
+    encoder and gives them, (tokens, hidden), in what the network's decoder takes.
     """
 
     tokens: int
     crops: int
-    embed: Callable[[], Tensor]
+    embed: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class SeenPoints:
+    """What `Seen.embed` gives for a MolmoPoint, whose embeds are the image's."""
+
+    image: PointImage
+    layout: PointLayout
 
 
 class Network(Protocol):
@@ -89,9 +100,7 @@ class Molmo2Network:
         self.text, self.lm_head = loaded.model.model.language_model, loaded.model.lm_head
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._loaded = loaded
-        kind = self.text.config.rope_parameters['rope_type']
-        if kind in ('dynamic', 'longrope'):
-            raise EngineError(f'rope_type {kind} is not supported: its angles depend on the length')
+        _check_rope(self.text)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokenizer, model = self._loaded.tokenizer, self._loaded.model
@@ -111,6 +120,44 @@ class Molmo2Network:
         return hidden.index_add(0, places, features.to(hidden.dtype))
 
 
-def network_of(loaded: LoadedMolmo | LoadedMolmo2) -> Network:
+class MolmoPointNetwork:
+    """See `Network`; it is asked, and writes words, as a Molmo2 does."""
+
+    style, both_ways = Style.MOLMO2, True
+    language = LanguageConfig()
+
+    def __init__(self, loaded: LoadedMolmoPoint) -> None:
+        self.model = loaded.model
+        self.text, self.lm_head = loaded.model.text, loaded.model.lm_head
+        self.tokenizer: Tokenizer = loaded.tokenizer
+        self.point_tokenizer = loaded.tokenizer
+        self._preprocessor = loaded.preprocessor
+        _check_rope(self.text)
+
+    def see(self, image: NDArray[np.uint8]) -> Seen:
+        tokens, device = self.point_tokenizer.image, self.model.device
+        inputs = preprocess_molmo2(image, self._preprocessor, tokens, device)
+        return Seen(
+            1 + len(inputs.token_ids), len(inputs.pixel_values), lambda: self._embed(inputs)
+        )
+
+    def _embed(self, inputs: Molmo2ImageInputs) -> SeenPoints:
+        pooling = inputs.token_pooling.cpu().numpy()
+        layout = PointLayout.of(pooling, inputs.raster.cpu().numpy())
+        return SeenPoints(self.model.see(inputs, self.point_tokenizer.bos), layout)
+
+
+def _check_rope(text: PreTrainedModel) -> None:
+    kind = text.config.rope_parameters['rope_type']
+    if kind in ('dynamic', 'longrope'):
+        raise EngineError(f'rope_type {kind} is not supported: its angles depend on the length')
+
+
+Loaded = LoadedMolmo | LoadedMolmo2 | LoadedMolmoPoint
+
+
+def network_of(loaded: Loaded) -> Network:
     """The network of a loaded checkpoint. Raises EngineError."""
+    if isinstance(loaded, LoadedMolmoPoint):
+        return MolmoPointNetwork(loaded)
     return Molmo2Network(loaded) if isinstance(loaded, LoadedMolmo2) else MolmoNetwork(loaded)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from molmo_ros.engine.answers import EngineError, InvalidImage, InvalidQuestion, Question, Stopped
 from molmo_ros.model.config import LanguageConfig
-from molmo_ros.pointing import Mode, bare_phrase, in_known_words, prompt_for, respelt
+from molmo_ros.pointing import Mode, Style, bare_phrase, in_known_words, prompt_for, respelt
 
 MIN_SIDE = 16
 MAX_PIXELS = 64_000_000
@@ -63,10 +63,10 @@ def check_image(image: NDArray[np.uint8]) -> None:
         )
 
 
-def prompt_of(question: Question) -> str:
+def prompt_of(question: Question, style: Style = Style.MOLMO) -> str:
     """Word a question as the model was trained on it. Raises InvalidQuestion."""
     try:
-        return prompt_for(question.query, question.mode)
+        return prompt_for(question.query, question.mode, style)
     except ValueError as error:
         raise InvalidQuestion(str(error)) from error
 

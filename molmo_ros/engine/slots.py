@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FREE, PADDING, IMAGE, FIRST_QUESTION = -1, 0, 1, 2
+BRANCH = 1 << 16  # added to a question's number once for each branch of its draft
 FIRST_SLOT = 1  # slot 0 is for rows that only fill up a pass
 
 
@@ -49,6 +50,10 @@ class Slots:
     def release(self, slots: NDArray[np.int64]) -> None:
         self._owner[slots] = FREE
 
+    def join(self, slots: NDArray[np.int64], owner: int) -> None:
+        """Give a question what a branch of its draft held."""
+        self._owner[slots] = owner
+
     def release_all(self, owner: int) -> None:
         """Free whatever an owner holds."""
         self._owner[self._owner == owner] = FREE
@@ -56,11 +61,17 @@ class Slots:
     def mask(
         self, owners: NDArray[np.int64], last_seen: NDArray[np.int64], extent: int
     ) -> NDArray[np.bool_]:
-        """(rows, extent): whether a row sees a slot: the image's or its own, up to a position."""
+        """(rows, extent): whether a row sees a slot: the image's or its own, up to a position.
+
+        A row of a branch sees its question's, too, and nothing of other branches.
+        """
         self._ensure(extent)
         owner, position = self._owner[:extent], self._position[:extent]
         shared = (owner == IMAGE) & (owners != PADDING)[:, None]
-        return (shared | (owner == owners[:, None])) & (position <= last_seen[:, None])
+        own = owner == owners[:, None]
+        if (owners >= BRANCH).any():
+            own |= owner == owners[:, None] % BRANCH
+        return (shared | own) & (position <= last_seen[:, None])
 
     def _ensure(self, count: int) -> None:
         lacking = count - len(self._owner)

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets in folders that a user has on disk. Nothing here downloads."""
+"""Data sets in folders that a user has on disk."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
+from molmo_ros.evaluation.downloads import Wanted
 from molmo_ros.evaluation.image_files import (
     PictureFolder,
     decoded,
@@ -22,7 +23,7 @@ from molmo_ros.evaluation.image_files import (
     read_mask,
     read_picture,
 )
-from molmo_ros.evaluation.points_folder import InvalidFolder, read_folder
+from molmo_ros.evaluation.points_folder import InvalidFolder, LabelledImage, read_folder
 from molmo_ros.evaluation.rows import IMAGE, MASKS, Row, rows_of, table_files
 from molmo_ros.evaluation.samples import Image, InvalidData, Mask, Percent, Rule, Sample
 from molmo_ros.pointing import Mode
@@ -83,10 +84,15 @@ def own_pictures(folder: Folder, limit: int | None = None) -> DataSet:
         pictures = read_folder(folder.path)
     except InvalidFolder as error:
         raise InvalidData(str(error)) from error
-    samples = (
+    return DataSet(samples_of(pictures)[:limit])
+
+
+def samples_of(pictures: Iterable[LabelledImage]) -> tuple[Sample, ...]:
+    """A question for every label of every picture."""
+    return tuple(
         _pointing_sample(
-            f'{picture.path.name} line {label.line}',
-            picture.path.name,
+            f'{picture.name} {label.label}',
+            picture.name,
             partial(read_picture, picture.path),
             label.label,
             label.points,
@@ -96,7 +102,19 @@ def own_pictures(folder: Folder, limit: int | None = None) -> DataSet:
         for picture in pictures
         for label in picture.labels
     )
-    return DataSet(tuple(itertools.islice(samples, limit)))
+
+
+def missing_pictures(folder: Folder) -> list[Wanted]:
+    """The pictures that tables name by an address and that are not there. Raises InvalidData."""
+    pictures = PictureFolder(folder.images or folder.path / 'images')
+    wanted: dict[str, Wanted] = {}
+    for table in table_files(folder.path, folder.split):
+        for row in _checked(table, ('image_url',)):
+            url = str(row['image_url'] or '')
+            if url and url not in wanted and pictures.find(_names_of(row, url)) is None:
+                hashed = str(row.get('image_sha256') or '').lower()
+                wanted[url] = Wanted(url, pictures.folder / _hashed(url), hashed)
+    return [*wanted.values()]
 
 
 @dataclass(frozen=True)
@@ -121,7 +139,8 @@ def _present(wanted: Iterable[_Wanted], folder: Folder, limit: int | None) -> Da
     if missing and not folder.skip_missing:
         raise InvalidData(
             f'{len(missing)} of {len(missing) + len(samples)} questions lack their picture; the '
-            f'first should be {missing[0]}. Nothing here downloads; --skip-missing asks the others'
+            f'first should be {missing[0]}. --skip-missing asks the others; `molmo-ros fetch '
+            'pictures` downloads those that have an address'
         )
     if not samples:
         raise InvalidData(f'{folder.path} has no questions about pictures that are there')
@@ -184,10 +203,26 @@ def _picture_of(
         return str(image), load, str(pictures.folder / image)
     if not url:
         raise InvalidData(f'{folder}: a row has neither image_url nor image')
-    hashed = hashlib.sha256(url.encode()).hexdigest()
-    names = (hashed, str(row.get('image_sha256') or ''), unquote(urlsplit(url).path).split('/')[-1])
-    path = pictures.find(names)
-    return url, partial(read_picture, path) if path else None, str(pictures.folder / hashed)
+    path = pictures.find(_names_of(row, url))
+    return url, partial(read_picture, path) if path else None, str(pictures.folder / _hashed(url))
+
+
+def _hashed(url: str) -> str:
+    """What a picture that was downloaded is called."""
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def _names_of(row: Row, url: str) -> tuple[str, ...]:
+    """What else it may be called."""
+    last = unquote(urlsplit(url).path).split('/')[-1]
+    return _hashed(url), str(row.get('image_sha256') or ''), last
+
+
+def _source_of(load: Callable[[], Image]) -> str:
+    """The file that is loaded; '' for a picture that is inside of a table."""
+    if isinstance(load, partial) and load.func is read_picture:
+        return str(load.args[0].resolve())
+    return ''
 
 
 @lru_cache(maxsize=2)
@@ -230,6 +265,7 @@ def _pointing_sample(
         count=len(points),
         masks=partial(_masks_like, masks, load, len(points)) if masks and points else None,
         facts={'things to find': _how_many(len(points))},
+        source=_source_of(load),
     )
 
 
@@ -265,6 +301,7 @@ def _count_sample(row: Row, id: str, name: str, load: Callable[[], Image]) -> Sa
         rule=Rule.COUNT,
         count=count,
         facts={'true count': str(count)},
+        source=_source_of(load),
     )
 
 
@@ -288,6 +325,7 @@ def _bench_sample(row: Row, images: Path, masks: Path) -> _Wanted:
             rule=Rule.INSIDE if category == 'counting' else Rule.FIRST,
             count=int(count) if count else None,
             masks=partial(_bench_mask, mask, image),
+            source=str(image.resolve()),
         )
     )
 

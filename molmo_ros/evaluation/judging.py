@@ -59,8 +59,10 @@ class Judgement:
     pointing: PointingScore | None = None
 
 
-def judge(sample: Sample, answer: Answer, width: int, height: int) -> Judgement:
-    """Judge an answer to a sample whose picture has that size."""
+def judge(
+    sample: Sample, answer: Answer, width: int, height: int, radius: float = RADIUS
+) -> Judgement:
+    """Judge an answer to a sample whose picture has that size; radius as `RADIUS`."""
     if sample.rule is Rule.COUNT:
         right = answer.how_many == sample.count
         return Judgement(Verdict.COUNTED if right else Verdict.MISCOUNTED, float(right))
@@ -70,8 +72,8 @@ def judge(sample: Sample, answer: Answer, width: int, height: int) -> Judgement:
         nothing = PointingScore(0.0, 0.0, 0.0) if sample.rule is Rule.EVERY else None
         return Judgement(Verdict.NOT_FOUND, 0.0, (), nothing)
     if sample.rule is Rule.EVERY:
-        return _every(sample, answer, width, height)
-    return _on_target(sample, answer, width, height)
+        return _every(sample, answer, width, height, radius)
+    return _on_target(sample, answer, width, height, radius)
 
 
 def _absent(sample: Sample, answer: Answer) -> Judgement:
@@ -87,30 +89,30 @@ def _absent(sample: Sample, answer: Answer) -> Judgement:
     )
 
 
-def _every(sample: Sample, answer: Answer, width: int, height: int) -> Judgement:
+def _every(sample: Sample, answer: Answer, width: int, height: int, radius: float) -> Judgement:
     targets = _pixels(sample, width, height)
     if sample.masks is None:
-        score = nearness_score(answer.points, targets, RADIUS * hypot(width, height))
+        score = nearness_score(answer.points, targets, radius * hypot(width, height))
     else:
         score = pointing_score(answer.points, targets, sample.masks())
     verdict = Verdict.ALL_FOUND if score.f1 == 1 else Verdict.SOME_WRONG
     return Judgement(verdict, score.f1, score.right, score)
 
 
-def _on_target(sample: Sample, answer: Answer, width: int, height: int) -> Judgement:
+def _on_target(sample: Sample, answer: Answer, width: int, height: int, radius: float) -> Judgement:
     first_only = sample.rule is Rule.FIRST
     judged = answer.points[:1] if first_only else answer.points
-    right = tuple(_on_any(point, sample, width, height) for point in judged)
+    right = tuple(_on_any(point, sample, width, height, radius) for point in judged)
     enough = first_only or sample.count in (None, len(judged))
     hit = all(right) and enough
     return Judgement(Verdict.HIT if hit else Verdict.MISSED, float(hit), right)
 
 
-def _on_any(point: ImagePoint, sample: Sample, width: int, height: int) -> bool:
+def _on_any(point: ImagePoint, sample: Sample, width: int, height: int, radius: float) -> bool:
     if sample.masks is not None:
         return any(lies_in(point, mask) for mask in sample.masks())
-    radius = RADIUS * hypot(width, height)
-    return any(near(point, target, radius) for target in _pixels(sample, width, height))
+    reach = radius * hypot(width, height)
+    return any(near(point, target, reach) for target in _pixels(sample, width, height))
 
 
 def _pixels(sample: Sample, width: int, height: int) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,12 @@ IMAGES = 'images'
 _KEYS = {'image', 'label', 'points'}
 
 
+MOST_TOLD = 20
+"""Of wrong lines, at most so many are told at once."""
+
+
 class InvalidFolder(ValueError):
-    """The folder cannot be learnt from; the message names the line and says what would do."""
+    """The folder cannot be learnt from; the message names the lines and says what would do."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,34 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """A picture's file, and every line about it."""
+    """A picture's file, every line about it, and its name below images/."""
 
     path: Path
     labels: tuple[Label, ...]
+    name: str
 
 
 def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
-    """Read points.jsonl and look at every picture that it names. Raises InvalidFolder."""
+    """Read points.jsonl and look at every picture that it names.
+
+    Raises InvalidFolder, which tells all lines that are wrong.
+    """
+    images = read_lines(folder)
+    if not any(label.points for image in images for label in image.labels):
+        raise InvalidFolder(
+            f'{folder / POINTS} has no points, so there is nothing to learn to point at'
+        )
+    return images
+
+
+def line_of(image: str, label: str, points: Iterable[tuple[float, float]]) -> str:
+    """A line of points.jsonl, without its end; image: below images/. points: pixels."""
+    rounded = [[round(u, 2), round(v, 2)] for u, v in points]
+    return json.dumps({'image': image, 'label': label, 'points': rounded}, ensure_ascii=False)
+
+
+def read_lines(folder: Path) -> tuple[LabelledImage, ...]:
+    """As `read_folder`, where there need not be anything to learn yet."""
     path = folder / POINTS
     _refuse_pointer(path)
     try:
@@ -65,6 +89,7 @@ def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
         raise InvalidFolder(f'{path} is not UTF-8: {error}') from error
     sizes: dict[Path, tuple[int, int]] = {}
     found: dict[Path, dict[str, Label]] = {}
+    wrong: list[str] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -77,10 +102,28 @@ def read_folder(folder: Path) -> tuple[LabelledImage, ...]:
                     'points of a label in one line'
                 )
         except InvalidFolder as error:
-            raise InvalidFolder(f'{path}, line {number}: {error}') from error
-    if not any(label.points for labels in found.values() for label in labels.values()):
-        raise InvalidFolder(f'{path} has no points, so there is nothing to learn to point at')
-    return tuple(LabelledImage(image, tuple(labels.values())) for image, labels in found.items())
+            wrong.append(f'line {number}: {error}')
+    if wrong:
+        raise InvalidFolder(told_wrong(path, wrong))
+    return tuple(
+        LabelledImage(image, tuple(labels.values()), name_of(image, folder))
+        for image, labels in found.items()
+    )
+
+
+def name_of(image: Path, folder: Path) -> str:
+    """What a picture is called in points.jsonl."""
+    images = folder / IMAGES
+    return image.relative_to(images).as_posix() if image.is_relative_to(images) else str(image)
+
+
+def told_wrong(path: Path, wrong: Sequence[str]) -> str:
+    """What is wrong with a file, one thing to a line."""
+    if len(wrong) == 1:
+        return f'{path}, {wrong[0]}'
+    more = len(wrong) - MOST_TOLD
+    shown = [*wrong[:MOST_TOLD], *([f'and {more} more'] if more > 0 else [])]
+    return '\n  '.join([f'{path}: {len(wrong)} lines are wrong', *shown])
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

@@ -59,6 +59,8 @@ class Sample:
         id: of the question.
         image_id: of the picture; samples of one picture follow each other.
         image: loads the picture, (H, W, 3) uint8 RGB.
+        source: what shows the picture again: its file, or a name that its room knows; '' for
+            nothing.
         query, mode: what the engine is asked.
         topic: the type of question that it is counted under.
         rule: what makes an answer right.
@@ -82,6 +84,7 @@ class Sample:
     masks: Callable[[], Sequence[Mask]] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     position: Callable[[ImagePoint], PositionError] | None = None
+    source: str = ''
 
     @property
     def absent(self) -> bool:

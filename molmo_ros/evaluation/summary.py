@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,32 @@ from molmo_ros.evaluation.metrics import Calibration, Rate, calibration, median,
 from molmo_ros.evaluation.samples import Rule
 from molmo_ros.spatial import LiftStatus
 
+SCHEMA, VERSION = 'molmo_ros/evaluation', 1
 SMALL_COUNT = 6
+
+
+def figures_of(
+    settings: Mapping[str, Any], results: Sequence[Evaluated], left_out: int, wall_s: float
+) -> dict[str, Any]:
+    """What `molmo-ros eval --json` tells: what was run, and all figures.
+
+    settings: `data`, `model` with a `name` and a `checkpoint`, and whatever else was chosen.
+    """
+    taught = sum(result.sample.facts.get('taught') == 'yes' for result in results)
+    warning = (
+        f'{taught} of {len(results)} questions are about pictures that it was taught from: '
+        'there the answers show what it remembers; --skip-taught leaves them out'
+    )
+    return {
+        'schema': SCHEMA,
+        'version': VERSION,
+        **settings,
+        'checkpoint': settings['model']['checkpoint'],
+        **summary(results),
+        'left_out': left_out,
+        'warnings': [warning] if taught else [],
+        'wall_s': wall_s,
+    }
 
 
 def summary(results: Sequence[Evaluated]) -> dict[str, Any]:

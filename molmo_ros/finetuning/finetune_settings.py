@@ -47,6 +47,8 @@ class FinetuneSettings:
         learning_rate: 0 takes 1e-3, or 2e-4 for decoders as wide as the releases'.
         zoom: up to which share of each side a picture is cut down to a part with all that is
             labelled, so that places are not learnt by heart.
+        hold_out: share of the pictures that are not learnt from; what is asked about them before
+            and after says how well it learnt.
         mirror: whether pictures are mirrored as well, where no label says left or right.
     """
 
@@ -60,6 +62,7 @@ class FinetuneSettings:
     learning_rate: float = 0.0
     mirror: bool = True
     zoom: float = 0.35
+    hold_out: float = 0.2
     seed: int = 0
 
     def check(self) -> None:
@@ -72,6 +75,8 @@ class FinetuneSettings:
             raise ValueError('to rehearse, ask 2 questions or more about each picture')
         if not 0 <= self.zoom <= 0.8:
             raise ValueError(f'zoom must be 0 to 0.8, not {self.zoom}')
+        if not 0 <= self.hold_out <= 0.5:
+            raise ValueError(f'hold_out must be 0 to 0.5, not {self.hold_out}')
         if not self.targets or set(self.targets) - set(TARGETS):
             raise ValueError(f'targets must be of {", ".join(TARGETS)}')
         if self.learning_rate < 0:

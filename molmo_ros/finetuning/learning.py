@@ -27,8 +27,7 @@ from molmo_ros.finetuning.lora import (
     save_adapter,
 )
 from molmo_ros.finetuning.packed_exchanges import answer_logits
-from molmo_ros.model.loading import LoadedMolmo
-from molmo_ros.model.preprocessing import preprocess
+from molmo_ros.finetuning.pupils import Pupil
 from molmo_ros.output import whole_file
 
 SAVE_EVERY = 25
@@ -42,7 +41,7 @@ class Progress:
     """How far it is.
 
     Attributes:
-        stage: 'loading', 'rehearsing' or 'learning'.
+        stage: 'loading', 'rehearsing', 'measuring' (what is held out) or 'learning'.
         share: of the stage, 0..1.
         loss: of the step: mean cross-entropy of the tokens of new answers, nats.
         drift: of the step: how far the checkpoint's own answers have moved, mean divergence of
@@ -58,10 +57,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """step: how far it came; finished: whether that is all."""
+    """step: how far it came; finished: whether that is all.
+
+    held_out: how many pictures were not learnt from. compared: what was asked about them, before
+    and after: figures as `evaluation.comparing` has them; None where it is not finished, or there
+    were none.
+    """
 
     step: int
     finished: bool
+    held_out: int = 0
+    compared: Mapping[str, Any] | None = None
 
 
 class Learner:
@@ -72,7 +78,7 @@ class Learner:
 
     def __init__(
         self,
-        loaded: LoadedMolmo,
+        pupil: Pupil,
         lessons: Lessons,
         settings: FinetuneSettings,
         out: Path,
@@ -80,20 +86,18 @@ class Learner:
         digest: str,
         begun: Mapping[str, Any],
     ) -> None:
-        self._loaded, self._lessons, self._settings = loaded, lessons, settings
+        self._pupil, self._lessons, self._settings = pupil, lessons, settings
         self._out, self._begun = out, dict(begun)
         self._checkpoint, self._digest = checkpoint, digest
-        model = loaded.model
+        layers = [pupil.layers[name] for name in settings.targets]
         self._wrapped = add_lora(
-            model, settings.targets, settings.rank, 2 * settings.rank, settings.seed
+            pupil.model, layers, settings.rank, 2 * settings.rank, settings.seed
         )
-        if model.device.type == 'cuda':
-            recompute_layers(model)
+        if pupil.device.type == 'cuda':
+            recompute_layers(pupil.model)
         self._parameters = [p for p in self._wrapped.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0)
-        self._rate = settings.learning_rate or (
-            2e-4 if model.config.text.hidden_size >= _WIDE else 1e-3
-        )
+        self._rate = settings.learning_rate or (2e-4 if pupil.width >= _WIDE else 1e-3)
         self._step = 0
         self._seconds, self._since = 0.0, time.monotonic()
 
@@ -147,19 +151,17 @@ class Learner:
 
     def _losses(self, lesson: Lesson, number: int) -> tuple[Tensor, Tensor]:
         """Of every token: cross-entropy where it is new, drift from the base where rehearsed."""
-        loaded, packed = self._loaded, lesson.packed
-        device = loaded.model.device
-        picture = self._lessons.picture(lesson, self._step, number)
-        image = preprocess(picture, loaded.preprocessor, loaded.tokenizer.image, device)
+        pupil, packed = self._pupil, lesson.packed
+        picture = pupil.see(self._lessons.picture(lesson, self._step, number))
         is_new = packed.owner < lesson.new
-        logits = answer_logits(loaded.model, image, packed, loaded.tokenizer.eos)
+        logits = answer_logits(pupil, picture, packed)
         learnt = functional.cross_entropy(
-            logits[is_new], packed.answer[is_new].to(device), reduction='none'
+            logits[is_new], packed.answer[is_new].to(logits.device), reduction='none'
         )
         if is_new.all():
             return learnt, learnt[:0]
         with torch.no_grad(), self._wrapped.disable_adapter():
-            base = answer_logits(loaded.model, image, packed, loaded.tokenizer.eos)[~is_new]
+            base = answer_logits(pupil, picture, packed)[~is_new]
         return learnt, _divergence(base, logits[~is_new])
 
     def _schedule(self) -> float:

@@ -20,10 +20,9 @@ from molmo_ros.evaluation.points_folder import (
 from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored, moved, through
 from molmo_ros.finetuning.finetune_settings import FinetuneSettings
 from molmo_ros.finetuning.packed_exchanges import Packed, pack
+from molmo_ros.finetuning.pupils import Pupil
 from molmo_ros.finetuning.rehearsal import Rehearsal
 from molmo_ros.finetuning.views import Image, PictureView, Window, jittered, part, seen
-from molmo_ros.model.loading import LoadedMolmo
-from molmo_ros.model.preprocessing import preprocess
 
 _ATTEMPTS = 10
 _BORDER = 3.0  # percent: what is nearer to it is not cut any nearer
@@ -57,12 +56,11 @@ class Lessons:
         self,
         images: Sequence[LabelledImage],
         rehearsal: Rehearsal,
-        loaded: LoadedMolmo,
+        pupil: Pupil,
         settings: FinetuneSettings,
     ) -> None:
         self._rehearsal, self._settings = rehearsal, settings
-        self._tokenizer = loaded.tokenizer
-        self._loaded = loaded
+        self._pupil = pupil
         by_path = {image.path: image.labels for image in images}
         self._views = [
             (view, [mirrored(x) if view.mirrored else x for x in by_path[view.path]])
@@ -80,15 +78,13 @@ class Lessons:
 
     def check_lengths(self) -> None:
         """Raise InvalidFolder where a label has more points than the decoder has positions."""
-        limit = self._loaded.model.config.text.max_positions
+        limit = self._pupil.positions
         rng = random.Random(0)
         for view, labels in self._views:
-            image = preprocess(
-                read_image(view.path), self._loaded.preprocessor, self._tokenizer.image
-            )
+            tokens = self._pupil.see(read_image(view.path)).tokens
             for label in labels:
-                length = pack([exchange_about(label, rng)], self._tokenizer).longest
-                if 1 + len(image.token_ids) + length > limit:
+                length = self._packed([self._about(label, rng)]).longest
+                if tokens + length > limit:
                     raise InvalidFolder(
                         f'{POINTS}, line {label.line}: with {len(label.points)} points the answer '
                         f'takes more than the {limit} tokens that the checkpoint can read; leave '
@@ -100,10 +96,16 @@ class Lessons:
         window = self._window(labels, rng)
         kept = self._kept(view, window, rng)
         new = [
-            exchange_about(through(rng.choice(labels), window), rng)
+            self._about(through(rng.choice(labels), window), rng)
             for _ in range(self._settings.questions - len(kept))
         ]
-        return Lesson(view, window, pack([*new, *kept], self._tokenizer), len(new))
+        return Lesson(view, window, self._packed([*new, *kept]), len(new))
+
+    def _about(self, label: Label, rng: random.Random) -> Exchange:
+        return exchange_about(label, rng, self._pupil.style)
+
+    def _packed(self, exchanges: Sequence[Exchange]) -> Packed:
+        return pack(exchanges, self._pupil.tokenizer, self._pupil.end)
 
     def _window(self, labels: Sequence[Label], rng: random.Random) -> Window:
         """A part of the picture with all that is labelled, not at its very border."""
@@ -116,7 +118,8 @@ class Lessons:
         return Window()
 
     def _kept(self, view: PictureView, window: Window, rng: random.Random) -> list[Exchange]:
-        all_moved = (moved(exchange, window) for exchange in self._rehearsal.get(view, ()))
+        style = self._pupil.style
+        all_moved = (moved(exchange, window, style) for exchange in self._rehearsal.get(view, ()))
         answers = [exchange for exchange in all_moved if exchange is not None]
         share = self._settings.rehearsal * self._settings.questions
         count = int(share) + (rng.random() < share % 1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""peft around a `Molmo`, and its adapter as a folder."""
+"""peft around a model, and its adapter as a folder."""
 
 from __future__ import annotations
 
@@ -18,16 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from molmo_ros.extras import require
 from molmo_ros.model.adapter import BASE_DIGEST, CONFIG, WEIGHTS
-from molmo_ros.model.molmo import Molmo
 from molmo_ros.output import whole_file, write_whole
-
-# MolmoE's experts are one tensor a layer, which LoRA on linear layers leaves alone.
-LAYERS = {
-    'decoder': r'text\.layers\.\d+\.(?:self_attn\.[qkvo]_proj|mlp\.(?:gate|up|down)_proj)',
-    'connector': r'connector\.(?:pooling\.w[qkvo]|projector\.w[123])',
-    'vision': r'vision\.blocks\.\d+\.(?:self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])',
-}
-"""The linear layers of the parts that `settings.TARGETS` names."""
 
 
 def check_peft() -> None:
@@ -35,30 +26,35 @@ def check_peft() -> None:
     require('peft', 'fine-tuning', ValueError)
 
 
-def add_lora(model: Molmo, targets: Sequence[str], rank: int, alpha: int, seed: int) -> nn.Module:
-    """Wrap the linear layers of `targets`; `model` computes with what is being learnt from now on.
+def add_lora(
+    model: nn.Module, layers: Sequence[str], rank: int, alpha: int, seed: int
+) -> nn.Module:
+    """Wrap linear layers; `model` computes with what is being learnt from now on.
+
+    layers: expressions of their names.
 
     The new weights are float32 and alone require gradients; at first they change nothing.
     """
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules='|'.join(LAYERS[name] for name in targets)
-    )
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules='|'.join(layers))
     # peft looks for this before it wraps bitsandbytes' layers.
-    model.is_loaded_in_4bit = any(hasattr(p, 'quant_state') for p in model.parameters())
+    quantised = any(hasattr(p, 'quant_state') for p in model.parameters())
+    setattr(model, 'is_loaded_in_4bit', quantised)  # noqa: B010 (mypy: no module has it)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return get_peft_model(model, config)
+        wrapped: nn.Module = get_peft_model(model, config)
+        return wrapped
 
 
-def recompute_layers(model: Molmo) -> None:
+def recompute_layers(model: nn.Module) -> None:
     """Keep no activations inside of layers; the backward pass computes them again."""
+    # What is inside of them stays in evaluation mode: nothing is dropped out.
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.gradient_checkpointing = True
             module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
-    model.train()
+            module.training = True
 
 
 def adapter_tensors(wrapped: nn.Module) -> dict[str, Tensor]:

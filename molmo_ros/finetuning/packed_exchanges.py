@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from molmo_ros.finetuning.exchanges import Exchange
-from molmo_ros.model.molmo import Molmo
-from molmo_ros.model.preprocessing import ImageInputs
-from molmo_ros.model.tokenizer import MolmoTokenizer
+from molmo_ros.finetuning.pupils import Pupil, SeenPicture
+from molmo_ros.model.tokens import Tokenizer
 
 IGNORED = -100
 
@@ -48,33 +47,34 @@ class Packed:
         return int(self.place.max()) + 1
 
 
-def pack(exchanges: Sequence[Exchange], tokenizer: MolmoTokenizer) -> Packed:
+def pack(exchanges: Sequence[Exchange], tokenizer: Tokenizer, end: int) -> Packed:
+    """end: the token that ends an answer."""
     columns: list[tuple[int, int, int, int]] = []
     for number, exchange in enumerate(exchanges):
         prompt = tokenizer.encode_question(exchange.prompt)
-        answer = [*tokenizer.encode(exchange.answer), tokenizer.eos]
+        answer = [*tokenizer.encode(exchange.answer), end]
         labels = [IGNORED] * (len(prompt) - 1) + answer
         ids = prompt + answer[:-1]
         columns += zip(ids, [number] * len(ids), range(len(ids)), labels, strict=True)
     return Packed(*torch.tensor(columns).T)
 
 
-def answer_logits(model: Molmo, image: ImageInputs, packed: Packed, eos: int) -> Tensor:
+def answer_logits(pupil: Pupil, picture: SeenPicture, packed: Packed) -> Tensor:
     """(answer tokens, vocabulary) float32, for `packed.answer`."""
-    prefix = model.embed_image(image, eos)
+    prefix = picture.embed()
     before, device = prefix.shape[1], prefix.device
-    embeds = torch.cat([prefix, model.embed(packed.ids.to(device))], dim=1)
+    embeds = torch.cat([prefix, pupil.embed(packed.ids.to(device))], dim=1)
     positions = torch.cat([torch.arange(before), packed.place + before]).to(device)
-    mask = _mask(packed.exchange.to(device), before, embeds.dtype)
-    hidden = model.decode(
-        embeds, attention_mask=mask, position_ids=positions[None], use_cache=False
-    )[0, before:]
-    return model.lm_head(hidden[(packed.label != IGNORED).to(device)]).float()
+    mask = _mask(packed.exchange.to(device), before, pupil.both_ways, embeds.dtype)
+    hidden = pupil.decode(embeds, mask, positions[None])[0, before:]
+    return pupil.logits(hidden[(packed.label != IGNORED).to(device)]).float()
 
 
-def _mask(exchange: Tensor, before: int, dtype: torch.dtype) -> Tensor:
+def _mask(exchange: Tensor, before: int, both_ways: bool, dtype: torch.dtype) -> Tensor:
     """(1, 1, T, T), added to the attention: a row sees the picture and its own exchange."""
     owner = functional.pad(exchange, (before, 0), value=-1)
     seen = ((owner[:, None] == owner) | (owner == -1)).tril()
+    if both_ways:
+        seen[1:before, 1:before] = True  # what opens the text is not of the picture
     mask = torch.zeros(seen.shape, dtype=dtype, device=exchange.device)
     return mask.masked_fill(~seen, torch.finfo(dtype).min)[None, None]

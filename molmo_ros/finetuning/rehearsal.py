@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from molmo_ros.engine import Engine, Question, never
-from molmo_ros.evaluation.points_folder import LabelledImage, read_image
+from molmo_ros.evaluation.points_folder import IMAGES, LabelledImage, name_of, read_image
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.finetuning.views import PictureView, seen
 from molmo_ros.output import write_whole
@@ -79,12 +79,12 @@ def _names_any(query: str, learnt: set[str]) -> bool:
     return any(re.search(rf'\b{re.escape(label_for(name))}\b', words) for name in learnt)
 
 
-def write_rehearsal(rehearsal: Rehearsal, path: Path) -> None:
-    """One line for each exchange, to be read by people too."""
+def write_rehearsal(rehearsal: Rehearsal, path: Path, folder: Path) -> None:
+    """One line for each exchange about a folder, to be read by people too."""
     lines = [
         json.dumps(
             {
-                'image': view.path.name,
+                'image': name_of(view.path, folder),
                 'mirrored': view.mirrored,
                 'prompt': exchange.prompt,
                 'answer': exchange.answer,
@@ -97,11 +97,11 @@ def write_rehearsal(rehearsal: Rehearsal, path: Path) -> None:
     write_whole(path, '\n'.join(lines) + '\n')
 
 
-def read_rehearsal(path: Path, images: Path) -> Rehearsal:
+def read_rehearsal(path: Path, folder: Path) -> Rehearsal:
     rehearsal: dict[PictureView, list[Exchange]] = {}
     for line in path.read_text(encoding='utf-8').splitlines():
         if line:
             fields = json.loads(line)
-            view = PictureView(images / fields['image'], fields['mirrored'])
+            view = PictureView(folder / IMAGES / fields['image'], fields['mirrored'])
             rehearsal.setdefault(view, []).append(Exchange(fields['prompt'], fields['answer']))
     return rehearsal

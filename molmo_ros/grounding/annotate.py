@@ -29,6 +29,23 @@ def annotated(image: NDArray[np.uint8], points: Iterable[ImagePoint]) -> NDArray
     return canvas
 
 
+def heated(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A copy of an (H, W, 3) uint8 RGB image under a model's belief, the hotter the more.
+
+    heat: (rows, columns), 0 or more, spanning the whole image; its largest becomes the hottest.
+    """
+    height, width = image.shape[:2]
+    # Roots, so that the second best is seen beside the best.
+    share = np.sqrt(heat / max(float(heat.max()), 1e-12)).astype(np.float32)
+    share = cv2.resize(share, (width, height), interpolation=cv2.INTER_NEAREST)
+    levels = np.round(255 * share).astype(np.uint8)
+    colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    # What no belief falls on stays recognisable, and dark.
+    weight = (0.4 + 0.4 * share)[..., None]
+    mixed: NDArray[np.uint8] = np.round((1 - weight) * image + weight * colors).astype(np.uint8)
+    return mixed
+
+
 def _ring(canvas: NDArray[np.uint8], at: tuple[int, int], scale: float) -> None:
     radius, thickness = round(9 * scale), max(round(2 * scale), 1)
     for color, extra in ((_WHITE, 2), (_PINK, 0)):

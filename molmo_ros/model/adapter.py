@@ -29,6 +29,8 @@ WEIGHTS = 'adapter_model.safetensors'
 CONFIG = 'adapter_config.json'
 BASE_DIGEST = 'base_digest'
 """Metadata of an adapter's safetensors: `base_digest` of the checkpoint it was made for."""
+MERGED = 'merged.json'
+"""In a checkpoint's folder: which adapter was merged into it."""
 
 _PREFIX = 'base_model.model.'
 _DOWN, _UP = '.lora_A.weight', '.lora_B.weight'
@@ -61,6 +63,10 @@ class _Addition:
     down: Tensor
     scale: float
 
+    def delta(self, device: torch.device | str = 'cpu') -> Tensor:
+        """(rows, columns) float32: what is added."""
+        return self.scale * (self.up.to(device).float() @ self.down.to(device).float())
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -73,15 +79,15 @@ class Adapter:
         """Add what there is for the parameter `name`, in float32, rounded once."""
         for addition in self.additions.get(name, ()):
             part = parameter.detach()[addition.index]
-            up, down = (x.to(part.device).float() for x in (addition.up, addition.down))
-            part.copy_(part.float() + addition.scale * (up @ down))
+            part.copy_(part.float() + addition.delta(part.device))
 
 
-def read_adapter(folder: Path, model: nn.Module, config: MolmoConfig, base: Path) -> Adapter:
-    """Read an adapter for `model`, a `Molmo` whose weights need not be there yet.
+def read_adapter(folder: Path, model: nn.Module, config: MolmoConfig | None, base: Path) -> Adapter:
+    """Read an adapter for `model`, whose weights need not be there yet.
 
     `folder` holds adapter_config.json and adapter_model.safetensors as peft writes them; modules
-    are named as in `Molmo` or as in the releases' own model files. `base` is the checkpoint's
+    are named as in `model` or, for a `Molmo` of that configuration, as in the releases' own model
+    files; None: for a Molmo2. `base` is the checkpoint's
     folder. Raises UnsupportedAdapter, UnsupportedCheckpoint.
     """
     refuse_pointers(folder)
@@ -127,7 +133,11 @@ def base_digest(folder: Path) -> str:
                 embedding = stored.get_slice(_DIGEST_KEY)
                 rows = embedding[: min(_DIGEST_ROWS, embedding.get_shape()[0])]
                 signs = np.packbits(torch.signbit(rows).numpy())
-                return hashlib.blake2b(signs.tobytes(), digest_size=8).hexdigest()
+                whole = hashlib.blake2b(signs.tobytes(), digest_size=8)
+                # An adapter leaves the embeddings as they were.
+                if (folder / MERGED).is_file():
+                    whole.update((folder / MERGED).read_bytes())
+                return whole.hexdigest()
     raise UnsupportedCheckpoint(f'{folder} lacks {_DIGEST_KEY}; is it a Molmo checkpoint?')
 
 
@@ -187,11 +197,11 @@ def _pairs(path: Path, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Ten
         )
 
 
-def _pieces(name: str, model: nn.Module, config: MolmoConfig) -> tuple[Piece, ...]:
-    """What a weight named as in `Molmo` or as in a release stands for; nothing if it is neither."""
+def _pieces(name: str, model: nn.Module, config: MolmoConfig | None) -> tuple[Piece, ...]:
+    """What a weight named as in `model` or as in a release stands for; nothing if it is neither."""
     if name in dict(model.named_parameters()):
         return (Piece(name),)
-    return key_map(config).get(name, ())
+    return () if config is None else key_map(config).get(name, ())
 
 
 def _scale(settings: Mapping[str, Any], rank: int) -> float:

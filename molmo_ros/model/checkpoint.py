@@ -141,6 +141,22 @@ def unused_keys(config: MolmoConfig) -> tuple[str, ...]:
     )
 
 
+def unread_tensors(stored: Mapping[str, Tensor], config: MolmoConfig) -> dict[str, Tensor]:
+    """The encoder's blocks past the last one that is read, as zeros of the first one's shapes.
+
+    Whoever builds the whole encoder looks for them, and reads no number of theirs.
+    """
+    first = 'model.vision_backbone.image_vit.transformer.resblocks.0.'
+    block = {
+        key.removeprefix(first): weight for key, weight in stored.items() if key.startswith(first)
+    }
+    return {
+        f'{prefix}{name}': torch.zeros_like(weight)
+        for prefix in unused_keys(config)
+        for name, weight in block.items()
+    }
+
+
 def stored_tensors(model: nn.Module, config: MolmoConfig) -> dict[str, Tensor]:
     """The inverse of loading: the model's weights under the releases' keys."""
     parameters = dict(model.named_parameters())

@@ -8,11 +8,15 @@ as its training code does. Both say `model_type: "molmo"`.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from molmo_ros.errors import shortened
 
 TextFamily = Literal['qwen2', 'olmo2', 'olmoe']
 
@@ -21,13 +25,18 @@ class UnsupportedCheckpoint(ValueError):
     """The checkpoint is not one that this package can run; the message says why."""
 
 
-def is_molmo2(folder: Path) -> bool:
-    """Whether a folder's config.json says so."""
+def model_type(folder: Path) -> str:
+    """What a folder's config.json says that it is, as 'molmo' or 'molmo2'; '' if nothing."""
     try:
         fields = json.loads((folder / 'config.json').read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    return isinstance(fields, dict) and fields.get('model_type') == 'molmo2'
+    except (OSError, ValueError):
+        return ''
+    return str(fields.get('model_type', '')) if isinstance(fields, dict) else ''
+
+
+def is_molmo2(folder: Path) -> bool:
+    """Whether a folder's config.json says so."""
+    return model_type(folder) == 'molmo2'
 
 
 @dataclass(frozen=True)
@@ -128,27 +137,117 @@ class MolmoConfig:
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> MolmoConfig:
+        """Read it, as other tools may have written it too. Raises UnsupportedCheckpoint."""
+        fields = _flat(fields)
         if fields.get('model_type') != 'molmo':
             raise UnsupportedCheckpoint(
-                f'config.json says model_type {fields.get("model_type")!r}; "molmo" and "molmo2" '
-                'are supported, and code that comes with a checkpoint is never run'
+                f'config.json says model_type {fields.get("model_type")!r}; "molmo", "molmo2" and '
+                '"molmo_point" are supported, and code that comes with a checkpoint is never run'
             )
         if quantized := fields.get('quantization_config'):
-            method = quantized.get('quant_method', 'an unnamed method')
+            named = isinstance(quantized, Mapping)
+            method = quantized.get('quant_method') if named else None
             raise UnsupportedCheckpoint(
-                f'the weights are already quantised ({method}); use the original release, with '
-                'quantize int8 or int4 if it must be small'
+                f'the weights are already quantised ({method or "an unnamed method"}); use the '
+                'original release, with quantize int8 or int4 if it must be small'
             )
-        try:
+        with understood('config.json'):
             config = _from_native(fields) if 'd_model' in fields else _from_hub(fields)
-        except KeyError as error:
-            raise UnsupportedCheckpoint(f'config.json lacks {error}') from error
+            _check_counts(config)
         return replace(config, language=_language(fields.get('language', {})))
+
+
+@contextmanager
+def understood(what: str | Path) -> Iterator[None]:
+    """Whatever goes wrong while a file's fields are read says which file it is.
+
+    Raises UnsupportedCheckpoint.
+    """
+    try:
+        yield
+    except UnsupportedCheckpoint:
+        raise
+    except KeyError as error:
+        raise UnsupportedCheckpoint(f'{what} lacks {error}') from error
+    except Exception as error:
+        said = shortened(' '.join(str(error).split()), 200)
+        raise UnsupportedCheckpoint(
+            f'{what} is not understood ({type(error).__name__}: {said})'
+        ) from error
+
+
+def without_nulls(fields: Any) -> Any:
+    """What JSON says, at any depth; tools write null for what they leave open."""
+    if isinstance(fields, Mapping):
+        return {name: without_nulls(value) for name, value in fields.items() if value is not None}
+    return fields
+
+
+def side_of(value: Any, what: str) -> int:
+    """The side of a square: written as a number, as a list, or by height and width.
+
+    Raises UnsupportedCheckpoint, with `what` it is.
+    """
+    sides = list(value.values()) if isinstance(value, Mapping) else value
+    sides = sides if isinstance(sides, list | tuple) else [sides]
+    if not sides or any(isinstance(side, bool) or not isinstance(side, int) for side in sides):
+        raise UnsupportedCheckpoint(f'{what} is {value!r}, not a number of pixels')
+    if len(set(sides)) > 1 or sides[0] < 1:
+        raise UnsupportedCheckpoint(f'{what} is {value!r}: crops are squares')
+    return int(sides[0])
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """All that belongs to the decoder at the top, where the releases have it."""
+    fields = without_nulls(fields)
+    nested = fields.get('text_config')
+    flat = {**nested, **fields} if isinstance(nested, Mapping) else dict(fields)
+    for name in ('rope_parameters', 'rope_scaling'):
+        rope = flat.get(name)
+        kind = rope.get('rope_type', rope.get('type')) if isinstance(rope, Mapping) else None
+        if kind not in (None, 'default'):
+            raise UnsupportedCheckpoint(
+                f'config.json says {name} of type {kind!r}; no release of Molmo scales positions'
+            )
+        if isinstance(rope, Mapping) and 'rope_theta' in rope:
+            flat.setdefault('rope_theta', rope['rope_theta'])
+    return flat
+
+
+def _check_counts(config: MolmoConfig) -> None:
+    """Raise UnsupportedCheckpoint for what no network can be built of."""
+    text, vision = config.text, config.vision
+    for name, value in (('rope_theta', text.rope_theta), ('layer_norm_eps', text.norm_eps)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise UnsupportedCheckpoint(f'config.json says {name} {value!r}, not a number above 0')
+    for what, wide, heads in (
+        ('hidden_size', text.hidden_size, text.num_heads),
+        ('num_attention_heads', text.num_heads, text.num_kv_heads),
+        ('hidden_size of the vision encoder', vision.hidden_size, vision.num_heads),
+        ('the size of a crop', vision.image_size, vision.patch_size),
+    ):
+        if heads < 1 or wide < 1 or wide % heads:
+            raise UnsupportedCheckpoint(
+                f'config.json says {what} {wide}, which is no multiple of {heads}'
+            )
+    if any(not -vision.num_layers <= layer < vision.num_layers for layer in vision.feature_layers):
+        raise UnsupportedCheckpoint(
+            f'config.json reads the vision encoder at {list(vision.feature_layers)}, and it has '
+            f'{vision.num_layers} blocks'
+        )
+    if text.family == 'olmoe' and not 0 < text.experts_per_token <= text.num_experts:
+        raise UnsupportedCheckpoint(
+            f'config.json says {text.experts_per_token} of {text.num_experts} experts'
+        )
 
 
 def _language(fields: Mapping[str, Any]) -> LanguageConfig:
     try:
         language = LanguageConfig(**fields)
+        for one in dataclasses.fields(LanguageConfig):
+            value, wanted = getattr(language, one.name), type(getattr(LanguageConfig(), one.name))
+            if not isinstance(value, wanted | int if wanted is float else wanted):
+                raise TypeError(f'{one.name} is {value!r}')
     except TypeError as error:
         raise UnsupportedCheckpoint(f'config.json: language is not understood: {error}') from error
     if not language.presence_temperature > 0:
@@ -183,6 +282,10 @@ def _from_hub(fields: Mapping[str, Any]) -> MolmoConfig:
         vision['feature_layers'] = tuple(vision['feature_layers'])
     if 'num_attention_heads' in vision:
         vision['num_heads'] = vision.pop('num_attention_heads')
+    if 'image_size' in vision:
+        vision['image_size'] = side_of(vision['image_size'], 'image_size of config.json')
+    known = {one.name for one in dataclasses.fields(VisionConfig)}
+    vision = {name: value for name, value in vision.items() if name in known}
     return MolmoConfig(VisionConfig(**vision), text, projector_size=branch)
 
 
@@ -215,7 +318,9 @@ def _from_native(fields: Mapping[str, Any]) -> MolmoConfig:
         intermediate_size=backbone['image_mlp_dim'],
         num_heads=backbone['image_num_heads'],
         num_layers=backbone['image_num_layers'],
-        image_size=backbone['image_default_input_size'][0],
+        image_size=side_of(
+            backbone['image_default_input_size'], 'image_default_input_size of config.json'
+        ),
         patch_size=backbone['image_patch_size'],
         norm_eps=backbone['image_norm_eps'],
         feature_layers=tuple(fields['vit_layers']),

@@ -17,24 +17,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from molmo_ros.model.experts import MOST_AT_ONCE, experts_at_once, has_plain_experts
 from molmo_ros.model.fused import Projection, fuse
 
 Norm = Callable[[Tensor], Tensor]
+Onto = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class _Block:
-    """One layer; where a norm is absent it is the identity. rotary: which table it turns by."""
+    """One layer; where a norm is absent it is the identity. rotary: which table it turns by.
+
+    q_norm, k_norm: None where both are absent. out, mlp: add to what they are given first.
+    """
 
     before_attention: Norm
     qkv: Projection
-    q_norm: Norm
-    k_norm: Norm
-    out: nn.Module
-    after_attention: Norm
+    q_norm: Norm | None
+    k_norm: Norm | None
+    out: Onto
     before_mlp: Norm
-    mlp: nn.Module
-    after_mlp: Norm
+    mlp: Onto
     rotary: int
 
 
@@ -52,10 +55,16 @@ class FastText:
         unscaled = getattr(text, 'rotary_emb_unscaled', None)
         scaled_in = config.rope_scaling_layers if unscaled else range(len(text.layers))
         self._blocks = [
-            _block(layer, rotary=0 if index in scaled_in else 1)
+            _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu')
             for index, layer in enumerate(text.layers)
         ]
-        self._norm = _norm(text.norm)
+        self.four_bit = any(type(part).__name__ == 'Linear4bit' for part in text.modules())
+        # Experts that are chosen on the host cannot be captured: quantised ones.
+        self.capturable = all(
+            not hasattr(layer.mlp, 'experts') or has_plain_experts(layer.mlp)
+            for layer in text.layers
+        )
+        self.norm = _norm(text.norm)
         self._rotary = [
             _table(module, config.max_position_embeddings)
             for module in (text.rotary_emb, unscaled)
@@ -85,35 +94,41 @@ class FastText:
         each row sees, its own among them; None if the rows are all there is, in order.
         Returns hidden states (T, hidden) after the last norm.
         """
+        return self.norm(self.states(embeds, positions, slots, mask))
+
+    def states(
+        self, embeds: Tensor, positions: Tensor, slots: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """As `forward`, but before the last norm."""
         angles = [(cos[positions][:, None], sin[positions][:, None]) for cos, sin in self._rotary]
         rows = None if mask is None else self._bias(mask, embeds.dtype)
+        extent = self.slots if mask is None else mask.shape[1]
         hidden = embeds
-        for block, cache in zip(self._blocks, self.cache, strict=True):
-            cos, sin = angles[block.rotary]
-            q, k, v = self._qkv(block, hidden)
-            q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            cache[0].index_copy_(1, slots, k.transpose(0, 1))
-            cache[1].index_copy_(1, slots, v.transpose(0, 1))
-            mixed = self._causal(q, k, v) if rows is None else self._masked(q, cache, rows)
-            hidden = hidden + block.after_attention(block.out(mixed))
-            hidden = hidden + block.after_mlp(block.mlp(block.before_mlp(hidden)[None])[0])
-        return self._norm(hidden)
+        caches = self.cache.unbind(), self.cache[:, :, :, :extent].unbind()
+        for block, cache, seen in zip(self._blocks, *caches, strict=True):
+            q, kv = self._qkv(block, hidden, *angles[block.rotary])
+            cache.index_copy_(2, slots, kv.permute(1, 2, 0, 3))
+            mixed = self._causal(q, kv) if rows is None else self._masked(q, seen, rows)
+            hidden = block.out(hidden, mixed)
+            hidden = block.mlp(hidden, block.before_mlp(hidden))
+        return hidden
 
-    def _qkv(self, block: _Block, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(T, heads, head_dim) each."""
-        width, kv_width = self._heads * self._head_dim, self._kv_heads * self._head_dim
-        q, k, v = block.qkv(block.before_attention(hidden)).split(
-            [width, kv_width, kv_width], dim=-1
-        )
-        split = (-1, self._head_dim)
-        return (
-            block.q_norm(q).unflatten(-1, split),
-            block.k_norm(k).unflatten(-1, split),
-            v.unflatten(-1, split),
-        )
+    def _qkv(
+        self, block: _Block, hidden: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(T, heads, head_dim), and (T, 2, heads of keys, head_dim): keys and values."""
+        qkv = block.qkv(block.before_attention(hidden))
+        turned = self._heads + self._kv_heads
+        if block.q_norm is not None and block.k_norm is not None:
+            width, kv_width = self._heads * self._head_dim, self._kv_heads * self._head_dim
+            q, k, v = qkv.split([width, kv_width, kv_width], dim=-1)
+            qkv = torch.cat([block.q_norm(q), block.k_norm(k), v], dim=-1)
+        heads = qkv.view(len(qkv), -1, self._head_dim)
+        _rotate(heads[:, :turned], cos, sin)
+        return heads[:, : self._heads], heads[:, self._heads :].unflatten(1, (2, -1))
 
-    def _causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
+    def _causal(self, q: Tensor, kv: Tensor) -> Tensor:
+        q, k, v = (x.transpose(0, 1)[None] for x in (q, kv[:, 0], kv[:, 1]))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return mixed[0].transpose(0, 1).flatten(1)
 
@@ -125,14 +140,12 @@ class FastText:
 
     def _masked(self, q: Tensor, cache: Tensor, rows: Tensor) -> Tensor:
         """Heads that share keys become rows, so that no key is repeated in memory."""
-        tokens, extent = len(q), rows.shape[1]
+        tokens = len(q)
         folded = (
             q.view(tokens, self._kv_heads, -1, self._head_dim).permute(1, 2, 0, 3).flatten(1, 2)
         )
-        keys, values = cache[0, :, :extent], cache[1, :, :extent]
-        mixed = functional.scaled_dot_product_attention(
-            folded[None], keys[None], values[None], attn_mask=rows
-        )
+        keys, values = cache[:, None].unbind()
+        mixed = functional.scaled_dot_product_attention(folded[None], keys, values, attn_mask=rows)
         return mixed[0].unflatten(1, (-1, tokens)).permute(2, 0, 1, 3).flatten(1)
 
     def _empty(self, slots: int) -> Tensor:
@@ -141,13 +154,14 @@ class FastText:
 
 
 def _table(rotary: nn.Module, positions: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, (positions, head_dim) float32 each."""
+    """Cosines and sines, (positions, head_dim) float32 each; the sines as `_rotate` wants them."""
     like = torch.zeros((), dtype=torch.float32, device=rotary.inv_freq.device)
     cos, sin = rotary(like, torch.arange(positions, device=like.device)[None])
-    return cos[0].contiguous(), sin[0].contiguous()
+    first, second = sin[0].chunk(2, dim=-1)
+    return cos[0].contiguous(), torch.cat([-first, second], dim=-1)
 
 
-def _block(layer: nn.Module, rotary: int) -> _Block:
+def _block(layer: nn.Module, rotary: int, silu: bool) -> _Block:
     attention = layer.self_attn
     if getattr(layer, 'norm_after', False):
         norms = (None, layer.input_layernorm, None, layer.post_attention_layernorm)
@@ -155,19 +169,49 @@ def _block(layer: nn.Module, rotary: int) -> _Block:
         norms = (layer.input_layernorm, None, layer.post_attention_layernorm, None)
     else:
         norms = (None, layer.post_attention_layernorm, None, layer.post_feedforward_layernorm)
-    before_attention, after_attention, before_mlp, after_mlp = (_norm(norm) for norm in norms)
+    before_attention, after_attention, before_mlp, after_mlp = norms
+    q_norm, k_norm = (getattr(attention, name, None) for name in ('q_norm', 'k_norm'))
     return _Block(
-        before_attention,
+        _norm(before_attention),
         fuse(attention.q_proj, attention.k_proj, attention.v_proj),
-        _norm(getattr(attention, 'q_norm', None)),
-        _norm(getattr(attention, 'k_norm', None)),
-        attention.o_proj,
-        after_attention,
-        before_mlp,
-        layer.mlp,
-        after_mlp,
+        None if q_norm is None else _norm(q_norm),
+        None if k_norm is None else _norm(k_norm),
+        _onto(attention.o_proj, after_attention),
+        _norm(before_mlp),
+        _mlp(layer.mlp, after_mlp, silu),
         rotary,
     )
+
+
+def _onto(linear: nn.Module, norm: nn.Module | None) -> Onto:
+    """What adds a product to something, with a norm between them where there is one."""
+    if norm is None and type(linear) is nn.Linear and linear.bias is None:
+        weight = linear.weight.t()
+        return lambda hidden, x: torch.addmm(hidden, x, weight)
+    after = _norm(norm)
+    return lambda hidden, x: hidden + after(linear(x))
+
+
+def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool) -> Onto:
+    """As `_onto`, of a SwiGLU as one product, its activation in place, and another."""
+    parts = [getattr(mlp, name, None) for name in ('gate_proj', 'up_proj', 'down_proj')]
+    if not silu or any(part is None for part in parts):
+        after, plain = _norm(norm), has_plain_experts(mlp) and silu
+
+        def other(hidden: Tensor, x: Tensor) -> Tensor:
+            if plain and x.device.type == 'cuda' and len(x) <= MOST_AT_ONCE:
+                return hidden + after(experts_at_once(mlp, x))
+            return hidden + after(mlp(x[None])[0])
+
+        return other
+    gate, up, down = parts
+    both, onto = fuse(gate, up), _onto(down, norm)
+
+    def swiglu(hidden: Tensor, x: Tensor) -> Tensor:
+        gated, other = both(x).chunk(2, dim=-1)
+        return onto(hidden, functional.silu(gated, inplace=True).mul_(other))
+
+    return swiglu
 
 
 def _norm(module: nn.Module | None) -> Norm:
@@ -184,8 +228,13 @@ def _norm(module: nn.Module | None) -> Norm:
     return norm
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of (T, heads, head_dim), in float32 as in the releases."""
-    first, second = x.float().chunk(2, dim=-1)
-    turned = torch.cat([-second, first], dim=-1)
-    return (x.float() * cos + turned * sin).to(x.dtype)
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Turn (T, heads, head_dim) in place, in float32 as in the releases.
+
+    sin: negative in its first half.
+    """
+    exact = x if x.dtype == torch.float32 else x.float()
+    swapped = exact.roll(x.shape[-1] // 2, dims=-1)
+    exact.mul_(cos).addcmul_(swapped, sin)
+    if exact is not x:
+        x.copy_(exact)

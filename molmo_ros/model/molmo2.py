@@ -13,8 +13,8 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from molmo_ros.model.adapter import UnsupportedAdapter
-from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.adapter import Adapter, read_adapter
+from molmo_ros.model.config import UnsupportedCheckpoint, understood
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
 from molmo_ros.model.options import (
@@ -26,7 +26,7 @@ from molmo_ros.model.options import (
 )
 from molmo_ros.model.quantization import check_available, quantize_weight
 from molmo_ros.model.tokens import Tokenizer
-from molmo_ros.model.weights import weight_files
+from molmo_ros.model.weights import refuse_no_numbers, weight_files
 
 if TYPE_CHECKING:
     from transformers import Molmo2ForConditionalGeneration
@@ -78,11 +78,6 @@ def load_molmo2(
     transformers loads into the host's memory in the asked dtype; from there it is quantised and
     moved layer by layer; of that, on_progress hears the beginning and the end.
     """
-    if options.adapter is not None:
-        raise UnsupportedAdapter(
-            f'{folder} is a Molmo2, and adapters are added to Molmo of the first generation only; '
-            'load it without'
-        )
     config_class, model_class = _classes(folder)
     quantize = options.quantize
     check_available(quantize)
@@ -90,25 +85,32 @@ def load_molmo2(
     chosen = choose_dtype(options.dtype, target)
     preprocessor = Molmo2PreprocessorConfig.from_folder(folder)
     max_crops = choose_max_crops(options.max_crops, preprocessor.max_crops)
-    tokenizer = _tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     weight_files(folder)
-    config = config_class.from_pretrained(folder, local_files_only=True)
-    with torch.device('meta'):
+    with understood(folder / 'config.json'), torch.device('meta'):
+        config = config_class.from_pretrained(folder, local_files_only=True)
         empty = model_class(config)
     check_fits(empty, target, chosen, quantize)
     check_fits(empty, torch.device('cpu'), chosen, 'none')
+    adapter = Adapter({})
+    if options.adapter is not None:
+        adapter = read_adapter(options.adapter, empty, None, folder)
     if on_progress is not None:
         on_progress(0.0)
-    model, found = model_class.from_pretrained(
-        folder,
-        config=config,
-        dtype=chosen,
-        attn_implementation='sdpa',
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    with understood(f'{folder}, for the network that its config.json describes,'):
+        model, found = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=chosen,
+            attn_implementation='sdpa',
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
     _check_keys(folder, found)
+    for name, weight in model.named_parameters():
+        refuse_no_numbers(weight, name, folder)
+        adapter.add_to(name, weight)
     if quantize != 'none':
         for layer in model.model.language_model.layers:
             layer.to(target)
@@ -148,18 +150,23 @@ def _check_keys(folder: Path, found: dict[str, object]) -> None:
         )
 
 
-def _tokenizer(folder: Path) -> Molmo2Tokenizer:
+def read_tokenizer(
+    folder: Path, image_tokens: tuple[str, ...] = _IMAGE_TOKENS, kind: str = 'Molmo2'
+) -> Molmo2Tokenizer:
+    """Read tokenizer.json, which has to have the names of the image's tokens. kind: of checkpoint,
+    for errors. Raises UnsupportedCheckpoint."""
     if not (folder / 'tokenizer.json').is_file():
         raise UnsupportedCheckpoint(f'{folder} has no tokenizer.json')
-    backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    with understood(f'{folder / "tokenizer.json"}, or what belongs to it,'):
+        backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     vocabulary = backend.get_vocab()
-    missing = [name for name in (*_IMAGE_TOKENS, *_TURN_TOKENS) if name not in vocabulary]
+    missing = [name for name in (*image_tokens, *_TURN_TOKENS) if name not in vocabulary]
     # As in transformers' Molmo2Processor.
     bos = backend.bos_token_id if backend.bos_token_id is not None else backend.eos_token_id
     if missing or bos is None:
         raise UnsupportedCheckpoint(
             f"{folder}'s tokenizer lacks {', '.join(missing) or 'an end-of-text token'}; "
-            'is this a Molmo2 checkpoint?'
+            f'is this a {kind} checkpoint?'
         )
     start, end = (vocabulary[name] for name in _TURN_TOKENS)
     image = Molmo2ImageTokens(*(vocabulary[name] for name in _IMAGE_TOKENS))

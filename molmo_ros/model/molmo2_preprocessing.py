@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from molmo_ros.model.preprocessing import kept, select_tiling, to_patches
+from molmo_ros.model.config import side_of, understood, without_nulls
+from molmo_ros.model.fused_resize import fused_bilinear
+from molmo_ros.model.preprocessing import (
+    check_numbers,
+    kept,
+    planes,
+    select_tiling,
+    to_patches,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Molmo2PreprocessorConfig:
     """The numbers of preprocessor_config.json and processor_config.json.
 
     margins are in patches, (before, after); column_tokens and whole_column_tokens say whether rows
-    of the crops, and of the whole image, end in a column token.
+    of the crops, and of the whole image, end in a column token. fused: see `fused_resize`.
     """
 
     image_size: int = 378
@@ -41,6 +49,7 @@ class Molmo2PreprocessorConfig:
     column_tokens: bool = True
     whole_column_tokens: bool = False
     whole_start_token: bool = True
+    fused: bool = False
 
     @property
     def grid(self) -> int:
@@ -54,36 +63,50 @@ class Molmo2PreprocessorConfig:
     @staticmethod
     def from_folder(folder: Path) -> Molmo2PreprocessorConfig:
         """Read both files; what they do not say is as in the releases."""
-        fields: dict[str, Any] = {}
-        for name in ('preprocessor_config.json', 'processor_config.json'):
-            if (folder / name).is_file():
-                fields |= json.loads((folder / name).read_text())
-        fields |= fields.get('image_processor', {})
-        columns = fields.get('image_use_col_tokens', True)
-        whole_columns = fields.get('use_single_crop_col_tokens', False)
-        return Molmo2PreprocessorConfig(
-            image_size=fields.get('size', {}).get('height', 378),
-            patch_size=fields.get('patch_size', 14),
-            max_crops=fields.get('max_crops', 8),
-            margins=tuple(fields.get('overlap_margins', (4, 4))),
-            pool=tuple(fields.get('pooling_size', (2, 2))),
-            mean=tuple(fields.get('image_mean', (0.5, 0.5, 0.5))),
-            std=tuple(fields.get('image_std', (0.5, 0.5, 0.5))),
-            column_tokens=columns,
-            whole_column_tokens=columns if whole_columns is None else whole_columns,
-            whole_start_token=fields.get('use_single_crop_start_token', True),
-        )
+        with understood(folder / 'preprocessor_config.json'):
+            fields: dict[str, Any] = {}
+            for name in ('preprocessor_config.json', 'processor_config.json'):
+                if (folder / name).is_file():
+                    fields |= json.loads((folder / name).read_text())
+            fields |= fields.get('image_processor') or {}
+            # A null here means something, and nowhere else.
+            whole_columns = fields.get('use_single_crop_col_tokens', False)
+            fields = without_nulls(fields)
+            columns = fields.get('image_use_col_tokens', True)
+            config = Molmo2PreprocessorConfig(
+                image_size=side_of(fields.get('size', 378), 'size'),
+                patch_size=fields.get('patch_size', 14),
+                max_crops=fields.get('max_crops', 8),
+                margins=tuple(fields.get('overlap_margins', (4, 4))),
+                pool=_pair(fields.get('pooling_size', (2, 2))),
+                mean=tuple(fields.get('image_mean', (0.5, 0.5, 0.5))),
+                std=tuple(fields.get('image_std', (0.5, 0.5, 0.5))),
+                column_tokens=columns,
+                whole_column_tokens=columns if whole_columns is None else whole_columns,
+                whole_start_token=fields.get('use_single_crop_start_token', True),
+            )
+            check_numbers(config)
+        return config
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else value
+    return int(first), int(second)
 
 
 @dataclass(frozen=True)
 class Molmo2ImageTokens:
-    """The ids of the tokens that stand for an image; `whole_start` begins the whole image."""
+    """The ids of the tokens that stand for an image; `whole_start` begins the whole image.
+
+    whole_patch: a patch of the whole image, where that has an id of its own (MolmoPoint).
+    """
 
     start: int
     end: int
     patch: int
     column: int
     whole_start: int
+    whole_patch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +118,15 @@ class Molmo2ImageInputs:
         counted through all crops; -1 where a window has fewer.
     grids: (1, 4) int64, rows and columns of pooled patches of the whole image, then of the crops.
     token_ids: (tokens,) int64.
+    raster: (rows, columns) int64, the patches that the crops show the image in, counted as in
+        token_pooling.
     """
 
     pixel_values: Tensor
     token_pooling: Tensor
     grids: Tensor
     token_ids: Tensor
+    raster: Tensor
 
 
 def preprocess_molmo2(
@@ -110,28 +136,34 @@ def preprocess_molmo2(
     device: torch.device | str = 'cpu',
 ) -> Molmo2ImageInputs:
     """Crop an RGB image of shape (H, W, 3) as the Molmo2 releases do."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float()
+    pixels = planes(image, device)
     margin, window = sum(config.margins) * config.patch_size, config.window * config.patch_size
-    # A side no longer than the margins would leave nothing to tile.
-    height, width = (max(side - margin, 1) for side in image.shape[:2])
+    height, width = (side - margin for side in image.shape[:2])
     tiling = select_tiling(height, width, window, config.max_crops)
     whole = _stretch(pixels, (config.image_size, config.image_size), config)
     canvas = _stretch(pixels, tuple(count * window + margin for count in tiling), config)
     windows = canvas.unfold(1, config.image_size, window).unfold(2, config.image_size, window)
     crops = torch.cat([whole[None], windows.flatten(1, 2).transpose(0, 1)])
     of_whole = _pooled(torch.arange(config.grid**2).view(config.grid, -1), config)
-    of_crops = _pooled(_stitched(tiling, config), config)
+    raster = _stitched(tiling, config)
+    of_crops = _pooled(raster, config)
     return Molmo2ImageInputs(
         to_patches(crops, config.patch_size),
         torch.cat([of_whole.flatten(0, 1), of_crops.flatten(0, 1)]).to(device),
         torch.tensor([[*of_whole.shape[:2], *of_crops.shape[:2]]], device=device),
         _token_ids(of_whole.shape, of_crops.shape, config, tokens).to(device),
+        raster,
     )
 
 
 def _stretch(pixels: Tensor, size: tuple[int, ...], config: Molmo2PreprocessorConfig) -> Tensor:
     """Resize (3, H, W) bytes without regard to proportions, round, normalise."""
-    resized = functional.interpolate(pixels[None], size, mode='bilinear', align_corners=False)[0]
+    if config.fused:
+        resized = fused_bilinear(pixels, size)
+    else:
+        resized = functional.interpolate(pixels[None], size, mode='bilinear', align_corners=False)[
+            0
+        ]
     mean, std = (
         torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255
         for values in (config.mean, config.std)
@@ -181,10 +213,11 @@ def _token_ids(
     config: Molmo2PreprocessorConfig,
     tokens: Molmo2ImageTokens,
 ) -> Tensor:
-    def raster(size: torch.Size, columns: bool) -> list[int]:
-        return ([tokens.patch] * size[1] + [tokens.column] * columns) * size[0]
+    def raster(size: torch.Size, patch: int, columns: bool) -> list[int]:
+        return ([patch] * size[1] + [tokens.column] * columns) * size[0]
 
     start = tokens.whole_start if config.whole_start_token else tokens.start
-    ids = [start, *raster(whole, config.whole_column_tokens), tokens.end]
-    ids += [tokens.start, *raster(crops, config.column_tokens), tokens.end]
+    of_whole = tokens.patch if tokens.whole_patch is None else tokens.whole_patch
+    ids = [start, *raster(whole, of_whole, config.whole_column_tokens), tokens.end]
+    ids += [tokens.start, *raster(crops, tokens.patch, config.column_tokens), tokens.end]
     return torch.tensor(ids)

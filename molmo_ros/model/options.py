@@ -45,6 +45,11 @@ def choose_device(name: str) -> torch.device:
         raise ValueError(f'{name!r} is no torch device; say cpu, cuda or cuda:N') from error
     if device.type == 'cuda' and not torch.cuda.is_available():
         raise ValueError(f'device {name!r} was asked for, but torch sees no CUDA device')
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f'device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA '
+            f'devices, from cuda:0 on'
+        )
     return device
 
 

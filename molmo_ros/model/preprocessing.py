@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from molmo_ros.model.config import side_of, understood, without_nulls
 
 NOWHERE = -100  # image_input_idx of a pooled patch that overlaps another crop's
 
@@ -56,16 +59,51 @@ class PreprocessorConfig:
         path = folder / 'preprocessor_config.json'
         if not path.is_file():
             return PreprocessorConfig()
-        fields = json.loads(path.read_text())
-        before, after = fields.get('overlap_margins', (4, 4))
-        return PreprocessorConfig(
-            image_size=fields.get('base_image_input_size', (336, 336))[0],
-            patch_size=fields.get('image_patch_size', 14),
-            max_crops=fields.get('max_crops', 12),
-            margins=(before, after),
-            mean=tuple(fields.get('image_mean', CLIP_MEAN)),
-            std=tuple(fields.get('image_std', CLIP_STD)),
-        )
+        with understood(path):
+            fields = without_nulls(json.loads(path.read_text()))
+            before, after = fields.get('overlap_margins', (4, 4))
+            config = PreprocessorConfig(
+                image_size=side_of(fields.get('base_image_input_size', 336), f'a crop in {path}'),
+                patch_size=fields.get('image_patch_size', 14),
+                max_crops=fields.get('max_crops', 12),
+                margins=(before, after),
+                mean=tuple(fields.get('image_mean', CLIP_MEAN)),
+                std=tuple(fields.get('image_std', CLIP_STD)),
+            )
+            check_numbers(config)
+        return config
+
+
+class _Numbers(Protocol):
+    """What both generations' preprocessors go by."""
+
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def patch_size(self) -> int: ...
+    @property
+    def max_crops(self) -> int: ...
+    @property
+    def margins(self) -> tuple[int, ...]: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+
+
+def check_numbers(config: _Numbers) -> None:
+    """Raise ValueError for numbers that no image can be cut by."""
+    if not 0 < config.patch_size <= config.image_size or config.image_size % config.patch_size:
+        raise ValueError(f'crops of {config.image_size} pixels, patches of {config.patch_size}')
+    if config.max_crops < 1:
+        raise ValueError(f'max_crops is {config.max_crops}')
+    grid = config.image_size // config.patch_size
+    if len(config.margins) != 2 or min(config.margins) < 0 or sum(config.margins) >= grid:
+        raise ValueError(f'overlap_margins are {config.margins} of {grid} patches')
+    for name, numbers in (('image_mean', config.mean), ('image_std', config.std)):
+        whole = all(isinstance(one, int | float) and abs(one) < 1e6 for one in numbers)
+        if len(numbers) != 3 or not whole or (name == 'image_std' and min(numbers) <= 0):
+            raise ValueError(f'{name} is {numbers}')
 
 
 @dataclass(frozen=True)
@@ -106,7 +144,11 @@ class ImageInputs:
 
 
 def select_tiling(height: int, width: int, window: int, max_crops: int) -> tuple[int, int]:
-    """Choose (rows, columns) of crops: the fewest that need no shrinking, else the sharpest."""
+    """Choose (rows, columns) of crops: the fewest that need no shrinking, else the sharpest.
+
+    height and width are without the margins; where a side is shorter than those, and so below 0,
+    one crop it is, as in the reference.
+    """
     tilings = [
         (rows, columns)
         for rows in range(1, max_crops + 1)
@@ -136,13 +178,11 @@ def preprocess(
 
     The pixels go to `device` as bytes and are resized there.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
-    pixels = pixels.permute(2, 0, 1).float() / 255
+    pixels = planes(image, device).div_(255)
     height, width = image.shape[:2]
-    # A side no longer than the margins would leave nothing to tile.
     tiling = select_tiling(
-        max(height - config.margin_pixels, 1),
-        max(width - config.margin_pixels, 1),
+        height - config.margin_pixels,
+        width - config.margin_pixels,
         config.window_pixels,
         config.max_crops,
     )
@@ -153,8 +193,17 @@ def preprocess(
     )
     mean = torch.tensor(config.mean, device=device).view(3, 1, 1)
     std = torch.tensor(config.std, device=device).view(3, 1, 1)
-    windows = [(whole - mean) / std, *_windows((canvas - mean) / std, tiling, config)]
-    crops = to_patches(torch.stack(windows), config.patch_size)
+    # Colours innermost before crops overlap, so that patches are copied in whole rows.
+    whole, canvas = (
+        ((pixels - mean) / std).permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        for pixels in (whole, canvas)
+    )
+    crops = torch.cat(
+        [
+            to_patches(window[None], config.patch_size)
+            for window in (whole, *_windows(canvas, tiling, config))
+        ]
+    )
     shown = to_patches(torch.stack(_windows(canvas_mask, tiling, config)), config.patch_size)
     masks = functional.pad(shown.mean(dim=2), (0, 0, 0, 1), value=-1)
     grids = _token_grids(tiling, config)
@@ -164,6 +213,13 @@ def preprocess(
         _input_idx(tiling, config).to(device),
         _token_ids(grids, tokens).to(device),
     )
+
+
+def planes(image: NDArray[np.uint8], device: torch.device | str) -> Tensor:
+    """(H, W, 3) bytes -> (3, H, W) float32 on a device; a plane a colour, which resizing is
+    fastest with."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def _letterbox(pixels: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -195,8 +251,8 @@ def to_patches(crops: Tensor, patch: int) -> Tensor:
 
     The order of patches: row by row, and in each its pixels row by row, channels last.
     """
-    count, channels, height, width = crops.shape
-    split = crops.reshape(count, channels, height // patch, patch, width // patch, patch)
+    count, channels = crops.shape[:2]
+    split = crops.unflatten(2, (-1, patch)).unflatten(4, (-1, patch))
     return split.permute(0, 2, 4, 3, 5, 1).reshape(count, -1, patch * patch * channels)
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from molmo_ros.model.checkpoint import stored_tensors
+from molmo_ros.model.checkpoint import stored_tensors, unread_tensors
 from molmo_ros.model.config import LanguageConfig, MolmoConfig
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import PreprocessorConfig
@@ -33,6 +33,7 @@ def write_molmo(
     Raises ValueError where one is too large for it; nothing is written then.
     """
     stored = stored_tensors(model, model.config)
+    stored |= unread_tensors(stored, model.config)
     tensors = {key: _as_stored(key, weight, dtype) for key, weight in stored.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / 'model.safetensors', also=(SafetensorError,)) as partial:
@@ -69,6 +70,10 @@ def config_fields(config: MolmoConfig) -> dict[str, Any]:
     if text.family != 'olmoe':
         return shared | {
             'norm_after': text.family == 'olmo2',
+            'vocab_size': text.embedding_size,
+            'layer_norm_type': 'rms',
+            'attention_layer_norm': text.family == 'olmo2',
+            'weight_tying': False,
             'hidden_size': text.hidden_size,
             'intermediate_size': 2 * text.intermediate_size,
             'num_hidden_layers': text.num_layers,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.config import UnsupportedCheckpoint, understood
 from molmo_ros.model.preprocessing import ImageTokens
 from molmo_ros.model.tokens import Tokenizer
 
@@ -37,9 +37,11 @@ def has_tokenizer(folder: Path) -> bool:
 def load_tokenizer(folder: Path) -> MolmoTokenizer:
     """Read tokenizer.json, or vocab.json with merges.txt; no code of the checkpoint is run."""
     if (folder / 'tokenizer.json').is_file():
-        backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        with understood(f'{folder / "tokenizer.json"}, or what belongs to it,'):
+            backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     elif (folder / 'vocab.json').is_file():
-        backend = Qwen2Tokenizer.from_pretrained(folder, local_files_only=True)
+        with understood(f'{folder / "vocab.json"}, or what belongs to it,'):
+            backend = Qwen2Tokenizer.from_pretrained(folder, local_files_only=True)
     else:
         raise UnsupportedCheckpoint(
             f'{folder} has no tokenizer: neither tokenizer.json nor vocab.json and merges.txt'

@@ -102,13 +102,16 @@ class Connector(nn.Module):
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         """(n, patches, features), (n, patches) -> (n, pooled patches, decoder's width)."""
+        pooled = self.pooling(self.windows(features, masks))
+        return self.projector(pooled).unflatten(0, (len(features), -1))
+
+    def windows(self, features: Tensor, masks: Tensor) -> Tensor:
+        """As `forward`, what is pooled: (windows, patches of a window, features)."""
         all_border = masks == 0
         part_border = (masks < 1) & ~all_border
         features = features + self.pad_embed[0] * all_border[..., None].to(features.dtype)
         features = features + self.pad_embed[1] * part_border[..., None].to(features.dtype)
-        return self.projector(self.pooling(self._to_windows(features))).unflatten(
-            0, (len(features), -1)
-        )
+        return self._to_windows(features)
 
     def _to_windows(self, features: Tensor) -> Tensor:
         side = self.grid // self.pool

@@ -9,6 +9,7 @@ pages of a mapped file count as the process's memory for as long as the file is 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from molmo_ros.model.checkpoint import OTHER_SPELLINGS, Piece, key_map, unused_keys
+from molmo_ros.model.checkpoint import OTHER_SPELLINGS, KeyMap, Piece, key_map, unused_keys
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
 
 _PICKLES = ('*.bin', '*.pt', '*.pth', '*.ckpt')
@@ -42,14 +43,26 @@ def load_weights(
 
     Raises UnsupportedCheckpoint naming keys that are missing, unexpected or of a wrong shape.
     """
-    expected = key_map(config)
+    fill(model, key_map(config), unused_keys(config), folder, device, on_progress, on_filled)
+
+
+def fill(
+    model: nn.Module,
+    expected: KeyMap,
+    unused: tuple[str, ...],
+    folder: Path,
+    device: torch.device | str = 'cpu',
+    on_progress: Callable[[float], None] | None = None,
+    on_filled: Callable[[str], None] | None = None,
+) -> None:
+    """As `load_weights`, with the keys that a folder has to hold, and prefixes of those it may."""
     stored = _stored_tensors(weight_files(folder))
-    _check_keys(set(expected), set(stored), unused_keys(config), folder)
+    _check_keys(set(expected), set(stored), unused, folder)
     missing = Counter(piece.name for pieces in expected.values() for piece in pieces)
     for done, (key, pieces) in enumerate(expected.items(), 1):
         file, name = stored[key]
         with safe_open(file, 'pt', backend='pread') as tensors:
-            _place(key, tensors.get_slice(name), pieces, model, device)
+            _place(key, tensors.get_slice(name), pieces, model, device, file)
         for piece in pieces:
             missing[piece.name] -= 1
             if not missing[piece.name] and on_filled is not None:
@@ -121,6 +134,7 @@ def _place(
     pieces: tuple[Piece, ...],
     model: nn.Module,
     device: torch.device | str,
+    file: Path,
 ) -> None:
     """Copy a stored tensor, of which slices can be read, into the parameters it fills."""
     targets = [model.get_parameter(piece.name)[piece.index] for piece in pieces]
@@ -135,8 +149,18 @@ def _place(
         step = max(_CHUNK_BYTES // (4 * target[0].numel()), 1)
         for row in range(0, len(target), step):
             rows = stored[first + row : first + min(row + step, len(target))]
+            refuse_no_numbers(rows, key, file)
             target[row : row + step] = rows.to(target.device)
         first += len(target)
+
+
+def refuse_no_numbers(weights: Tensor, name: str, place: Path) -> None:
+    """Raise UnsupportedCheckpoint for weights with NaN or infinity, of a file or folder."""
+    # NaN is the least and the largest of whatever it is among; nothing is copied to find it.
+    if not all(math.isfinite(end.item()) for end in weights.aminmax()):
+        raise UnsupportedCheckpoint(
+            f'{place} is damaged: {name} holds NaN or infinity; download it again'
+        )
 
 
 def _materialised(model: nn.Module, name: str, device: torch.device | str) -> Tensor:

@@ -11,8 +11,9 @@ from molmo_ros.pointing.formatter import (
     format_points,
     openings,
 )
-from molmo_ros.pointing.grammar import complete, draft, finished
+from molmo_ros.pointing.grammar import Follower, complete, draft, finished
 from molmo_ros.pointing.hearing import bare_phrase, in_known_words
+from molmo_ros.pointing.json_points import JsonStyle, read_json_points
 from molmo_ros.pointing.parser import read_points
 from molmo_ros.pointing.points import ImagePoint, Reading, centred, from_centred
 from molmo_ros.pointing.prompts import (
@@ -29,7 +30,9 @@ __all__ = [
     'COUNT_PROMPTS',
     'NOT_IN_IMAGE',
     'POINT_PROMPTS',
+    'Follower',
     'ImagePoint',
+    'JsonStyle',
     'Mode',
     'Reading',
     'Style',
@@ -46,6 +49,7 @@ __all__ = [
     'label_for',
     'openings',
     'prompt_for',
+    'read_json_points',
     'read_points',
     'respelt',
 ]

@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drafting grammar: what an answer's text so far forces, or at least suggests, to come next.
 
-Pure functions of text; tokens are the engine's business. A draft is a guess that the engine puts
-through the model and keeps as far as the model would have written it, so no guess can change the
-answer. The number formats are `formatter`'s: one to three digits, a point and one decimal for
-Molmo; three digits (four only for 1000) for Molmo2.
+Functions of text, and `Follower`, which finds the same of a text that grows, without reading all
+of it again; tokens are the engine's business. A draft is a guess that the engine puts through the
+model and keeps as far as the model would have written it, so no guess can change the answer. The
+number formats are `formatter`'s: one to three digits, a point and one decimal for Molmo; three
+digits (four only for 1000) for Molmo2.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from molmo_ros.pointing.formatter import (
     ABSENT,
@@ -25,14 +26,18 @@ from molmo_ros.pointing.formatter import (
 
 _TAG = re.compile(r'<points?\b')
 _COORDINATE = re.compile(r'\s([xy])([0-9]{0,6})="\s?([0-9]{0,3}(?:\.[0-9]?)?)')
-_COORDS = re.compile(r'coords="([0-9 \t:;,]*)')
-_SEPARATOR = re.compile(r'[\t:;,]')
+_COORDS = 'coords="'
+_IN_COORDS = re.compile(r'[0-9 \t:;,]*')
+_FIELD_END = re.compile(r'[ \t:;,]')
+_LABEL = '" alt'
 _ALT = re.compile(r'" alt="([^"<>]+)"')
 _LEFT_FOR_LABEL = re.compile(r'" ?[a/>]')
+_STATED = re.compile(r'There are ([0-9]{1,4})(?: |\Z)')
+_LONGEST_BEGUN = 16  # characters within which a tag, a coordinate, the label turn out to be one
 
 
 @dataclass(frozen=True)
-class _Progress:
+class Progress:
     """How far an answer has come."""
 
     written: str  # since the last thing that was not forced
@@ -42,6 +47,7 @@ class _Progress:
     known: int = 0  # points whose two coordinates are complete
     left: bool = False  # whether nothing but the label can follow
     begun: int = 0  # characters of a point begun after the known ones
+    digit: bool = False  # whether a digit of a coordinate may follow, and nothing is forced
 
 
 def draft(text: str, label: str, style: Style = Style.MOLMO) -> str:
@@ -51,8 +57,9 @@ def draft(text: str, label: str, style: Style = Style.MOLMO) -> str:
     `label` is `label_for(query)`. Empty where nothing can be guessed: at a digit, in prose, and at
     the end. A label that the model has written in alt counts for more than the one asked for.
     """
-    progress = _progress(text, label, style)
-    return _continuation(progress.written, progress.guesses)
+    follower = Follower(label, style)
+    follower.read(text)
+    return follower.draft()
 
 
 def finished(text: str, max_points: int = 0, style: Style = Style.MOLMO) -> bool:
@@ -62,10 +69,9 @@ def finished(text: str, max_points: int = 0, style: Style = Style.MOLMO) -> bool
     which holds one, where a list is left for its label, and at the end of an absence sentence.
     For POINT and COUNT; in prose (ASK) another tag may follow.
     """
-    if text.strip() in (ABSENT, NOT_IN_IMAGE):
-        return True
-    progress = _progress(text, '', style)
-    return progress.left or 0 < max_points <= progress.known
+    follower = Follower('', style)
+    follower.read(text)
+    return follower.finished(max_points)
 
 
 def complete(text: str, label: str, style: Style = Style.MOLMO) -> str:
@@ -79,28 +85,110 @@ def complete(text: str, label: str, style: Style = Style.MOLMO) -> str:
         text = text[: -progress.begun]
         progress = _progress(text, label, style)
     end = progress.end + (progress.total if progress.left else '')
-    return text + _continuation(progress.written, (end,))
+    return text + continuation(progress.written, (end,))
 
 
-def _continuation(written: str, guesses: Iterable[str]) -> str:
+@dataclass
+class _InTag:
+    """How far a tag has been read: what ends before `at` is counted, and cannot change.
+
+    stated: how many points Molmo2 said there are, before it points at them; 0 if it did not.
+    known: complete points that another coordinate follows. point_at: where Molmo's last of those
+    ends, or Molmo2's latest point begins. label_from: where Molmo's label is looked for. group_at,
+    place: where Molmo2's group of fields begins, and how many of them are complete.
+    """
+
+    start: int
+    counting: bool
+    at: int
+    stated: int = 0
+    known: int = 0
+    point_at: int = 0
+    label_from: int = 0
+    group_at: int = -1
+    place: int = 0
+
+
+class Follower:
+    """Reads an answer while it is written.
+
+    What has settled is not read again, so a whole answer takes time in proportion to its length.
+    """
+
+    def __init__(self, label: str, style: Style = Style.MOLMO) -> None:
+        self._label, self._style = label, style
+        self._text, self._settled = '', 0
+        self.progress = Progress('')
+        self._from = 0  # no tag begins before, but the one in `_tag`
+        self._tag: _InTag | None = None
+
+    def read(self, text: str, settled: int = 0) -> None:
+        """Take the answer so far; its first `settled` characters will not change any more."""
+        self._text, self._settled = text, settled
+        self.progress = self._look(text, settled)
+
+    def draft(self) -> str:
+        """See the function `draft`."""
+        return continuation(self.progress.written, self.progress.guesses)
+
+    def after(self, more: str) -> tuple[str, bool]:
+        """What `draft` would be after some more text, and whether a digit comes there."""
+        progress = self._look(self._text + more, self._settled)
+        return continuation(progress.written, progress.guesses), progress.digit
+
+    def finished(self, max_points: int = 0) -> bool:
+        """See the function `finished`."""
+        if self._text.strip() in (ABSENT, NOT_IN_IMAGE):
+            return True
+        return self.progress.left or 0 < max_points <= self.progress.known
+
+    def _look(self, text: str, settled: int) -> Progress:
+        tag = self._tag
+        for match in _TAG.finditer(text, self._from):
+            if tag is None or tag.start != match.start():
+                before = text[: match.start()]
+                tag = _InTag(
+                    match.start(),
+                    before.strip() == counting_head().strip(),
+                    match.start(),
+                    stated_before(before),
+                    label_from=match.start(),
+                )
+            if match.end() < settled:  # the character after it may unmake one
+                self._tag, self._from = tag, match.start()
+        if tag is None:
+            self._from = max(self._from, settled - _LONGEST_BEGUN)
+            return Progress(text, _openings(self._style, text))
+        if tag is self._tag:
+            self._from = max(self._from, settled - _LONGEST_BEGUN)
+        read = _in_coords if self._style is Style.MOLMO2 else _in_tag
+        return read(text, settled, tag, self._label)
+
+
+def _progress(text: str, label: str, style: Style) -> Progress:
+    follower = Follower(label, style)
+    follower.read(text)
+    return follower.progress
+
+
+def continuation(written: str, guesses: Iterable[str]) -> str:
+    """What the first of the guesses that begins as what is written adds to it."""
     for guess in guesses:
         if guess.startswith(written):
             return guess[len(written) :]
     return ''
 
 
-def _progress(text: str, label: str, style: Style) -> _Progress:
-    tags = list(_TAG.finditer(text))
-    if not tags:
-        return _Progress(text, _openings(style))
-    tag = tags[-1]
-    counting = text[: tag.start()].strip() == counting_head().strip()
-    body = text[tag.start() :]
-    return (_in_coords if style is Style.MOLMO2 else _in_tag)(body, label, counting)
+def stated_before(text: str) -> int:
+    """How many points a text says there are, as `There are 3 `; 0 where it begins otherwise."""
+    stated = _STATED.match(text)
+    return int(stated.group(1)) if stated else 0
 
 
-def _openings(style: Style) -> tuple[str, ...]:
+def _openings(style: Style, text: str) -> tuple[str, ...]:
     tags = _tag_openings(style)
+    if style is Style.MOLMO2 and (stated := _STATED.match(text)):
+        return tuple(f'There are {stated.group(1)} {tag}' for tag in tags)
     counts = tuple(counting_head() + tag for tag in reversed(tags))
     return tuple(style.lead + start for start in (*tags, ABSENT, *counts, NOT_IN_IMAGE))
 
@@ -109,27 +197,38 @@ def _tag_openings(style: Style) -> tuple[str, ...]:
     return ('<points coords="1 1 ',) if style is Style.MOLMO2 else ('<point x="', '<points x1="')
 
 
-def _in_tag(body: str, label: str, counting: bool) -> _Progress:
+def _in_tag(text: str, settled: int, tag: _InTag, label: str) -> Progress:
     """Molmo: `<point x= y= alt=>` or `<points x1= y1= ... alt=>`."""
-    coordinates = list(_COORDINATE.finditer(body.partition('" alt')[0]))
-    if not coordinates:
-        return _Progress(body, _tag_openings(Style.MOLMO))
-    last = coordinates[-1]
+    label_at = text.find(_LABEL, tag.label_from)
+    if label_at < 0:
+        tag.label_from = max(tag.label_from, settled - _LONGEST_BEGUN)
+    stop = len(text) if label_at < 0 else label_at
+    last = None
+    known, point_end = tag.known, tag.point_at
+    for coordinate in _COORDINATE.finditer(text, tag.at, stop):
+        if last is not None and last.group(1) == 'y':
+            known, point_end = known + 1, last.end()
+        last = coordinate
+        if coordinate.start() + _LONGEST_BEGUN <= settled:
+            tag.at, tag.known, tag.point_at = coordinate.start(), known, point_end
+    if last is None:
+        tag.at = max(tag.at, min(settled, stop) - _LONGEST_BEGUN)
+        return Progress(text[tag.start :], _tag_openings(Style.MOLMO))
     axis, index, number = last.groups()
-    written = body[last.end() :]
-    before = [coordinate.end() for coordinate in coordinates[:-1] if coordinate.group(1) == 'y']
-    begun = len(body) - before[-1] if before else 0
+    written = text[last.end() :]
+    begun = len(text) - point_end if known else 0
     if not written and number[-2:-1] != '.':
-        return _Progress('', (_rest_of_percent(number),), known=len(before), begun=begun)
+        rest = _rest_of_percent(number)
+        return Progress('', (rest,), known=known, begun=begun, digit=not rest)
     if axis == 'x':
-        return _Progress(written, (f'" y{index}="',), known=len(before), begun=begun)
-    known = len(before) + 1
-    several = body.startswith('<points')
+        return Progress(written, (f'" y{index}="',), known=known, begun=begun)
+    known += 1
+    several = text.startswith('<points', tag.start)
     end = _end(written, label, Style.MOLMO, several)
-    total = counting_tail(known) if counting else ''
+    total = counting_tail(known) if tag.counting else ''
     following = f'" x{int(index or known) + 1}="'
     leads_on = following.startswith(written) and not end.startswith(written)
-    return _Progress(
+    return Progress(
         written,
         (following, end + total) if several else (end + total,),
         end,
@@ -140,32 +239,49 @@ def _in_tag(body: str, label: str, counting: bool) -> _Progress:
     )
 
 
-def _in_coords(body: str, label: str, counting: bool) -> _Progress:
+def _in_coords(text: str, settled: int, tag: _InTag, label: str) -> Progress:
     """Molmo2: `<points coords="image id x y id x y ...">`."""
-    coords = _COORDS.search(body)
-    if coords is None:
-        return _Progress(body, _tag_openings(Style.MOLMO2))
-    written = body[coords.end() :]
-    *earlier, group = (part.split(' ') for part in _SEPARATOR.split(coords.group(1)))
-    field, place = group[-1], len(group) - 1
+    if tag.group_at < 0:
+        found = text.find(_COORDS, tag.at)
+        if found < 0:
+            tag.at = max(tag.at, settled - _LONGEST_BEGUN)
+            return Progress(text[tag.start :], _tag_openings(Style.MOLMO2))
+        tag.at = tag.group_at = found + len(_COORDS)
+    stop = _IN_COORDS.match(text, tag.at).end()  # type: ignore[union-attr]
+    now = replace(tag)
+    for match in _FIELD_END.finditer(text, tag.at, stop):
+        now.at = match.end()
+        if match[0] == ' ':
+            now.place += 1
+            if now.place % 3 == 1:
+                now.point_at = now.at
+        else:
+            now.known += now.place // 3
+            now.group_at, now.place = now.at, 0
+        if now.at <= settled:
+            tag.at, tag.known, tag.place = now.at, now.known, now.place
+            tag.point_at, tag.group_at = now.point_at, now.group_at
+    written, field, place = text[stop:], text[now.at : stop], now.place
     done = max(place - 1, 0) // 3
-    known = sum((len(fields) - 1) // 3 for fields in earlier) + done
+    known = now.known + done
     if place == 0 or place % 3 or len(field) < 3:
-        begun = 1 + len(' '.join(group[3 * done + 1 :] if done else group))
-        return _Progress(*_next_field(field, place, known), known=known, begun=begun)
+        begun = 1 + stop - (now.point_at if done else now.group_at)
+        digit = place > 0 and place % 3 != 1 and len(field) < 3
+        return Progress(*_next_field(field, place, known), known=known, begun=begun, digit=digit)
     known += 1
     end = _end(written, label, Style.MOLMO2, several=True)
-    total = counting_tail(known) if counting else ''
+    total = counting_tail(known) if tag.counting else '.' if tag.stated else ''
     following = f' {known + 1} '
+    ends = known >= tag.stated if tag.stated else known == 1
     unsure = field == '100' and not written  # it may become 1000
-    return _Progress(
+    return Progress(
         written,
-        (end + total, following) if known == 1 else (following, end + total),
+        (end + total, following) if ends else (following, end + total),
         end,
         total,
         known - unsure,
         left=written.startswith('"'),
-        begun=1 + len(' '.join(group[-3:])) if unsure else 0,
+        begun=1 + stop - now.point_at if unsure else 0,
     )
 
 

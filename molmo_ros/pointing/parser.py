@@ -96,8 +96,8 @@ def read_points(text: str, width: int, height: int) -> Reading:
         for x, y, label, image in _distinct(shares)
     )
     words = ' '.join(prose).strip()
-    count = _stated_count(words)
-    absent = not points and _says_none(words, count)
+    count = stated_count(words)
+    absent = not points and absence_in(words, count)
     return Reading(points, 0 if absent else count, absent)
 
 
@@ -140,7 +140,7 @@ def _tag_points(tag: re.Match[str], end: int) -> tuple[list[_Share], int]:
         if not value:
             break
         position = value.end()
-    label = _clean(label) or _clean(_enclosed(text, position, end))
+    label = clean_label(label) or clean_label(_enclosed(text, position, end))
     return [(x, y, label, image) for x, y, image in pairs], position
 
 
@@ -195,21 +195,23 @@ def _enclosed(text: str, position: int, end: int) -> str:
     return content[1:].partition('\n')[0] if content.startswith('>') else ''
 
 
-def _clean(label: str) -> str:
+def clean_label(label: str) -> str:
+    """One printable line of at most MAX_LABEL characters, character entities resolved."""
     label = html.unescape(label[: 4 * MAX_LABEL])
     return ' '.join(
         ''.join(character if character.isprintable() else ' ' for character in label).split()
     )[:MAX_LABEL]
 
 
-def _stated_count(words: str) -> int | None:
+def stated_count(words: str) -> int | None:
+    """The number that the words beside points state; None if they state none."""
     for found in (_TOTAL.search(words), _THERE_ARE.match(words), _PLAIN_COUNT.fullmatch(words)):
         if found:
             return int(found.group(1))
     return None
 
 
-def _says_none(words: str, count: int | None) -> bool:
+def absence_in(words: str, count: int | None) -> bool:
     """The absence rule: the number stated is 0; or none is, and the first sentence says so.
 
     A later sentence may speak of something else.

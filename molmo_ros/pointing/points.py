@@ -31,7 +31,7 @@ class ImagePoint:
     `confidence` is how likely the model finds it that the place it means is within 5 % of the
     image of this one, NaN where nobody has measured it. `image_index` counts the images of the
     question from 0. `spread` is how far around the point the model's belief reaches,
-    in pixels (root mean square), NaN likewise.
+    in pixels (root mean square), NaN likewise. `covariance` is (uu, uv, vv) of the same, pixels².
     """
 
     u: float
@@ -40,6 +40,7 @@ class ImagePoint:
     confidence: float = nan
     image_index: int = 0
     spread: float = nan
+    covariance: tuple[float, float, float] = (nan, nan, nan)
 
     @property
     def centred(self) -> tuple[float, float]:

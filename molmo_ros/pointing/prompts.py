@@ -7,6 +7,8 @@ from __future__ import annotations
 import enum
 import re
 
+from molmo_ros.pointing.formatter import Style
+
 
 class Mode(enum.Enum):
     """What is asked of the model; the values are those of PointQuery.srv."""
@@ -17,6 +19,8 @@ class Mode(enum.Enum):
 
 
 POINT_PROMPT = "Point to {label}\nPlease say 'This isn't in the image.' if it is not in the image."
+# Molmo2's data have one sentence for what is absent, here and in answers.
+MOLMO2_POINT_PROMPT = "Point to {label}\nPlease say 'There are none.' if it is not in the image."
 COUNT_PROMPT = 'How many {label} are there?'
 
 # Wordings that Molmo was trained on, for writing training questions. Molmo has `Point to every
@@ -49,8 +53,8 @@ _DETERMINER = re.compile(
 )
 
 
-def prompt_for(query: str, mode: Mode) -> str:
-    """Return the text that stands between `User: ` and ` Assistant:` (the same for Molmo2).
+def prompt_for(query: str, mode: Mode, style: Style = Style.MOLMO) -> str:
+    """Return the text that stands between `User: ` and ` Assistant:`, or in Molmo2's turn.
 
     The user's words stay as they are, case included. Outer whitespace goes, and runs of control
     characters become one space; a question asked as it stands (ASK) keeps its line breaks, while in
@@ -63,7 +67,8 @@ def prompt_for(query: str, mode: Mode) -> str:
     if not words:
         raise ValueError('the query is empty: say what to look for, for example "the red mug"')
     if mode is Mode.POINT:
-        return POINT_PROMPT.replace('{label}', words)
+        prompt = MOLMO2_POINT_PROMPT if style is Style.MOLMO2 else POINT_PROMPT
+        return prompt.replace('{label}', words)
     if mode is Mode.COUNT:
         return COUNT_PROMPT.replace('{label}', words)
     return words

@@ -19,7 +19,15 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.engine import Answer, EngineError, InvalidImage, InvalidQuestion, Question, Stopped
+from molmo_ros.engine import (
+    TRUNCATED,
+    Answer,
+    EngineError,
+    InvalidImage,
+    InvalidQuestion,
+    Question,
+    Stopped,
+)
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
@@ -34,7 +42,7 @@ from molmo_ros.grounding.optical import body_warning, taken_as_optical, why_body
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.deadline import Deadline
-from molmo_ros.ros.engine_host import EngineHost
+from molmo_ros.ros.engine_host import EngineHost, EngineView
 from molmo_ros.ros.engine_worker import EngineNotReady, EngineWorker
 from molmo_ros.ros.room import NoRoom, Room
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
@@ -72,7 +80,8 @@ class Refused(Exception):
 class Request:
     """What is asked. target_frame: '' is the image's own; max_points: 0 is any; timeout: s.
 
-    door: how it came. size: bytes of the pictures that it brought.
+    door: how it came. size: bytes of the pictures that it brought. source: whom it is from, as far
+    as that can be told.
     """
 
     query: str
@@ -82,6 +91,7 @@ class Request:
     timeout: float = 60.0
     door: str = ''
     size: int = 0
+    source: str = ''
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ class Answering:
 
     def __init__(
         self,
-        worker: EngineHost | EngineWorker,
+        worker: EngineHost | EngineView | EngineWorker,
         transforms: Transforms,
         max_waiting: int,
         log_error: Callable[[str], object],
@@ -234,7 +244,7 @@ class Answering:
         points = points_within(answer, run.request.max_points)
         run.answer, run.points = answer, tuple(not_lifted(point) for point in points)
         found = ground(points, run.capture, run.settings.grounding, target, run)
-        run.assumed = tuple(dict.fromkeys(found.assumed))
+        run.assumed = tuple(dict.fromkeys((*self._worker.assumed, *found.assumed)))
         notes = (*_left_out(run.request, answer), *found.notes)
         return run.ended(*_outcome(run.request, answer, notes))
 
@@ -301,7 +311,7 @@ class Answering:
         begun = time.monotonic()
         run.on_progress('wait', ())
         try:
-            future = self._worker.submit(capture.frame.color, question, stop.is_set)
+            future = self._worker.submit(capture.frame.color, question, stop.is_set, request.source)
             answer = _await(future, run, stop, self._room.others)
         except EngineNotReady as error:
             raise Refused(Status.NOT_READY, str(error)) from error
@@ -440,7 +450,10 @@ def _too_late(never_began: bool, timeout: float, others: int) -> tuple[Status, s
 
 
 def _left_out(request: Request, answer: Answer) -> Iterator[str]:
-    """That the model wrote more points than are told, though nobody asked for fewer."""
+    """That the model wrote more points than are told, though nobody asked for fewer; or fewer than
+    it would have."""
+    if answer.truncated:
+        yield TRUNCATED
     if len(answer.points) > _MOST_POINTS and not 0 < request.max_points <= _MOST_POINTS:
         yield f'the model wrote {len(answer.points)} points, the first {_MOST_POINTS} are told'
 

@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from molmo_ros.errors import shortened
-from molmo_ros.ros.engine_host import EngineHost
+from molmo_ros.ros.engine_host import EngineHost, EngineView
 from molmo_ros.ros.health import (
     Finding,
     HealthSettings,
@@ -55,7 +55,7 @@ class Diagnostics:
         self,
         node: Node,
         period: float,
-        engine: EngineHost,
+        engine: EngineHost | EngineView,
         streams: CameraStreams,
         questions: QuestionLog,
         *,

@@ -23,6 +23,57 @@ from molmo_ros.ros.engine_worker import (
 )
 
 
+class EngineView:
+    """An engine that another node has: asked, but neither loaded nor given back. See `EngineHost`.
+
+    host: of the node that has it.
+    """
+
+    def __init__(self, host: EngineHost) -> None:
+        self._host = host
+        self.active = False
+
+    @property
+    def state(self) -> EngineState:
+        return self._host.state
+
+    @property
+    def health(self) -> EngineHealth:
+        return self._host.health
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        return self._host.assumed
+
+    @property
+    def waiting(self) -> int:
+        return self._host.waiting
+
+    def expect(self) -> None:
+        """Nothing to do."""
+
+    def load(self) -> None:
+        """Nothing to do."""
+
+    def unload(self, timeout: float) -> bool:
+        return True
+
+    def close(self, timeout: float, leaving: bool = False) -> bool:
+        return True
+
+    def require_ready(self) -> None:
+        self._host.require_ready()
+
+    def submit(
+        self,
+        image: NDArray[np.uint8],
+        question: Question,
+        should_stop: Callable[[], bool],
+        source: str = '',
+    ) -> Future[Answer]:
+        return self._host.submit(image, question, should_stop, source)
+
+
 class EngineHost:
     """Holds a worker while there is one, and says what to do where there is none.
 
@@ -58,6 +109,12 @@ class EngineHost:
         """How it does."""
         worker = self._worker
         return EngineHealth() if worker is None else worker.health
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted of it in every answer."""
+        worker = self._worker
+        return () if worker is None else worker.assumed
 
     @property
     def waiting(self) -> int:
@@ -100,14 +157,18 @@ class EngineHost:
             raise EngineNotReady(why_not_ready(state))
 
     def submit(
-        self, image: NDArray[np.uint8], question: Question, should_stop: Callable[[], bool]
+        self,
+        image: NDArray[np.uint8],
+        question: Question,
+        should_stop: Callable[[], bool],
+        source: str = '',
     ) -> Future[Answer]:
         """See `EngineWorker.submit`."""
         self.require_ready()
         worker = self._worker
         if worker is None:  # just now
             raise EngineNotReady(why_not_ready(self._without))
-        return worker.submit(image, question, should_stop)
+        return worker.submit(image, question, should_stop, source)
 
     def _end(self, timeout: float, state: EngineState, leaving: bool = False) -> bool:
         with self._lock:

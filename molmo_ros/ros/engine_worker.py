@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -36,6 +37,7 @@ EngineLoader = Callable[[Progress], Pointer]
 # What a refusal begins with when there will never be an engine.
 LOAD_FAILED = 'the model could not be loaded'
 
+_MOST_SOURCES = 256  # whose turn is remembered
 AT_ONCE = 16  # questions in common passes
 _FEW_FAILURES = 3  # that say nothing yet
 
@@ -92,12 +94,13 @@ class EngineHealth:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A question about an image, and who waits for its answer."""
+    """A question about an image, and who waits for its answer. source: whom it is from."""
 
     image: NDArray[np.uint8]
     question: Question
     should_stop: Callable[[], bool]
     future: Future[Answer]
+    source: str = ''
 
     def tell(self, outcome: Answer | Exception) -> None:
         if isinstance(outcome, Exception):
@@ -109,8 +112,10 @@ class _Job:
 class EngineWorker:
     """Loads an engine and answers questions, in a thread of its own.
 
-    One image is looked at after the other, in the order of arrival. Questions that wait when an
-    image's turn comes and are about just that image are asked of the engine together.
+    One image is looked at after the other, several at a time by an engine that says so: that of
+    the source which has waited longest since one of its own was looked at, and of a source in the
+    order of arrival. So one that asks much does not keep others waiting. Questions that wait when
+    an image's turn comes and are about just that image are asked of the engine together.
 
     load: called in that thread with a callback for progress (what, 0 to 1); this is where torch
     is imported, if at all. reload_after: tells the seconds of nothing but failures after which the
@@ -123,6 +128,9 @@ class EngineWorker:
         self._pulse = _Pulse()
         self._waiting: list[_Job] = []
         self._arrival = threading.Condition()
+        self._choosing = threading.Lock()
+        self._turns: OrderedDict[str, None] = OrderedDict()  # sources, the last served at the end
+        self._assumed: tuple[str, ...] = ()
         self._closing = threading.Event()
         self._loaded = threading.Event()
         self._leaving = False
@@ -146,6 +154,11 @@ class EngineWorker:
         """How many questions wait for their turn."""
         return len(self._waiting)
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted of the engine in every answer."""
+        return self._assumed
+
     def wait_until_loaded(self) -> EngineState:
         """The state after loading, however that ended."""
         self._loaded.wait()
@@ -158,14 +171,19 @@ class EngineWorker:
             raise EngineNotReady(why_not_ready(state))
 
     def submit(
-        self, image: NDArray[np.uint8], question: Question, should_stop: Callable[[], bool]
+        self,
+        image: NDArray[np.uint8],
+        question: Question,
+        should_stop: Callable[[], bool],
+        source: str = '',
     ) -> Future[Answer]:
-        """Queue a question about an (H, W, 3) RGB image.
+        """Queue a question about an (H, W, 3) RGB image; source: who takes turns with others.
 
         The future's cancel() takes it back while it has not begun; once it runs, should_stop does.
         Raises EngineNotReady.
         """
-        job = _Job(image, question, lambda: self._closing.is_set() or should_stop(), Future())
+        stop = lambda: self._closing.is_set() or should_stop()  # noqa: E731
+        job = _Job(image, question, stop, Future(), source)
         with self._arrival:
             self.require_ready()
             self._waiting.append(job)
@@ -180,7 +198,7 @@ class EngineWorker:
         self._leaving = leaving
         self._closing.set()
         with self._arrival:
-            self._arrival.notify()
+            self._arrival.notify_all()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -198,16 +216,33 @@ class EngineWorker:
 
     def _serve(self, engine: Engine) -> None:
         """Answer until the end, or until it has failed for so long that another is wanted."""
+        over = threading.Event()
+        # Daemons, as this thread is.
+        others = [
+            threading.Thread(target=self._answer_on, args=(engine, over), daemon=True)
+            for _ in range(engine.at_once - 1)
+        ]
         try:
-            while jobs := self._next():
-                self._answer(engine, [j for j in jobs if j.future.set_running_or_notify_cancel()])
-                if self._pulse.failing_for(self._reload_after()):
-                    return
+            for other in others:
+                other.start()
+            self._answer_on(engine, over)
+            for other in others:
+                other.join()
         finally:
             # One that is out of order may fail at that, too; there is nothing else to be done.
             with suppress(Exception):
                 if not self._leaving:
                     engine.close()
+
+    def _answer_on(self, engine: Engine, over: threading.Event) -> None:
+        """Answer one image after the other; over: when all who do that shall end."""
+        while jobs := self._next(over):
+            self._answer(engine, [j for j in jobs if j.future.set_running_or_notify_cancel()])
+            self._assumed = engine.assumed
+            if self._pulse.failing_for(self._reload_after()):
+                over.set()
+                with self._arrival:
+                    self._arrival.notify_all()
 
     def _reopen(self) -> Engine | None:
         """Load it anew, again and again; None at the end."""
@@ -229,6 +264,7 @@ class EngineWorker:
                 detail = str(error) or type(error).__name__
                 self._state = EngineState(EnginePhase.FAILED, detail)
             return None
+        self._assumed = engine.assumed
         self._state = EngineState(EnginePhase.READY, progress=1.0)
         return engine
 
@@ -252,18 +288,37 @@ class EngineWorker:
                 job.future.set_exception(why)
         self._pulse.end()
 
-    def _next(self) -> list[_Job]:
-        """The question that has waited longest, and those about the same image; none at the end."""
-        with self._arrival:
-            self._arrival.wait_for(lambda: self._waiting or self._closing.is_set())
-            if self._closing.is_set():
-                return []
-            waiting = list(self._waiting)
-        # Large images take some time to compare, and whoever submits does not wait for that.
-        same = [job for job in waiting if same_pixels(job.image, waiting[0].image)][:AT_ONCE]
-        with self._arrival:
-            self._waiting = [job for job in self._waiting if job not in same]
-        return same
+    def _next(self, over: threading.Event) -> list[_Job]:
+        """The question whose turn it is, and those about the same image; none at the end."""
+
+        def ended() -> bool:
+            return self._closing.is_set() or over.is_set()
+
+        with self._choosing:
+            with self._arrival:
+                self._arrival.wait_for(lambda: self._waiting or ended())
+                if ended():
+                    return []
+                waiting = list(self._waiting)
+            # Large images take some time to compare, and whoever submits does not wait for that.
+            first = self._first(waiting)
+            others = [job for job in waiting if job is not first]
+            same = [first, *(job for job in others if same_pixels(job.image, first.image))][
+                :AT_ONCE
+            ]
+            with self._arrival:
+                self._waiting = [job for job in self._waiting if job not in same]
+            return same
+
+    def _first(self, waiting: Sequence[_Job]) -> _Job:
+        """The oldest question of the source that was served longest ago, or never."""
+        served = {source: turn for turn, source in enumerate(self._turns)}
+        first = min(waiting, key=lambda job: served.get(job.source, -1))
+        self._turns[first.source] = None
+        self._turns.move_to_end(first.source)
+        if len(self._turns) > _MOST_SOURCES:
+            self._turns.popitem(last=False)
+        return first
 
     def _dismiss(self, state: EngineState | None = None) -> None:
         """Take no more questions, and tell those that still wait."""
@@ -286,6 +341,8 @@ class _Pulse:
 
     def __init__(self) -> None:
         self.reloads = 0
+        self._lock = threading.Lock()
+        self._running = 0
         self._alive: float | None = None
         self._failures = 0
         self._failing_since = 0.0
@@ -298,16 +355,21 @@ class _Pulse:
         return EngineHealth(quiet, self._failures, self._error, self.reloads)
 
     def begin(self) -> None:
-        self._alive = time.monotonic()
+        with self._lock:
+            self._running += 1
+            self._alive = time.monotonic()
 
     def end(self) -> None:
-        self._alive = None
+        with self._lock:
+            self._running -= 1
+            if not self._running:
+                self._alive = None
 
     def felt(self, job: _Job) -> Callable[[], bool]:
         """The job's should_stop, which an engine asks between its passes."""
 
         def should_stop() -> bool:
-            self.begin()
+            self._alive = time.monotonic()
             return job.should_stop()
 
         return should_stop
@@ -325,25 +387,27 @@ class _Pulse:
         """What a question came to; that it was refused or stopped says nothing of the engine."""
         if isinstance(outcome, InvalidImage | InvalidQuestion | Stopped):
             return
-        if isinstance(outcome, BaseException):
-            if not self._failures:
-                self._failing_since = time.monotonic()
-            self._failures += 1
-            said = str(outcome)
-            named = isinstance(outcome, EngineError) and said
-            self._error = said if named else f'{type(outcome).__name__}: {said}'
-        else:
-            self._failures, self._error, self._pauses = 0, '', 0
+        with self._lock:
+            if isinstance(outcome, BaseException):
+                if not self._failures:
+                    self._failing_since = time.monotonic()
+                self._failures += 1
+                said = str(outcome)
+                named = isinstance(outcome, EngineError) and said
+                self._error = said if named else f'{type(outcome).__name__}: {said}'
+            else:
+                self._failures, self._error, self._pauses = 0, '', 0
 
     def failing_for(self, seconds: float) -> bool:
         """Whether it has failed for that long or longer, after each reload for twice as long."""
-        if not seconds or self._failures < _FEW_FAILURES:
-            return False
-        if time.monotonic() - self._failing_since < self._longer(seconds):
-            return False
-        self._pauses += 1
-        self._failures = 0
-        return True
+        with self._lock:
+            if not seconds or self._failures < _FEW_FAILURES:
+                return False
+            if time.monotonic() - self._failing_since < self._longer(seconds):
+                return False
+            self._pauses += 1
+            self._failures = 0
+            return True
 
     def pause(self, seconds: float) -> float:
         """How long to wait before the next try to load."""

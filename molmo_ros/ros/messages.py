@@ -48,8 +48,11 @@ _APPROACHES = {
 }
 
 
-def read_request(message: Any, default_timeout: float, door: str = '') -> Request:
-    """What a PointQuery request or goal asks; door: which of them it is. Raises Refused."""
+def read_request(message: Any, default_timeout: float, door: str = '', camera: str = '') -> Request:
+    """What a PointQuery request or goal asks; door: which of them it is. Raises Refused.
+
+    It is from whoever has the frame of the picture that it brings, else from the node's camera.
+    """
     timeout = message.timeout.sec + message.timeout.nanosec * 1e-9
     return Request(
         query=message.query,
@@ -59,6 +62,7 @@ def read_request(message: Any, default_timeout: float, door: str = '') -> Reques
         timeout=timeout or default_timeout,
         door=door,
         size=len(message.image.data) + len(message.depth.data),
+        source=f'{camera} {door} {message.image.header.frame_id[:256]}',
     )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,9 @@ _NOISE_DEFAULTS = {
     for parameter in POINT_QUERY
     if parameter.name.startswith('noise.') and parameter.name != 'noise.preset'
 }
+_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,63}')
+_MOST_CAMERAS = 8
+_ON_OFF = {'true': 'on', 'false': 'off'}  # as YAML reads them
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class EngineSettings:
     dtype: str
     quantize: str
     max_crops: int | None
+    style: str
+    self_test: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class NodeSettings:
     """
 
     autostart: bool
+    cameras: tuple[str, ...]
     health: HealthSettings
     engine: EngineSettings
     streams: StreamSettings
@@ -118,6 +125,7 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
     _refuse_contradictions(values)
     return NodeSettings(
         autostart=values['autostart'],
+        cameras=camera_names(as_text(values['cameras'])),
         health=HealthSettings(
             values['hang_timeout'],
             values['latency_budget'],
@@ -131,6 +139,8 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
             values['dtype'],
             values['quantize'],
             values['max_crops'] or None,
+            values['style'],
+            _ON_OFF.get(as_text(values['self_test']), as_text(values['self_test'])),
         ),
         streams=StreamSettings(
             values['image_transport'],
@@ -165,6 +175,20 @@ def read_settings(values: Mapping[str, Any]) -> NodeSettings:
         marker_diameter=values['marker_diameter'],
         diagnostics_period=values['diagnostics_period'],
     )
+
+
+def camera_names(text: str) -> tuple[str, ...]:
+    """Those of `cameras`. Raises ValueError for what cannot be a namespace, or is there twice."""
+    names = tuple(text.replace(',', ' ').split())
+    for name in names:
+        if not _NAME.fullmatch(name) or names.count(name) > 1:
+            raise ValueError(
+                f"cameras names '{shortened(name)}': give each once, in letters, digits and _, "
+                'beginning with a letter'
+            )
+    if len(names) > _MOST_CAMERAS:
+        raise ValueError(f'cameras names {len(names)} cameras, more than {_MOST_CAMERAS}')
+    return names
 
 
 def _refuse_contradictions(values: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rclpy.parameter import Parameter as RosParameter
 
 Value = bool | int | float | str
+"""Of a parameter; a loose one also takes a list of texts, and is then these with blanks between."""
 
 # How alike two names are, from 0 to 1, if one may be a slip of the other; and how much less it
 # says that they are alike after their groups only.
@@ -70,9 +71,39 @@ POINT_QUERY = (
     Parameter(
         'checkpoint',
         '',
-        'Molmo checkpoint: a local folder, or the Hugging Face id of one that was fetched; empty: '
-        'the demo checkpoint that comes with the package.',
+        'Molmo checkpoint: a local folder, the Hugging Face id of one that was fetched, or the '
+        "address of a server, 'http://HOST:PORT/v1#MODEL'; empty: the demo checkpoint that comes "
+        'with the package.',
         configured=True,
+    ),
+    Parameter(
+        'style',
+        'auto',
+        'How the model of a server writes points: in the tags of Molmo or of Molmo2, or as JSON in '
+        'thousandths, x first (json, Qwen3-VL) or y first (json_yx, Gemini Robotics-ER); auto: by '
+        "the model's name.",
+        choices=('auto', 'molmo', 'molmo2', 'json', 'json_yx'),
+        configured=True,
+    ),
+    Parameter(
+        'self_test',
+        'on',
+        'Whether the model is asked about pictures with known places when it is loaded, or the '
+        'server connected to. One that points wrong is refused (on), or used and said so with each '
+        'answer (warn); off: nothing is asked. A local one of less than a billion parameters is '
+        'tested only where it brings pictures of its own. YAML reads on and off as true and false.',
+        choices=('on', 'warn', 'off', 'true', 'false'),
+        configured=True,
+        loose=True,
+    ),
+    Parameter(
+        'cameras',
+        '',
+        'Further cameras that share the model, by name: [left, right] adds left/point_query with '
+        'the topics left/image, left/depth, ... and a node of that namespace with parameters of '
+        'its own. A parameter of one of them is given at the start as left.optical_frame.',
+        fixed=True,
+        loose=True,
     ),
     Parameter(
         'adapter',
@@ -135,7 +166,7 @@ POINT_QUERY = (
     ),
     Parameter(
         'max_waiting',
-        3,
+        8,
         'Questions that may wait while one is being answered; more are told BUSY at once. One more '
         'may wait where all others came by the service and it by the action, or the other way.',
         range=(0, 32),
@@ -529,8 +560,10 @@ def ignored(node: Node, parameters: Sequence[Parameter]) -> dict[str, str]:
     }
 
 
-def as_text(value: Value) -> str:
+def as_text(value: Value | list[str] | tuple[str, ...]) -> str:
     """A loose parameter as it was written."""
+    if isinstance(value, list | tuple):
+        return ' '.join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -564,7 +597,7 @@ def _is_whole(parameter: Parameter | None, value: object) -> bool:
 
 def _why_not(parameter: Parameter, value: object) -> str:
     """What is wrong with a value; '' if nothing is."""
-    if parameter.loose and isinstance(value, bool | int | float | str):
+    if parameter.loose and isinstance(value, bool | int | float | str | list | tuple):
         value = as_text(value)
     right_type = type(value) is type(parameter.default) or _is_whole(parameter, value)
     if right_type and parameter.choices:

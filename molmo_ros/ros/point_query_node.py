@@ -16,12 +16,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, MultiThreadedExecutor
@@ -32,11 +33,11 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from molmo_ros.action import PointQuery as PointQueryAction
-from molmo_ros.engine import Engine, Pointer, load_engine
+from molmo_ros.engine import Engine, Pointer, as_engine, load_engine
 from molmo_ros.engine.shipped import RENDERED_ONLY, default_checkpoint
 from molmo_ros.errors import shortened
 from molmo_ros.grounding.annotate import annotated
-from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.grounding.objects import object_cloud, object_mask
 from molmo_ros.ros import parameters, qos
@@ -45,8 +46,9 @@ from molmo_ros.ros.bond import make_bond
 from molmo_ros.ros.conversions import color_message
 from molmo_ros.ros.deadline import Deadline
 from molmo_ros.ros.diagnostics import Diagnostics
-from molmo_ros.ros.engine_host import EngineHost
+from molmo_ros.ros.engine_host import EngineHost, EngineView
 from molmo_ros.ros.engine_worker import EngineLoader, EngineNotReady, Progress
+from molmo_ros.ros.further_cameras import FurtherCameras, declare_theirs
 from molmo_ros.ros.health import QuestionLog
 from molmo_ros.ros.later import Later
 from molmo_ros.ros.managed import UNCONFIGURED, ManagedNode
@@ -63,6 +65,7 @@ from molmo_ros.ros.messages import (
 )
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.object_messages import cloud_message, mask_message
+from molmo_ros.ros.responses import PatientActionServer, respond_patiently
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
@@ -88,14 +91,23 @@ class PointQueryNode(ManagedNode):
     every state a question gets a response.
 
     engine_loader: where the engine comes from, called in a thread of its own with a callback for
-    progress; by default the checkpoint that the parameters name. Other arguments are Node's.
+    progress; by default the checkpoint that the parameters name. engine: of another node, which
+    loads it and gives it back. Other arguments are Node's.
     Spin it with as many threads as `threads` says, and `close` it before it is destroyed.
     """
 
-    _action: ActionServer | None = None
+    _action: PatientActionServer | None = None
+    _further: FurtherCameras | None = None
 
-    def __init__(self, engine_loader: EngineLoader | None = None, **node_arguments: Any) -> None:
+    def __init__(
+        self,
+        engine_loader: EngineLoader | None = None,
+        *,
+        engine: EngineView | None = None,
+        **node_arguments: Any,
+    ) -> None:
         super().__init__('molmo_point_query', **node_arguments)
+        declare_theirs(self)
         parameters.declare(self, parameters.POINT_QUERY)
         self._current = read_settings(parameters.values(self, parameters.POINT_QUERY))
         settings = self._current
@@ -108,7 +120,7 @@ class PointQueryNode(ManagedNode):
         transforms = make_transforms(self, settings.transform_cache)
         self._streams = CameraStreams(self, settings.streams, transforms)
         self._streams.start()
-        self._engine = EngineHost(
+        self._engine = engine or EngineHost(
             self._announced(engine_loader or self._load),
             self.get_fully_qualified_name(),
             self._reload_after,
@@ -147,13 +159,14 @@ class PointQueryNode(ManagedNode):
             lambda: self._current,
             self._markers,
             self._waypoints,
+            self._show_objects,
         )
         # Several at once, so that those who wait are heard and can be told BUSY or cancelled.
         questions = ReentrantCallbackGroup()
         self._service = self.create_service(
             PointQuery, 'point_query', self._on_request, callback_group=questions
         )
-        self._action = ActionServer(
+        self._action = PatientActionServer(
             self,
             PointQueryAction,
             'point_query',
@@ -162,8 +175,16 @@ class PointQueryNode(ManagedNode):
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
             result_timeout=_RESULT_TIMEOUT_S,
         )
+        respond_patiently(self)
         if hasattr(self, 'add_post_set_parameters_callback'):
             self.add_post_set_parameters_callback(lambda changed: self.look_again())
+        if isinstance(self._engine, EngineHost):
+            self._further = FurtherCameras(
+                self,
+                settings.cameras,
+                partial(PointQueryNode, engine=EngineView(self._engine)),
+                parameters.values(self, parameters.POINT_QUERY),
+            )
         if settings.autostart:
             self._engine.expect()
             self.manage_itself(self._reload_after)
@@ -186,6 +207,8 @@ class PointQueryNode(ManagedNode):
         """
         end = time.monotonic() + timeout
         self._closing.set()
+        if self._further is not None:
+            self._further.close(timeout, leaving)
         self._watches.close(timeout)
         self._wait_until_idle(max(end - time.monotonic(), 0.0))
         self._streams.close()
@@ -196,6 +219,8 @@ class PointQueryNode(ManagedNode):
 
     def destroy_node(self) -> None:
         """See Node; rclpy of Kilted also calls it of a node whose parameters were refused."""
+        if self._further is not None:
+            self._further.destroy()
         if self._action is not None:
             self._streams.close()
             self._action.destroy()
@@ -296,15 +321,21 @@ class PointQueryNode(ManagedNode):
         wanted = self._current.engine
         if not wanted.checkpoint:
             self.get_logger().warning(RENDERED_ONLY)
-        return load_engine(
+        loaded = load_engine(
             wanted.checkpoint or default_checkpoint(),
             device=wanted.device,
             dtype=wanted.dtype,
             max_crops=wanted.max_crops,
             quantize=wanted.quantize,
             adapter=wanted.adapter,
+            style=wanted.style,
+            self_test=wanted.self_test,
             on_progress=on_progress,
         )
+        engine = as_engine(loaded)
+        for told in (*engine.warnings, *(f'assumed: {what}' for what in engine.assumed)):
+            self.get_logger().warning(told)
+        return engine
 
     def _announced(self, load: EngineLoader) -> EngineLoader:
         def announced(on_progress: Progress) -> Pointer:
@@ -397,7 +428,7 @@ class PointQueryNode(ManagedNode):
         on_progress: Callable[[str, tuple[GroundedPoint, ...]], None],
     ) -> Result:
         try:
-            request = read_request(message, settings.timeout, door)
+            request = read_request(message, settings.timeout, door, self.get_namespace())
             own_image = brings_image(message)
         except Refused as refusal:
             return Result(refusal.status, str(refusal))
@@ -433,6 +464,23 @@ class PointQueryNode(ManagedNode):
             seen = result.points, result.capture, result.target
             self._object_mask.publish(mask_message(object_mask(*seen), of_image))
             self._object_cloud.publish(cloud_message(*object_cloud(*seen), header))
+
+    def _show_objects(
+        self,
+        points: Sequence[GroundedPoint],
+        capture: Capture,
+        target: TargetFrame,
+        header: Header,
+    ) -> None:
+        """Put the things of a standing question on the topics, where somebody looks."""
+        if self._object_mask.get_subscription_count():
+            frame = capture.frame
+            of_image = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
+            mask = object_mask(points, capture, target)
+            self._object_mask.publish(mask_message(mask, of_image))
+        if self._object_cloud.get_subscription_count():
+            cloud = object_cloud(points, capture, target)
+            self._object_cloud.publish(cloud_message(*cloud, header))
 
 
 def _answer_settings(settings: NodeSettings) -> AnswerSettings:

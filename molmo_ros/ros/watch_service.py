@@ -11,8 +11,11 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
 
 from molmo_ros.errors import shortened
+from molmo_ros.grounding.capture import Capture, TargetFrame
+from molmo_ros.grounding.ground import GroundedPoint
 from molmo_ros.msg import TrackedPoints
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.messages import duration_message
@@ -31,11 +34,14 @@ from molmo_ros.ros.watching import Asked, Sighting, TargetOf, Watching
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import Watch
 
+ShowObjects = Callable[[Sequence[GroundedPoint], Capture, TargetFrame, Header], object]
+
 
 class WatchService:
     """Offers `point_query/watch` and publishes `~/tracked`, and markers and waypoints with it.
 
-    Arguments: see `Watching`; markers, waypoints: the node's own publishers.
+    Arguments: see `Watching`; markers, waypoints: the node's own publishers. show_objects: shows
+    the things that points are on, where somebody looks.
     """
 
     def __init__(
@@ -47,7 +53,9 @@ class WatchService:
         settings: Callable[[], NodeSettings],
         markers: Publisher,
         waypoints: Publisher,
+        show_objects: ShowObjects,
     ) -> None:
+        self._show_objects = show_objects
         self._settings = settings
         self._markers = markers
         self._waypoints = waypoints
@@ -102,3 +110,7 @@ class WatchService:
             for one in seen:
                 header = sighting_header(one)
                 self._waypoints.publish(waypoints(one.points, header, shown.waypoint_standoff))
+        for one in seen:
+            points = one.measured
+            if points is not None and one.capture is not None and one.target is not None:
+                self._show_objects(points, one.capture, one.target, sighting_header(one))

@@ -23,7 +23,7 @@ from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint, ground
-from molmo_ros.grounding.picking import Pick, pick
+from molmo_ros.grounding.picking import MOVED, Pick, pick
 from molmo_ros.grounding.tracking import FollowedPicks, PointTracker, Tracked, view_of
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Refused, Request, Status, points_within
@@ -49,6 +49,10 @@ class Asked(Protocol):
     def waiting(self) -> int:
         """How many questions wait for their turn."""
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted of it in every answer."""
+
     def require_ready(self) -> None:
         """Raises EngineNotReady."""
 
@@ -71,7 +75,8 @@ class LastAnswer:
 class Sighting:
     """Where the points of a standing question are in an image; capture: None where there is none.
 
-    points, tracked: the same points, in space and in the picture.
+    points, tracked: the same points, in space and in the picture. target: the frame that they are
+    in.
     """
 
     standing: Standing
@@ -81,6 +86,16 @@ class Sighting:
     points: tuple[GroundedPoint, ...] = ()
     tracked: tuple[Tracked, ...] = ()
     assumed: tuple[str, ...] = ()
+    target: TargetFrame | None = None
+
+    @property
+    def measured(self) -> tuple[GroundedPoint, ...] | None:
+        """The points, with the things only that were measured in this image; None without any."""
+        points = tuple(
+            replace(point, pick=Pick()) if point.pick.reason.startswith(MOVED) else point
+            for point in self.points
+        )
+        return points if any(point.pick.extent is not None for point in points) else None
 
 
 class Watching:
@@ -231,7 +246,8 @@ class Watching:
             standing.request.target_frame or capture.frame.frame_id,
             points,
             tracked,
-            tuple(dict.fromkeys(found.assumed)),
+            tuple(dict.fromkeys((*self._engine.assumed, *found.assumed))),
+            target,
         )
 
     def _pick(

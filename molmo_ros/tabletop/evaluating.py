@@ -8,7 +8,7 @@ import argparse
 import itertools
 from collections.abc import Sequence
 
-from molmo_ros.commands.eval import Data, add_measuring_arguments, run
+from molmo_ros.commands.measuring import Data, add_measuring_arguments, run
 from molmo_ros.errors import UserError
 from molmo_ros.spatial import PRESETS, LiftSettings
 from molmo_ros.tabletop.samples.data_set import easy_samples, lifted_by, rich_samples
@@ -81,7 +81,14 @@ def _tables(arguments: argparse.Namespace) -> Data:
     if arguments.renderer == 'bullet':
         samples = rerendered(samples, TABLES[arguments.table], size)
         name += ', second renderer'
-    return Data(name, itertools.islice(samples, arguments.limit), len(seeds))
+    about = {
+        'layout': 'tabletop',
+        'table': arguments.table,
+        'view': arguments.view,
+        'renderer': arguments.renderer,
+        'noise': arguments.noise,
+    }
+    return Data(name, itertools.islice(samples, arguments.limit), len(seeds), about=about)
 
 
 def _seeds(text: str) -> range:

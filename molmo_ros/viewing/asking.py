@@ -42,7 +42,7 @@ def answered(
         answer.presence,
         stages=dict(answer.timings),
     )
-    return _grounded(shown, answer.points, tell)
+    return _grounded(shown, answer.points, tell, engine.assumed)
 
 
 def clicked(u: float, v: float, view: View) -> Shown:
@@ -57,7 +57,9 @@ def _status(answer: Answer) -> str:
     return 'ABSENT' if answer.absent else 'NO_POINTS'
 
 
-def _grounded(shown: Shown, points: tuple[ImagePoint, ...], tell: OnShown) -> Shown:
+def _grounded(
+    shown: Shown, points: tuple[ImagePoint, ...], tell: OnShown, assumed: tuple[str, ...] = ()
+) -> Shown:
     view = shown.view
     settings = GroundingSettings(LiftSettings(preset=view.noise), GraspSettings(), '--noise')
     watch = _Telling(shown, tell)
@@ -66,7 +68,7 @@ def _grounded(shown: Shown, points: tuple[ImagePoint, ...], tell: OnShown) -> Sh
         shown,
         points=tuple(map(_shown_point, found.points)),
         stages={**shown.stages, **watch.seconds},
-        notes=(*found.notes, *found.assumed),
+        notes=(*found.notes, *assumed, *found.assumed),
     )
 
 

@@ -74,18 +74,23 @@ def serve(
         arguments.cloud_points,
         note,
     )
-    with _told_to_end() as ending, served(cameras, open_engine, settings) as (page, address):
+    with told_to_end() as ending, served(cameras, open_engine, settings) as (page, address):
         if loads:
             page.session.load()
-        print(f'open {address} in a browser; Ctrl-C ends', flush=True)
-        with suppress(KeyboardInterrupt):
-            # Waiting for ever would let no signal through on every system.
-            while not ending.wait(0.5):
-                pass
+        until_told(ending, address)
+
+
+def until_told(ending: Event, address: str) -> None:
+    """Tell the address of a page, and wait."""
+    print(f'open {address} in a browser; Ctrl-C ends', flush=True)
+    with suppress(KeyboardInterrupt):
+        # Waiting for ever would let no signal through on every system.
+        while not ending.wait(0.5):
+            pass
 
 
 @contextmanager
-def _told_to_end() -> Iterator[Event]:
+def told_to_end() -> Iterator[Event]:
     """An event that SIGINT and SIGTERM set meanwhile."""
     ending = Event()
 
@@ -148,6 +153,25 @@ def _picture(name: str, arguments: argparse.Namespace) -> Feed:
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of `serve`."""
+    group = add_door_arguments(parser)
+    group.add_argument(
+        '--rate',
+        type=_rate,
+        default=10.0,
+        metavar='HZ',
+        help='pictures and clouds a second at most (default: %(default)g)',
+    )
+    group.add_argument(
+        '--cloud-points',
+        type=_count,
+        default=80_000,
+        metavar='N',
+        help='points of the cloud at most (default: %(default)s); fewer are faster over a network',
+    )
+
+
+def add_door_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Where a page is, and who may open it."""
     group = parser.add_argument_group('the page')
     group.add_argument(
         '--host',
@@ -164,20 +188,7 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='ask for a token on 127.0.0.1 too: where others have accounts on this machine',
     )
-    group.add_argument(
-        '--rate',
-        type=_rate,
-        default=10.0,
-        metavar='HZ',
-        help='pictures and clouds a second at most (default: %(default)g)',
-    )
-    group.add_argument(
-        '--cloud-points',
-        type=_count,
-        default=80_000,
-        metavar='N',
-        help='points of the cloud at most (default: %(default)s); fewer are faster over a network',
-    )
+    return group
 
 
 def parser(usual: str, known: str) -> argparse.ArgumentParser:

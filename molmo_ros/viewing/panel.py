@@ -26,7 +26,7 @@ _OPTICAL = "the camera's"
 _CLOUD, _PICTURE = 'cloud', 'picture'
 _NEWEST = 'newest'
 # On a phone viser's panel leaves a third of the width empty.
-_WHOLE_WIDTH = (
+WHOLE_WIDTH = (
     '<style>@media (max-width: 36em) {[style*="width: 20em"] {width: 100vw !important}}</style>'
 )
 
@@ -55,7 +55,7 @@ class Panel:
         gui = self._gui
         gui.configure_theme(control_width='large', show_logo=False, show_share_button=False)
         gui.main_panel.dock_right()
-        gui.add_html(_WHOLE_WIDTH)
+        gui.add_html(WHOLE_WIDTH)
         self._state = gui.add_html('')
         # Of several lines, so that Enter comes with the text: a form of viser's may lose the last
         # letters before it.
@@ -63,7 +63,7 @@ class Panel:
         self._mode = gui.add_dropdown('How', [mode.name.lower() for mode in Mode])
         self._ask = gui.add_button('Ask')
         self._stop = gui.add_button('Stop', visible=False)
-        self._query.on_update(_by_people(lambda _: self._typed()))
+        self._query.on_update(by_people(lambda _: self._typed()))
         self._ask.on_click(lambda _: self._asked())
         self._stop.on_click(lambda _: wishes.stop())
         self._answer = gui.add_html(said(note))
@@ -95,10 +95,10 @@ class Panel:
         self._view = gui.add_button_group('Show the', [_CLOUD, _PICTURE])
         look = gui.add_button('Look from the camera')
         self._about = gui.add_html('')
-        self._camera.on_update(_by_people(lambda _: wishes.choose_camera(self._camera.value)))
-        self._frame.on_update(_by_people(lambda _: wishes.choose_frame(self._frame_chosen())))
-        self._live.on_update(_by_people(lambda _: wishes.play(self._live.value)))
-        self._at.on_update(_by_people(lambda _: wishes.seek(self._at.value)))
+        self._camera.on_update(by_people(lambda _: wishes.choose_camera(self._camera.value)))
+        self._frame.on_update(by_people(lambda _: wishes.choose_frame(self._frame_chosen())))
+        self._live.on_update(by_people(lambda _: wishes.play(self._live.value)))
+        self._at.on_update(by_people(lambda _: wishes.seek(self._at.value)))
         self._view.on_click(lambda _: wishes.show_picture(self._view.value == _PICTURE))
         look.on_click(lambda event: wishes.look([event.client]))
 
@@ -191,7 +191,7 @@ def _add_picture(gui: Any, visible: bool) -> Any:
     return gui.add_image(grey, format='jpeg', jpeg_quality=80, visible=visible)
 
 
-def _by_people(act: Callable[[Any], None]) -> Callable[[Any], None]:
+def by_people(act: Callable[[Any], None]) -> Callable[[Any], None]:
     """Not when a value is set from here."""
     return lambda event: act(event) if event.client is not None else None
 

@@ -167,6 +167,54 @@ def test_missing_pictures_are_told_and_can_be_left_out(pixmo, capsys):
     assert (report['questions'], report['left_out']) == (len(lines), 1)
 
 
+def test_a_run_is_kept_gone_on_from_compared_and_judged_again(tmp_path, capsys):
+    a, b, page = tmp_path / 'a.jsonl', tmp_path / 'b.jsonl', tmp_path / 'page.html'
+    easy = ('tabletop', '--table', 'easy', '--seeds', f'{SEED}:{SEED + 1}')
+    whole = evaluated(capsys, *easy, '--predictions', a)
+    assert (whole['schema'], whole['version']) == ('molmo_ros/evaluation', 1)
+    model = whole['model']
+    assert model['name'] == 'the demo checkpoint' and len(model['digest']) == 64
+    known = ('dtype', 'quantization', 'max_crops', 'device', 'adapter')
+    assert [model[name] for name in known] == ['float32', 'none', 12, 'cpu', '']
+    lines = a.read_bytes().splitlines(keepends=True)
+    a.write_bytes(b''.join(lines[:-2]) + lines[-2][:40])
+    again = evaluated(capsys, *easy, '--predictions', a)
+    assert len(a.read_bytes().splitlines()) == len(lines) == whole['questions'] + 1
+    assert (again['topics'], again['wrong']) == (whole['topics'], whole['wrong'])
+    assert main(['eval', *easy, '--predictions', str(a), '--max-crops', '1']) == 2
+    assert 'model.max_crops (then 12, now 1)' in capsys.readouterr().err
+    rescored = evaluated(capsys, 'rescore', a)
+    assert (rescored['topics'], rescored['calibration']) == (again['topics'], again['calibration'])
+    evaluated(capsys, *easy, '--photometric', 'all', '--max-crops', '1', '--predictions', b)
+    compared = evaluated(capsys, 'compare', a, b, '--report', page)
+    assert compared['questions'] == whole['questions'] and compared['all']['only_a_right'] > 0
+    parser = _Page()
+    parser.feed(page.read_text())
+    # The tables are rendered again, the second time with the change.
+    assert len(parser.sources) == 2 * (
+        compared['all']['only_a_right'] + compared['all']['only_b_right']
+    )
+    assert len(set(parser.sources)) == len(parser.sources)
+    assert 'photometric is none for A and all for B' in parser.text
+    assert main(['eval', 'compare', str(a), str(b)]) == 0
+    assert re.search(r'every question +\d+ ', capsys.readouterr().out)
+
+
+def test_each_kind_of_data_has_its_own_help(capsys):
+    told = {}
+    for name in ('', 'pictures', 'pixmo-points', 'compare'):
+        with pytest.raises(SystemExit):
+            main(['eval', *name.split(), '--help'])
+        told[name] = capsys.readouterr().out
+    assert all(f'eval {name}' in told[''] for name in ('tabletop', 'point-bench', 'rescore'))
+    assert '--split' in told['pixmo-points'] and '--split' not in told['pictures']
+    assert 'points.jsonl' in told['pictures'] and '--checkpoint' not in told['compare']
+    with pytest.raises(SystemExit) as left:
+        main(['eval', 'pixmo-point', 'FOLDER'])
+    assert left.value.code == 2
+    assert 'did you mean eval pixmo-points?' in capsys.readouterr().err
+
+
 def test_a_full_disk_costs_the_report_and_not_the_figures(pixmo, tmp_path, capsys):
     page, before = tmp_path / 'page.html', resource.getrlimit(resource.RLIMIT_FSIZE)
     page.write_text('of another time')

@@ -33,15 +33,19 @@ PAGES = [
 # What a line has (a pattern), and why it is not run. The first that fits counts.
 NOT_RUN = {
     'docker ': 'wants Docker; tests/packaging/test_docker.py reads the Dockerfile',
+    'gpu-box|FIRST:|ray start': 'wants a server; tests/engine/test_remote.py has one',
     'allenai/': 'downloads a release of Molmo',
     'pip install': 'installs; tests/packaging/test_extras.py knows that each extra exists',
     'eval pixmo-': 'wants a data set that is not here; tests/evaluation has its layout',
+    'fetch pictures': 'asks for addresses; tests/evaluation/test_downloads.py has a server',
     'eval point-bench': 'wants a data set that is not here; tests/evaluation has its layout',
     'check-camera --ros --image': 'wants a RealSense; tests/ros/test_check_camera.py runs it',
     'check-camera --ros --ros-args': 'listens to a camera; tests/ros/test_check_camera.py runs it',
     'calibrate depth wall': 'wants views of a wall; tests/cli/test_calibrate_depth.py makes some',
     'calibrate depth --ros': 'listens to a camera; tests/ros/test_calibrate_depth.py runs it',
     'molmo-ros view': 'runs until Ctrl-C; tests/viewing opens it',
+    'label import': 'wants labels of others; tests/evaluation/test_importing.py has some',
+    'molmo-ros label': 'runs until Ctrl-C; tests/viewing opens it',
     'demo --view': 'runs until Ctrl-C; tests/viewing opens it',
     'python -m training': 'trains for a day; tests/training goes the same way in small',
     'https://': 'asks an address that is none; tests/cli/test_ask.py has one that is',
@@ -56,7 +60,7 @@ NOT_RUN = {
     'benchmarks.picking': 'picks for an hour; tests/tabletop/test_physics.py picks a few things',
     'benchmarks.real_grasps': 'wants real frames, which do not come with the package',
     'benchmarks.soak': 'runs for an hour; tests/ros/test_faults.py has its faults one by one',
-    'benchmarks.engine --model 7b-d': 'wants a GPU and random weights of 16 GB',
+    'benchmarks.gpu': 'is for a GPU; tests/engine/test_gpu_script.py runs it in small',
     'ros2 ': 'wants ros2cli; launch arguments, fields and programs are compared below',
     'colcon ': 'wants a distribution of ROS 2',
     'sudo ': 'installs with apt',
@@ -69,7 +73,7 @@ NOT_RUN = {
 # What makes a line shorter that would take minutes.
 SHORTER = {
     'eval tabletop': ['--limit', '2'],
-    'finetune': ['--steps', '1'],
+    'finetune my_parts': ['--steps', '1'],
     'benchmarks/': ['--scenes', '1'],
 }
 

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.engine_checks import plain_tokens, random_question, scenes
 from benchmarks.random_molmo import LIST, ONE_POINT, POINTS
 from molmo_ros.engine import Question, load_engine
+from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.pointing import Mode
@@ -47,16 +48,23 @@ def test_tokens_are_those_of_plain_greedy_decoding(checkpoint, family, texts, no
     rng = random.Random(f'{family} {noise} {pieces}')
     folder = checkpoint(family, texts, noise, rng.randrange(1000), pieces)
     oracle, engine = load_molmo(folder), load_engine(folder)
+    as_on_a_gpu = LocalEngine(oracle, row_step=8, branch_rows=64)
     image, questions = random_image(rng), [any_question(rng) for _ in range(2)]
+    before = image ^ np.uint8(rng.choice([1, 128]))  # whose answer is the first draft
     expected = plain_tokens(oracle, image, questions)
-    cold = engine.answer(image, questions[0])
-    together = engine.answer_many(image, questions)  # one of them a second time
-    assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
+    first = engine.answer(before, questions[0])
+    together = engine.answer_many(image, questions)
+    again = engine.answer(image, questions[0])
+    branching = as_on_a_gpu.answer_many(image, questions)
+    assert [answer.tokens for answer in branching] == expected
+    assert [answer.tokens for answer in (*together, again)] == [*expected, expected[0]]
+    assert [first.tokens] == plain_tokens(oracle, before, questions[:1])
 
 
 def test_the_demo_checkpoint_writes_what_it_would_plainly():
     rng = random.Random(1)
     oracle, engine = load_molmo(DEMO), load_engine(DEMO)
+    as_on_a_gpu = LocalEngine(oracle, row_step=8, branch_rows=64)
     for image, truths in scenes(2):
         questions = [random_question(rng, truths) for _ in range(4)]
         expected = plain_tokens(oracle, image, questions)
@@ -65,4 +73,7 @@ def test_the_demo_checkpoint_writes_what_it_would_plainly():
             engine.answer(image, questions[3]),
         ]
         assert [answer.tokens for answer in answers] == expected
+        branching = [as_on_a_gpu.answer(image, question) for question in questions]
+        assert [answer.tokens for answer in branching] == expected
+        assert all(answer.passes <= 5 for answer in branching if len(answer.points) == 1)
         assert all(answer.passes <= 8 for answer in answers if len(answer.points) == 1)

@@ -236,7 +236,8 @@ def prompt(loaded, image, words):
 def generated(loaded, image, question):
     """The tokens of transformers' own `generate`, up to where the answer is finished."""
     tokenizer = loaded.tokenizer
-    inputs = prompt(loaded, image, prompt_for(question.query, question.mode))
+    words = prompt_for(question.query, question.mode, Style.MOLMO2)
+    inputs = prompt(loaded, image, words)
     whole = loaded.model.generate(
         **inputs,
         attention_mask=torch.ones_like(inputs['input_ids']),
@@ -335,7 +336,8 @@ def test_it_can_be_checked(checkpoint, capsys):
     assert main(['check', str(checkpoint()), '--device', 'cpu', '--json']) == 0
     report = json.loads(capsys.readouterr().out)
     names = [finding['name'] for finding in report['findings']]
-    assert names == ['keys', 'dtypes', 'special tokens', 'inference']
+    assert names == ['keys', 'dtypes', 'special tokens', 'inference', "the engine's tokens"]
+    assert report['passed']
 
 
 def test_a_transformers_without_molmo2_says_so_and_runs_molmo(tmp_path):

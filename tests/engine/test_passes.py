@@ -4,12 +4,17 @@
 
 import threading
 
+import numpy as np
 import pytest
 
+from benchmarks.engine_checks import scenes
 from benchmarks.random_molmo import LIST
 from molmo_ros.engine import Question, load_engine
+from molmo_ros.engine.decoding import Decoder
 from molmo_ros.engine.local import LocalEngine
+from molmo_ros.engine.shipped import default_checkpoint
 from molmo_ros.model.loading import load_molmo
+from molmo_ros.model.options import LoadOptions
 from molmo_ros.pointing import Mode
 
 MUG = Question('mug')
@@ -45,8 +50,10 @@ def test_a_second_question_on_a_frame_costs_no_vision_and_no_image_prefill(engin
 def test_a_frame_is_known_again_after_others_and_forgotten_oldest_first(checkpoint, images):
     engine = LocalEngine(load_molmo(checkpoint()), max_frames=2)
 
+    words = iter(('mug', 'cup', 'bowl', 'jar', 'pan', 'lid'))
+
     def crops(seed):
-        return engine.answer(images(seed), MUG).work['crops']
+        return engine.answer(images(seed), Question(next(words))).work['crops']
 
     assert crops(0) and crops(1)
     assert crops(0) == 0
@@ -66,7 +73,7 @@ def test_frames_larger_than_the_memory_granted_are_answered_and_not_kept(checkpo
     engine = LocalEngine(load_molmo(checkpoint()), max_bytes=1)
     assert engine.answer(images(0), MUG).points
     assert engine.answer(images(1), MUG).points
-    assert engine.answer(images(0), MUG).work['crops'] > 0
+    assert engine.answer(images(0), Question('cup')).work['crops'] > 0
 
 
 def test_concurrent_questions_share_the_frame(engine, images):
@@ -102,6 +109,36 @@ def test_the_last_answer_is_the_draft_on_the_next_frame(engine, images):
     assert after.text == before.text
 
 
+def test_the_same_question_on_the_same_picture_costs_no_pass(engine, images):
+    """Also where other pictures were asked about in between, and one of two questions is new."""
+    before = engine.answer(images(3), MUG)
+    engine.answer(images(4), MUG)
+    again, cup = engine.answer_many(images(3).copy(), [MUG, Question('cup')])
+    assert again.passes == 0 and not any(again.work.values())
+    assert (again.text, again.points, again.tokens) == (before.text, before.points, before.tokens)
+    assert cup.passes > 0
+    for other in (Question('mug', Mode.COUNT), Question('mug', max_points=1)):
+        assert engine.answer(images(3), other).passes > 0
+    image = images(3)
+    image[89, 119, 2] ^= 128
+    assert engine.answer(image, MUG).passes > 0
+
+
+def test_cameras_in_turn_each_have_their_last_answer_as_the_draft():
+    """They look at a table from two sides and are asked the same: where it is differs."""
+    engine, noise = load_engine(default_checkpoint()), np.random.default_rng(6)
+    ((table, seen),) = scenes(1)
+    thing = max(seen, key=lambda truth: truth.visible_pixels)
+    told = []
+    for _ in range(3):
+        for view in (table, table[:, ::-1]):
+            image = np.clip(view + noise.integers(-1, 2, view.shape), 0, 255).astype(np.uint8)
+            told.append(engine.answer(image, Question(f'{thing.colour} {thing.kind}')))
+    assert len({answer.tokens for answer in told}) == 2
+    assert all(answer.passes > 1 for answer in told[:2])
+    assert [answer.passes for answer in told[2:]] == [1, 1, 1, 1]
+
+
 def test_filled_up_passes_change_nothing(checkpoint, images):
     filled = LocalEngine(load_molmo(checkpoint()), row_step=8)
     plain = LocalEngine(load_molmo(checkpoint()), row_step=1)
@@ -109,6 +146,34 @@ def test_filled_up_passes_change_nothing(checkpoint, images):
         question = Question('mug', mode)
         ours, theirs = filled.answer(images(0), question), plain.answer(images(0), question)
         assert (ours.text, ours.tokens, ours.passes) == (theirs.text, theirs.tokens, theirs.passes)
+
+
+def test_a_device_that_waits_for_weights_tries_all_digits_at_once(checkpoint, images):
+    """A GPU: four passes instead of six for a point, three where the picture is known."""
+    engine = LocalEngine(load_molmo(checkpoint()), row_step=8, branch_rows=64)
+    cold = engine.answer(images(0), MUG)
+    known = engine.answer(images(0), Question('cup'))
+    assert cold.text == ' <point x="61.5" y="61.5" alt="mug">mug</point>'
+    assert (cold.passes, known.passes) == (4, 3)
+    together = engine.answer_many(images(1), [Question('bowl'), Question('jar')])
+    assert max(answer.passes for answer in together) <= 4
+    plain = load_engine(checkpoint()).answer(images(0), MUG)
+    assert cold.points[0].confidence == pytest.approx(plain.points[0].confidence, abs=1e-4)
+
+
+def test_four_bit_weights_are_put_through_with_few_rows(checkpoint, images, monkeypatch):
+    """With more than four a GPU unpacks them first, and takes longer than with bfloat16."""
+    sizes, put = [], Decoder._put_through
+
+    def note(self, rows, *others, **more):
+        sizes.append(len(rows.tokens))
+        return put(self, rows, *others, **more)
+
+    monkeypatch.setattr(Decoder, '_put_through', note)
+    loaded = load_molmo(checkpoint(), LoadOptions('cpu', quantize='int4'))
+    answer = LocalEngine(loaded, row_step=8).answer(images(0), MUG)
+    assert len(sizes) == answer.passes - 1
+    assert set(sizes) == {4}
 
 
 def test_memory_stays_flat_over_changing_frames(checkpoint, images):

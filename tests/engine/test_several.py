@@ -122,3 +122,16 @@ class Forgetful(Engine):
 def test_an_engine_that_tells_nothing_is_an_error_and_no_answer(images):
     with pytest.raises(EngineError, match='without an answer'):
         Forgetful().answer_many(images(0), [Question('mug')])
+
+
+def test_many_questions_go_through_in_parts_and_encode_the_image_once(
+    checkpoint, images, monkeypatch
+):
+    """Sixty-four long ones at once would take a mask of 400 MB."""
+    questions = [Question(query) for query in ('mug', 'cup', 'bowl', 'jar', 'lid')]
+    whole = load_engine(checkpoint(pieces=LIST)).answer_many(images(0), questions)
+    monkeypatch.setattr('molmo_ros.engine.local.MAX_ROWS', 2 * whole[0].work['text_tokens'] // 5)
+    parts = load_engine(checkpoint(pieces=LIST)).answer_many(images(0), questions)
+    assert [answer.tokens for answer in parts] == [answer.tokens for answer in whole]
+    assert parts[0].work['text_tokens'] < whole[0].work['text_tokens']
+    assert {answer.work['crops'] for answer in parts} == {whole[0].work['crops']}

@@ -26,10 +26,11 @@ class Letters:
         return ''.join(map(chr, ids))
 
 
-def write(answer, question, style, remembered=(), limit=1000):
+def write(answer, question, style, remembered=(), limit=1000, tokenizer=None):
     """Let a model that would write `answer`, whatever is drafted, write it; count the passes."""
-    told = [*Letters().encode(answer), EOS]
-    writer = Writer(Letters(), question, limit, [EOS], remembered, style)
+    tokenizer = tokenizer or Letters()
+    told = [*tokenizer.encode(answer), EOS]
+    writer = Writer(tokenizer, question, limit, [EOS], remembered, style)
     passes = 0
     while not writer.done:
         drafted = writer.draft()
@@ -93,3 +94,48 @@ def test_no_answer_is_longer_than_its_limit(limit):
     question = Question('mug', Mode.ASK)
     writer, _ = write(answer, question, Style.MOLMO, remembered=[ord('x')], limit=limit)
     assert writer.text == answer[:limit]
+    # At the limit it is not known that the end would have come next.
+    assert writer.truncated == (limit <= len(answer))
+
+
+def test_a_list_that_is_read_to_its_last_coordinate_is_not_cut_off():
+    answer = format_points([(10, 20), (30, 40)], 'mug')
+    writer, _ = write(answer, Question('mug'), Style.MOLMO, limit=len(answer))
+    assert writer.answer == answer and not writer.truncated
+
+
+class Bytes:
+    """A tokenizer of bytes, which counts what it is given."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def encode(self, text):
+        self.seen += len(text)
+        return list(text.encode())
+
+    def decode(self, ids):
+        self.seen += len(ids)
+        return bytes(ids).decode(errors='replace')
+
+
+@pytest.mark.parametrize('style', Style)
+def test_what_a_long_answer_costs_beside_the_network_grows_with_its_length(style):
+    """It was the square of it, a fifth of a second for forty points."""
+
+    def seen(count):
+        answer = format_points([(2 * i, 100 - i) for i in range(count)], 'mug', style)
+        tokenizer = Bytes()
+        writer, _ = write(answer, Question('mug'), style, limit=2000, tokenizer=tokenizer)
+        assert writer.answer == answer
+        return tokenizer.seen / len(answer)
+
+    assert seen(48) < 1.2 * seen(8)
+
+
+@given(st.text(st.characters(exclude_characters='\0', exclude_categories=['Cs']), max_size=40))
+def test_characters_of_several_tokens_are_written_as_they_are(words):
+    writer, _ = write(words, Question('x', Mode.ASK), Style.MOLMO, tokenizer=Bytes())
+    assert writer.text == words
+    texts = [Bytes().decode(writer.ids[:count]) for count in range(len(writer.ids))]
+    assert writer.starts == [len(text) for text in texts]

@@ -11,10 +11,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from molmo_ros.engine import EngineError, Question, load_engine
-from molmo_ros.finetuning.lora import LAYERS, add_lora, save_adapter
+from molmo_ros.finetuning.lora import add_lora, save_adapter
+from molmo_ros.finetuning.pupils import LAYERS
 from molmo_ros.model.adapter import base_digest
 from molmo_ros.model.checkpoint import stored_tensors
 from molmo_ros.model.loading import load_molmo
+from molmo_ros.model.merging import merge_adapter
 from molmo_ros.model.options import LoadOptions
 from molmo_ros.model.preprocessing import preprocess
 
@@ -30,7 +32,7 @@ def adapter(checkpoint, tmp_path):
     def make(family='qwen2', name='the base'):
         folder = tmp_path / f'adapter of {family}'
         base = checkpoint(family)
-        wrapped = add_lora(load_molmo(base).model, tuple(LAYERS), rank=3, alpha=6, seed=0)
+        wrapped = add_lora(load_molmo(base).model, [*LAYERS.values()], rank=3, alpha=6, seed=0)
         generator = torch.Generator().manual_seed(1)
         for weight in (p for p in wrapped.parameters() if p.requires_grad):
             weight.data.normal_(std=0.2, generator=generator)
@@ -188,11 +190,18 @@ def test_a_checkpoint_that_learnt_on_is_another(checkpoint, adapter, tmp_path):
         load_engine(base, adapter=adapter())
 
 
-def test_molmo2_is_refused(adapter, tmp_path):
-    (tmp_path / 'molmo2').mkdir()
-    (tmp_path / 'molmo2/config.json').write_text('{"model_type": "molmo2"}')
-    with pytest.raises(EngineError, match='first generation only'):
-        load_engine(tmp_path / 'molmo2', adapter=adapter())
+@pytest.mark.parametrize('family', FAMILIES)
+def test_merged_weights_compute_what_the_adapter_adds(
+    family, checkpoint, adapter, picture, tmp_path
+):
+    base, folder, out = checkpoint(family), adapter(family), tmp_path / 'merged'
+    merge_adapter(base, folder, out)
+    beside = logits_of(load_molmo(base, LoadOptions(adapter=folder)), picture)
+    assert torch.equal(logits_of(load_molmo(out), picture), beside)
+    with pytest.raises(EngineError, match='made for other weights'):
+        load_engine(out, adapter=folder)
+    with pytest.raises(ValueError, match='there already'):
+        merge_adapter(base, folder, out)
 
 
 def test_peft_takes_our_layers_by_the_names_we_write(checkpoint):

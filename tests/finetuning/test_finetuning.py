@@ -7,6 +7,7 @@ import json
 import signal
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,15 +15,15 @@ from safetensors.torch import load_file
 
 from molmo_ros.cli import main
 from molmo_ros.engine import Question, load_engine
+from molmo_ros.evaluation.predictions import read_predictions
 from molmo_ros.finetuning.exchanges import Exchange
 from molmo_ros.finetuning.finetune_settings import FinetuneSettings
-from molmo_ros.finetuning.lora import LAYERS, add_lora, recompute_layers
+from molmo_ros.finetuning.lora import add_lora, recompute_layers
 from molmo_ros.finetuning.packed_exchanges import answer_logits, pack
+from molmo_ros.finetuning.pupils import LAYERS, pupil_of
 from molmo_ros.finetuning.training import finetune
 from molmo_ros.model.adapter import WEIGHTS
-from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.loading import load_molmo
-from molmo_ros.model.preprocessing import preprocess
 
 QUICK = FinetuneSettings(
     steps=20,
@@ -71,15 +72,14 @@ def test_what_the_checkpoint_knows_is_rehearsed_as_it_answers_now(checkpoint, fo
 
 
 def test_questions_behind_one_picture_count_as_if_asked_alone(checkpoint, picture):
-    loaded = load_molmo(checkpoint())
-    image = preprocess(picture, loaded.preprocessor, loaded.tokenizer.image)
+    pupil = pupil_of(load_molmo(checkpoint()))
     exchanges = [
         Exchange('Point to the mug', ' There are none.'),
         Exchange('Locate the stapler.', ' <point x="50.0" y="50.0" alt="stapler">stapler</point>'),
     ]
 
     def each(some):
-        return answer_logits(loaded.model, image, pack(some, loaded.tokenizer), 0)
+        return answer_logits(pupil, pupil.see(picture), pack(some, pupil.tokenizer, pupil.end))
 
     alone = torch.cat([each([exchange]) for exchange in exchanges])
     assert torch.allclose(each(exchanges), alone, atol=1e-4)
@@ -89,15 +89,13 @@ def test_questions_behind_one_picture_count_as_if_asked_alone(checkpoint, pictur
 def test_layers_computed_again_give_the_same_gradients(family, checkpoint, picture):
     gradients = []
     for recompute in (False, True):
-        loaded = load_molmo(checkpoint(family))
-        wrapped = add_lora(loaded.model, tuple(LAYERS), rank=2, alpha=4, seed=0)
+        pupil = pupil_of(load_molmo(checkpoint(family)))
+        wrapped = add_lora(pupil.model, [*LAYERS.values()], rank=2, alpha=4, seed=0)
         if recompute:
-            recompute_layers(loaded.model)
-        image = preprocess(picture, loaded.preprocessor, loaded.tokenizer.image)
-        packed = pack([Exchange('Point to the mug', ' There are none.')], loaded.tokenizer)
-        answer_logits(loaded.model, image, packed, loaded.tokenizer.eos).logsumexp(
-            -1
-        ).sum().backward()
+            recompute_layers(pupil.model)
+        exchange = Exchange('Point to the mug', ' There are none.')
+        packed = pack([exchange], pupil.tokenizer, pupil.end)
+        answer_logits(pupil, pupil.see(picture), packed).logsumexp(-1).sum().backward()
         gradients.append([p.grad for p in wrapped.parameters() if p.requires_grad])
     assert all(map(torch.allclose, *gradients)) and any(g.abs().max() > 0 for g in gradients[0])
 
@@ -144,10 +142,6 @@ def test_rounded_weights_can_be_taught_too(how, checkpoint, folder, tmp_path):
 
 
 def test_what_cannot_be_taught_is_refused(checkpoint, folder, tmp_path):
-    (tmp_path / 'molmo2').mkdir()
-    (tmp_path / 'molmo2/config.json').write_text('{"model_type": "molmo2"}')
-    with pytest.raises(UnsupportedCheckpoint, match='first generation'):
-        finetune(folder, tmp_path / 'molmo2', tmp_path / 'adapter', QUICK)
     base = checkpoint()
     with pytest.raises(ValueError, match='int4, or not at all'):
         finetune(folder, base, tmp_path / 'adapter', QUICK, quantize='int8')
@@ -168,6 +162,50 @@ def test_the_command_teaches_and_asking_uses_it(checkpoint, folder, tmp_path, ca
     assert main([*map(str, asked), '--adapter', str(out)]) == 0
     assert main([*map(str, asked), '--adapter', str(folder)]) == 2
     assert 'adapter_config.json' in capsys.readouterr().err
+
+
+@pytest.fixture
+def more_pictures(folder):
+    """Six pictures, a stapler in five of them and a pen in one alone."""
+    lines = []
+    for number in range(6):
+        image = np.random.default_rng(number).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f'images/{number}.png'), image)
+        points = [[60, 45]] if number else []
+        lines.append({'image': f'{number}.png', 'label': 'stapler', 'points': points})
+    lines.append({'image': '3.png', 'label': 'pen', 'points': [[20, 20]]})
+    (folder / 'points.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+    return folder
+
+
+def test_what_is_held_out_is_asked_before_and_after(checkpoint, more_pictures, tmp_path, capsys):
+    base, out = checkpoint(), tmp_path / 'stapler'
+    words = ['finetune', more_pictures, '--checkpoint', base, '--out', out, '--steps', 12]
+    words += ['--images', 1, '--questions', 2, '--rehearsal', 0, '--hold-out', 0.34]
+    words += ['--learning-rate', 0.03]
+    assert main([*map(str, words)]) == 0
+    told = capsys.readouterr().err
+    assert '2 pictures that it was not taught from' in told and 'every question' in told
+    before, after = (read_predictions(out / f'training/{n}.jsonl') for n in ('before', 'after'))
+    held = {record['image_id'] for record in before.records.values()}
+    assert (
+        len(held) == 2
+        and '3.png' not in held
+        and held == {record['image_id'] for record in after.records.values()}
+    )
+    assert after.settings['model']['name'].endswith('+ stapler')
+    page = (out / 'training/report.html').read_text()
+    assert 'loss of new answers' in page and 'polyline' in page and 'held out' in page
+    # Whoever asks about the pictures that were taught is told; they can be left out.
+    measure = ['eval', 'pictures', more_pictures, '--checkpoint', base, '--adapter', out, '--json']
+    assert main([*map(str, measure)]) == 0
+    output = capsys.readouterr()
+    (warning,) = json.loads(output.out)['warnings']
+    assert warning.startswith('5 of 7 questions') and warning in output.err
+    assert json.loads(output.out)['by']['taught']['no']['n'] == 2
+    assert main([*map(str, measure), '--skip-taught', '--photometric', 'blur']) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report['questions'] == 2 and report['warnings'] == []
 
 
 def test_ctrl_c_keeps_what_was_learnt(checkpoint, folder, tmp_path, capsys, monkeypatch):

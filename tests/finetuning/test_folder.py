@@ -9,9 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from molmo_ros.evaluation.folders import Folder, own_pictures
 from molmo_ros.evaluation.points_folder import InvalidFolder, read_folder
 from molmo_ros.finetuning.exchanges import Exchange, exchange_about, mirrored, moved, through
 from molmo_ros.finetuning.lessons import views_of
+from molmo_ros.finetuning.rehearsal import read_rehearsal, write_rehearsal
 from molmo_ros.finetuning.views import Window, part
 from molmo_ros.pointing import read_points
 
@@ -48,6 +50,32 @@ def test_a_wrong_line_is_named(line, complaint, folder):
     with pytest.raises(InvalidFolder) as told:
         read_folder(folder)
     assert 'points.jsonl, line 3: ' in str(told.value) and complaint in str(told.value)
+
+
+def test_all_wrong_lines_are_told_at_once(folder):
+    lines = [f'{{"image": "a.png", "label": "pen {n}", "points": [[{n}, 95]]}}' for n in range(25)]
+    with (folder / 'points.jsonl').open('a') as file:
+        file.write('\n'.join(['{"image": "c.png", "label": "pen", "points": []}', *lines]))
+    with pytest.raises(InvalidFolder) as told:
+        read_folder(folder)
+    first, *rest = str(told.value).splitlines()
+    assert first.endswith('points.jsonl: 26 lines are wrong')
+    assert rest[0].startswith('  line 3: ') and 'c.png' in rest[0]
+    assert '[0, 95] lies outside' in rest[1] and rest[-1] == '  and 6 more' and len(rest) == 21
+
+
+def test_pictures_of_one_name_in_two_folders_are_told_apart(folder, tmp_path):
+    (folder / 'images/more').mkdir()
+    (folder / 'images/b.png').rename(folder / 'images/more/a.png')
+    text = (folder / 'points.jsonl').read_text().replace('b.png', 'more/a.png')
+    (folder / 'points.jsonl').write_text(text)
+    first, second = own_pictures(Folder(folder)).samples
+    assert (first.image_id, second.image_id) == ('a.png', 'more/a.png')
+    assert (first.image() != second.image()).any()
+    views = views_of(read_folder(folder), mirror=False)
+    kept = {view: [Exchange('Point to the pen', ' None.')] for view in views}
+    write_rehearsal(kept, tmp_path / 'kept.jsonl', folder)
+    assert read_rehearsal(tmp_path / 'kept.jsonl', folder) == kept
 
 
 def test_a_folder_with_nothing_to_learn_is_refused(folder, tmp_path):

@@ -55,3 +55,14 @@ def test_an_image_is_cropped_as_in_the_reference(row):
     assert samples == pytest.approx(row['pixel_samples'], abs=1e-5)
     assert inputs.crops.mean().item() == pytest.approx(row['pixel_mean'], abs=1e-5)
     assert inputs.crops.std().item() == pytest.approx(row['pixel_std'], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('width', 'height', 'crops'),
+    [(60, 2000, 2), (1500, 111, 2), (40, 30, 2), (112, 112, 2), (113, 1000, 5), (112, 1000, 5)],
+)
+def test_a_side_below_the_margins_is_tiled_as_in_the_reference(width, height, crops):
+    """The reference takes 112 off each side and goes on with what is below zero: one crop."""
+    image = waves(width, height, 1)
+    inputs = preprocess(image, PreprocessorConfig(), ImageTokens(512, 513, 514, 515))
+    assert len(inputs.crops) == crops

@@ -10,7 +10,7 @@ from math import prod
 import pytest
 import torch
 
-from molmo_ros.model.checkpoint import key_map, stored_tensors, unused_keys
+from molmo_ros.model.checkpoint import key_map, stored_tensors, unread_tensors, unused_keys
 from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
 from molmo_ros.model.memory import needed_bytes, weight_bytes
 from molmo_ros.model.molmo import Molmo
@@ -126,7 +126,12 @@ def test_7b_d_has_the_585_keys_of_its_release():
     assert unused_keys(config) == (f'{VIT}.22.',)
     dead = {f'{VIT}.22.{name}' for name in BLOCK_KEYS}
     assert len(keys | dead) == 585 and not keys & dead
-    shapes = {key: tuple(tensor.shape) for key, tensor in stored_tensors(model, config).items()}
+    stored = stored_tensors(model, config)
+    # What is written here has them too: other programs build the whole encoder.
+    unread = unread_tensors(stored, config)
+    assert set(unread) == dead
+    assert all(unread[key].shape == stored[key.replace('.22.', '.3.')].shape for key in dead)
+    shapes = {key: tuple(tensor.shape) for key, tensor in stored.items()}
     assert shapes['model.transformer.wte.embedding'] == (152064, 3584)
     assert shapes['model.transformer.wte.new_embedding'] == (128, 3584)
     assert shapes['model.transformer.blocks.27.att_proj.weight'] == (4608, 3584)

@@ -64,6 +64,7 @@ def folder(tmp_path):
         ('pyarrow', 'evaluate', 'eval pixmo-points parquet'),
         ('peft', 'finetune', 'finetune . --out learnt'),
         ('bitsandbytes', 'quantize', 'ask images/a.png stapler --quantize int8'),
+        ('openai', 'remote', 'ask images/a.png stapler --checkpoint http://127.0.0.1:9/v1#Molmo2'),
         ('rerun', 'rerun', 'ask images/a.png stapler --rrd a.rrd'),
         ('shtab', 'completion', 'completion bash'),
         ('viser', 'view', 'view'),

@@ -31,8 +31,10 @@ ROOMS = {
     'finetuning': {'engine', 'evaluation', 'model', 'pointing'},
     # `completion` asks the table of commands for the arguments of each.
     'commands': LIBRARY | {'cameras', 'cli', 'model', 'ros'},
-    # The page in the browser; the rendered table is one of its cameras.
-    'viewing': {'cameras', 'commands', 'engine', 'grounding', 'pointing', 'ros', 'spatial'},
+    # The pages in the browser; the rendered table is one of their cameras. One writes a folder to
+    # measure on.
+    'viewing': {'cameras', 'commands', 'engine', 'evaluation', 'grounding', 'pointing', 'ros'}
+    | {'spatial'},
     'tabletop': LIBRARY | {'cameras', 'commands', 'ros', 'viewing'},
     # It names the modules of commands, and imports the one that was asked for.
     'cli': set(),
@@ -78,7 +80,9 @@ def test_only_what_shows_picks_knows_physics():
         ('molmo_ros.engine.answers', 'torch transformers rclpy'),
         ('molmo_ros.engine.confidence', 'torch transformers rclpy'),
         ('molmo_ros.engine.frame_cache', 'torch transformers rclpy'),
+        ('molmo_ros.engine.remote.engine', 'torch transformers rclpy openai'),
         ('molmo_ros.engine.requests', 'torch transformers rclpy'),
+        ('molmo_ros.engine.self_test', 'torch transformers rclpy'),
         ('molmo_ros.engine.shipped', 'torch transformers rclpy'),
         ('molmo_ros.engine.slots', 'torch transformers rclpy'),
         ('molmo_ros.engine.writer', 'torch transformers rclpy'),
@@ -90,6 +94,7 @@ def test_only_what_shows_picks_knows_physics():
         ('molmo_ros.commands.check_camera', 'torch transformers rclpy embreex'),
         ('molmo_ros.cli', 'torch transformers rclpy'),
         ('molmo_ros.viewing.command', 'torch transformers rclpy viser'),
+        ('molmo_ros.viewing.labelling.command', 'torch transformers rclpy viser'),
         ('molmo_ros.viewing.session', 'torch transformers rclpy viser'),
         ('molmo_ros.commands.finetune', 'torch transformers rclpy peft'),
         ('molmo_ros.tabletop.demo.demo', 'torch transformers mujoco viser'),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_ros.pointing import (
+    Follower,
     Style,
     complete,
     draft,
@@ -15,6 +16,8 @@ from molmo_ros.pointing import (
     format_points,
     read_points,
 )
+from molmo_ros.pointing.grounded import GroundedFollower
+from molmo_ros.pointing.grounded import complete as complete_tokens
 
 TENTHS = st.integers(0, 1000).map(lambda tenths: tenths / 10)
 POINTS = st.lists(st.tuples(TENTHS, TENTHS), min_size=1, max_size=12, unique=True)
@@ -136,7 +139,94 @@ def test_molmo_is_drafted_up_to_the_next_digit(text, guess):
         ('<points coords="1 1 512 430;2 ', '2 '),
         ('Counting', ' the <points coords="1 1 '),
         ('There', ' are none.'),
+        ('There are 2', ' <points coords="1 1 '),
+        ('There are 12 <po', 'ints coords="1 1 '),
+        ('There are 2 <points coords="1 1 512 430', ' 2 '),
+        ('There are 2 <points coords="1 1 512 430 2 610 333', '">mug</points>.'),
+        ('There are 2 <points coords="1 1 512 430 2 610 333">mug</points>', '.'),
     ],
 )
 def test_molmo2_is_drafted_up_to_the_next_digit(text, guess):
     assert draft(text, 'mug', Style.MOLMO2) == guess
+
+
+PIECES = st.sampled_from(
+    [
+        *('<point', 's', ' x="', ' y1="', ' x2="', '7', '33.', '100', '"', '="', '" alt'),
+        *(' alt="mug', '>', '</points>', 'Counting the ', 'coords="', '1 ', '205 770', ' 2 ', ';'),
+        *('1000', '\N{REPLACEMENT CHARACTER}'),
+    ]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=3), max_size=14), STYLES, st.integers(0, 3))
+def test_what_is_found_piece_by_piece_is_what_the_whole_text_says(pieces, style, most):
+    """Else an answer would end early for how its tokens happen to lie, or drafts be in vain."""
+    follower, text, settled = Follower('mug', style), '', 0
+    for piece in pieces:
+        text += piece
+        if not text.endswith('\N{REPLACEMENT CHARACTER}'):  # for a character that has only begun
+            settled = len(text)
+        follower.read(text, settled)
+        assert follower.draft() == draft(text, 'mug', style)
+        assert follower.finished(most) == finished(text, most, style)
+
+
+def test_a_count_that_molmo2_states_first_is_read_to_its_last_point():
+    answer = 'There are 3 <points coords="1 1 100 200 2 300 400 3 500 600">mugs</points>.'
+    count, text = passes(answer, 'mugs', Style.MOLMO2)
+    assert complete(text, 'mugs', Style.MOLMO2) == answer
+    assert read_points(answer, 640, 480).count == 3
+    points_alone, _ = passes(answer[len('There are 3 ') : -1], 'mugs', Style.MOLMO2)
+    assert count <= points_alone + 2  # the number, and that there are any
+
+
+ONE = '<points coords="<PATCH_7><SUBPATCH_2><LOCATION_8>'
+
+
+@pytest.mark.parametrize(
+    ('text', 'guess'),
+    [
+        ('', '<points coords="'),
+        ('<points', ' coords="'),
+        ('<points coords="', ''),
+        ('<points coords="<PATCH_7>', ''),
+        ('<points coords="<PATCH_7><SUBPATCH_2>', '<LOCATION_4>1'),
+        (ONE, '1'),
+        (f'{ONE}1', ''),
+        (f'{ONE}1<PATCH_9><SUBPATCH_0>', '<LOCATION_4>2'),
+        (f'{ONE}1<END>', '">mug</point>'),
+        (f'Counting the {ONE}1<END>">m', 'ug</point> shows a total of 1.'),
+        ('There are 1', ' <points coords="'),
+        (f'There are 1 {ONE}1<END>', '">mug</point>.'),
+    ],
+)
+def test_molmo_point_is_drafted_up_to_the_next_token_that_must_be_seen(text, guess):
+    follower = GroundedFollower('mug')
+    follower.read(text)
+    assert follower.draft() == guess
+
+
+def test_a_list_of_tokens_is_finished_where_its_last_place_or_its_end_is_known():
+    two = '<points coords="<PATCH_7><SUBPATCH_2><LOCATION_8>1<PATCH_9><SUBPATCH_0><LOCATION_1>'
+    follower = GroundedFollower('mug')
+    follower.read(two)
+    assert not follower.finished() and follower.finished(2) and not follower.finished(3)
+    follower.read(two + '2<END>')
+    assert follower.finished()
+    assert complete_tokens(two + '2<END>', 'mug') == two + '2<END>">mug</point>'
+    assert complete_tokens(two, 'mug') == two + '2">mug</point>'
+    begun = two + '2<PATCH_12><SUBPATCH_1>'
+    assert complete_tokens(begun, 'mug') == two + '2">mug</point>'
+
+
+TOKENS = ['<PATCH_3>', '<SUBPATCH_1>', '<LOCATION_2>', '<END>']
+
+
+@given(st.lists(st.sampled_from([*TOKENS, '<points coords="', '1', '"', '>', 'a', ' '])))
+def test_any_tokens_can_be_drafted_from(pieces):
+    text = ''.join(pieces)
+    follower = GroundedFollower('mug')
+    follower.read(text)
+    assert isinstance(follower.draft(), str)
+    assert isinstance(complete_tokens(text, 'mug'), str)

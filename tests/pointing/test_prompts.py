@@ -4,7 +4,7 @@
 
 import pytest
 
-from molmo_ros.pointing import COUNT_PROMPTS, POINT_PROMPTS, Mode, label_for, prompt_for
+from molmo_ros.pointing import COUNT_PROMPTS, POINT_PROMPTS, Mode, Style, label_for, prompt_for
 
 
 def test_the_three_ways_to_ask():
@@ -13,6 +13,14 @@ def test_the_three_ways_to_ask():
     )
     assert prompt_for('mugs', Mode.COUNT) == 'How many mugs are there?'
     assert prompt_for('What is this?', Mode.ASK) == 'What is this?'
+
+
+def test_molmo2_is_told_its_own_sentence_for_what_is_not_there():
+    assert prompt_for('the Red mug', Mode.POINT, Style.MOLMO2) == (
+        "Point to the Red mug\nPlease say 'There are none.' if it is not in the image."
+    )
+    for mode in (Mode.COUNT, Mode.ASK):
+        assert prompt_for('mugs', mode, Style.MOLMO2) == prompt_for('mugs', mode)
 
 
 @pytest.mark.parametrize('query', ['{label}', '{0} {', '100% "sure"', 'die Tasse für Ä', '杯子'])

@@ -226,7 +226,9 @@ def client_of(special_nodes):
 def asking(node, wall_camera):
     """A client of a node that sees the wall. The camera stands at (1, 2, 3) in 'base', turned
     half a turn about its x axis."""
-    with node(), wall_camera() as camera, PointQueryClient() as client:
+    # Few may wait, so that a room is filled soon.
+    few = ('-p', 'max_waiting:=3')
+    with node(*few), wall_camera() as camera, PointQueryClient() as client:
         camera.stand('base', (1.0, 2.0, 3.0), (1.0, 0.0, 0.0, 0.0))
         client.camera = camera
         assert client.wait_until_ready(120), 'the node did not come up'
@@ -247,10 +249,10 @@ class Caller:
         self._spinner = Spinner(executor)
 
     def send(self, request):
+        assert self._client.wait_for_service(30)
         return self._client.call_async(request)
 
     def call(self, request):
-        assert self._client.wait_for_service(10)
         future = self.send(request)
         self.wait_for(future.done)
         return future.result()

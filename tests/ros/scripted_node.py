@@ -6,7 +6,7 @@
     scripted_node.py --several JSON                      many: [[load options, ROS arguments], ...]
 
 at U V [at U V ...]   points there          slow S    passes for S seconds, and can be stopped
-times N at U V        points there N times
+times N at U V        points there N times           cut U V   points there, and is cut off
 absent                points at nothing     stuck S   one pass of S seconds, which cannot
 says WORDS            answers in words      fail      fails
 garbles               answers in no words   forbidden refuses
@@ -35,7 +35,7 @@ class ScriptedEngine:
         if verb == 'times':
             verb, words = words[1], words[1:] * int(words[0])
         points = ()
-        if verb == 'at':
+        if verb in ('at', 'cut'):
             numbers = [float(word) for word in words if word != 'at']
             pairs = zip(numbers[::2], numbers[1::2], strict=True)
             points = tuple(ImagePoint(u, v, f'thing at {u:g}', 0.5, spread=6.25) for u, v in pairs)
@@ -52,6 +52,7 @@ class ScriptedEngine:
         if verb == 'garbles':
             text = 'half a \ud83d'
         answer = Answer(text, points, None, not points, 1, {'vision': 0.001, 'decode': 0.002})
+        answer = replace(answer, truncated=verb == 'cut')
         belief = {'at': 0.75, 'absent': 0.125}.get(verb)
         return answer if belief is None else replace(answer, presence=belief)
 

@@ -102,7 +102,7 @@ def test_more_questions_than_wait_at_shutdown_are_all_answered(node, caller, wal
         PointQueryClient('crowded') as ready,
         wall_camera('crowded'),
     ):
-        assert ready.wait_until_ready(120)
+        assert ready.wait_until_ready(120) and client.wait_for_service(60)
         told = []
         sent = [
             client.call_async(PointQuery.Request(query='slow 30', timeout=Duration(sec=60)))

@@ -101,3 +101,65 @@ def test_nobody_waits_for_an_engine_that_forgot_to_answer():
     with pytest.raises(EngineError, match='without an answer'):
         worker.submit(IMAGE, Question('plate'), lambda: False).result(10)
     assert worker.close(10)
+
+
+class Noted(Engine):
+    """Notes in which order it is asked; begins when it is let."""
+
+    def __init__(self):
+        self.go, self.order = threading.Event(), []
+
+    def answer_each(self, image, questions):
+        assert self.go.wait(10)
+        for one in questions:
+            self.order.append(one.question.query)
+            one.tell(Answer('', (), None, True))
+
+    def close(self):
+        pass
+
+
+def test_who_asks_much_does_not_keep_those_waiting_who_ask_little():
+    """One robot in a loop, and others now and then: each is next after one of the loop's."""
+    engine = Noted()
+    worker = ready_worker(engine)
+
+    def ask(source, count):
+        image = np.full((4, 4, 3), len(futures), np.uint8)
+        futures.append(worker.submit(image, Question(f'{source}{count}'), lambda: False, source))
+
+    futures = []
+    for count in range(4):
+        ask('a', count)
+    ask('b', 0)
+    ask('c', 0)
+    ask('b', 1)
+    engine.go.set()
+    for future in futures:
+        future.result(10)
+    assert worker.close(10)
+    assert engine.order == ['a0', 'b0', 'c0', 'a1', 'b1', 'a2', 'a3']
+
+
+class ManyAtOnce(Noted):
+    """Looks at three images at the same time."""
+
+    at_once = 3
+
+    def __init__(self):
+        super().__init__()
+        self.together = threading.Barrier(3)
+
+    def answer_each(self, image, questions):
+        self.together.wait(10)
+        super().answer_each(image, questions)
+
+
+def test_an_engine_that_can_is_asked_about_several_images_at_a_time():
+    engine = ManyAtOnce()
+    engine.go.set()
+    worker = ready_worker(engine)
+    futures = [worker.submit(IMAGE + n, Question(str(n)), lambda: False) for n in range(6)]
+    for future in futures:
+        assert future.result(10).absent
+    assert worker.close(10)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from molmo_ros.srv import PointQuery
 from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from molmo_ros.grounding.capture import Capture, TargetFrame
@@ -24,6 +25,7 @@ from molmo_ros.ros.conversions import camera_info_message, color_message, depth_
 from molmo_ros.ros.messages import write_points
 from molmo_ros.ros.node_settings import read_settings
 from molmo_ros.ros.object_messages import cloud_message, mask_message
+from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.spatial import (
     Approach,
@@ -127,7 +129,7 @@ def test_the_node_gives_the_box_and_a_way_to_grasp_it(picking_caller, seen):
 
 
 def test_the_thing_under_a_followed_point_is_measured_and_then_moves_with_it(
-    client_of, asking, wall_camera, seen
+    client_of, asking, wall_camera, seen, caller
 ):
     camera, header, told = wall_camera('picking'), Header(frame_id=OPTICAL), []
     marks = np.random.default_rng(5).integers(0, 255, seen.color.shape, np.uint8)
@@ -141,9 +143,20 @@ def test_the_thing_under_a_followed_point_is_measured_and_then_moves_with_it(
     def heard(answered):
         return [one for one in told if one.points and one.points[0].answered is answered]
 
+    def stamps(answered):
+        return {one.stamp_ns for one in heard(answered)}
+
+    masks, clouds = [], []
+    of_node = '/picking/molmo_point_query'
+    caller.node.create_subscription(Image, f'{of_node}/object_mask', masks.append, 10)
+    caller.node.create_subscription(PointCloud2, f'{of_node}/object_cloud', clouds.append, 10)
     # Whoever begins to listen may miss the first ones.
     with camera, watch:
-        Caller.wait_for(lambda: heard(True) and heard(False))
+        Caller.wait_for(lambda: heard(True) and heard(False) and clouds)
+        Caller.wait_for(lambda: {stamp_ns(mask) for mask in masks} & stamps(True))
+    assert masks[-1].data[V * masks[-1].width + U] == 1 and masks[-1].data[0] == 0
+    assert clouds[-1].header.frame_id == 'base' and clouds[-1].width > 100
+    assert not {stamp_ns(mask) for mask in masks} & stamps(False)
     first, later = heard(True)[0], heard(False)[-1]
     measured, moved = first.points[0].point.object, later.points[0].point.object
     assert measured.measured and measured.reason == ''

@@ -43,6 +43,13 @@ def test_a_point_is_in_metres_where_the_camera_saw_it(asking):
     assert {'frame', 'transform', 'vision', 'decode', 'lift'} <= set(answered.stage_times)
 
 
+def test_an_answer_that_was_cut_off_says_so(asking):
+    """A robot that picks all of them would leave some, and take the table to be clear."""
+    answered = asking.ask('cut 100 30')
+    assert answered.status is Status.SUCCESS and len(answered.points) == 1
+    assert 'points may be missing' in answered.message
+
+
 def test_the_target_frame_is_reached_through_tf_static(asking):
     answered = asking.ask('at 100 30', target_frame='base')
     assert answered.frame_id == 'base' and answered.stamp_ns in asking.camera.stamps

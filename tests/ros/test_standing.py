@@ -72,12 +72,12 @@ def test_points_come_with_every_image_and_keep_their_ids(watched, heard):
         seen = heard.wait_for(25)
     stamps = [one.stamp_ns for one in seen]
     assert stamps == sorted(set(stamps)) and set(stamps) <= watched.camera.stamps
-    assert len(stamps) > 0.7 * (stamps[-1] - stamps[0]) * 20e-9, 'the camera has 20 images a second'
     ids = {tuple(point.id for point in one.points) for one in seen}
     assert len(ids) == 1 and len(set(*ids)) == 2 and 0 not in ids.pop()
     assert all(one.status is Status.SUCCESS for one in seen)
     assert all(one.answered_ns in watched.camera.stamps for one in seen)
-    assert len({one.answered_ns for one in seen}) > 1, 'it was answered once only'
+    answers = {one.answered_ns for one in seen}
+    assert 1 < len(answers) < len(stamps), 'it was answered once only, or told only when answered'
 
 
 def test_what_was_answered_is_told_from_what_was_carried(watched, heard):

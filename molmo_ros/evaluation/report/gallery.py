@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_ros.evaluation.evaluate import Evaluated
+from molmo_ros.evaluation.samples import InvalidData
 from molmo_ros.pointing import ImagePoint, centred
 
 _RIGHT, _WRONG = (46, 204, 113), (255, 59, 92)
@@ -51,7 +52,7 @@ def jpeg_uri(result: Evaluated) -> str:
 
 def answer_image(result: Evaluated) -> Picture:
     """(H, W, 3) uint8 RGB, at most 640 pixels wide and high."""
-    image = result.sample.image()
+    image = _picture(result)
     scale = min(_LARGEST_SIDE / max(image.shape[:2]), 1.0)
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
     canvas = np.array(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -61,6 +62,19 @@ def answer_image(result: Evaluated) -> Picture:
         right = judged[number - 1] if number <= len(judged) else None
         _ring(canvas, point, scale, right, number if len(result.answer.points) > 1 else 0)
     return canvas
+
+
+def _picture(result: Evaluated) -> Picture:
+    """The picture; a grey one where it is not there any more."""
+    try:
+        return result.sample.image()
+    except InvalidData:
+        width, height = result.size
+        grey = np.full((height, width, 3), 120, np.uint8)
+        size = max(width / 640, 0.4)
+        at = round(20 * size), round(40 * size)
+        cv2.putText(grey, 'picture not found', at, cv2.FONT_HERSHEY_SIMPLEX, size, _LIGHT)
+        return grey
 
 
 def _in_turns(

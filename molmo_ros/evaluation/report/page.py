@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from string import Template
@@ -18,6 +19,7 @@ from molmo_ros.pointing import Mode
 
 GALLERY = 12
 MANY = 10
+_TAG = re.compile(r'</?(?:points?|tracks?)\b[^>]*>?')
 
 Figures = Mapping[str, Any]
 
@@ -26,19 +28,42 @@ def report_page(figures: Figures, results: Sequence[Evaluated]) -> str:
     """The page of an evaluation; figures are those of `summary`, with data and checkpoint."""
     parts = [
         _tiles(figures),
-        _section('By type of question', _topics(figures['topics'])),
+        section('By type of question', _topics(figures['topics'])),
         _breakdown(figures['by']),
-        _section('Confidence', _reliability(figures['calibration'])),
+        section('Confidence', _reliability(figures['calibration'])),
         _gallery('Worst', 'Wrong answers, the most confident first.', worst(results, GALLERY)),
         _gallery('Best', 'Right answers, the most confident first.', best(results, GALLERY)),
         _gallery('A random sample', 'As they come.', some(results, GALLERY)),
     ]
+    title = f'{figures["model"]["name"]} on {figures["data"]}'
+    lines = [model_line(figures['model']), _scope(figures), *figures['warnings']]
+    return whole_page(title, lines, parts)
+
+
+def whole_page(title: str, lines: Iterable[str], parts: Iterable[str]) -> str:
+    """A page of sections, lines of text under its title."""
     return Template(PAGE).substitute(
-        data=escape(figures['data']),
-        checkpoint=escape(figures['checkpoint']),
-        scope=escape(_scope(figures)),
+        title=escape(title),
+        lines='\n'.join(f'<p>{escape(line)}</p>' for line in lines),
         body='\n'.join(parts),
     )
+
+
+def model_line(model: Mapping[str, Any]) -> str:
+    """What was asked, in full; model: as in the figures."""
+    digest = model.get('digest') or ''
+    words = [
+        model['checkpoint'],
+        f'weights {digest[:12]}' if digest else '',
+        f'adapter {model["adapter"]}' if model.get('adapter') else '',
+        str(model.get('dtype') or ''),
+        f'quantised to {model["quantization"]}'
+        if model.get('quantization', 'none') != 'none'
+        else '',
+        f'max_crops {model["max_crops"]}' if model.get('max_crops') else '',
+        str(model.get('device') or ''),
+    ]
+    return ' · '.join(filter(None, words))
 
 
 def _scope(figures: Figures) -> str:
@@ -59,28 +84,26 @@ def _tiles(figures: Figures) -> str:
     tiles: list[tuple[str, str, str]] = []
     if figures['hits']['n']:
         tiles.append(
-            (_percent(figures['hits']['rate']), 'right where it is there', _of(figures['hits']))
+            (percent(figures['hits']['rate']), 'right where it is there', _of(figures['hits']))
         )
     if 'one' in topics:
-        tiles.append((_percent(topics['one']['rate']), 'hits for one thing', _of(topics['one'])))
+        tiles.append((percent(topics['one']['rate']), 'hits for one thing', _of(topics['one'])))
     if figures['pointing']:
         scored = figures['pointing']
         shares = f'precision {scored["precision"]:.3f}, recall {scored["recall"]:.3f}'
         tiles.append((f'{scored["f1"]:.3f}', 'F1 where all are to be found', shares))
     if counts['n']:
         small = counts['up_to_6']
-        tiles.append((_percent(small['rate']), 'exact counts up to 6', _of(small)))
+        tiles.append((percent(small['rate']), 'exact counts up to 6', _of(small)))
     if figures['absence']['n']:
         absence = figures['absence']
-        tiles.append((_percent(absence['rate']), 'right that there is none', _of(absence)))
+        tiles.append((percent(absence['rate']), 'right that there is none', _of(absence)))
     if position['n']:
         from_object = f'{millimetres(position["median_distance_to_object_m"])} from the object'
         tiles.append((millimetres(position['median_error_m']), '3D error (median)', from_object))
     if figures['calibration']['n']:
         error = figures['calibration']['error']
-        tiles.append(
-            (_percent(error), 'calibration error', f'{figures["calibration"]["n"]} points')
-        )
+        tiles.append((percent(error), 'calibration error', f'{figures["calibration"]["n"]} points'))
     cells = ''.join(
         f'<div class="tile"><b>{value}</b><span>{escape(name)}</span>'
         f'<small>{escape(note)}</small></div>'
@@ -89,7 +112,8 @@ def _tiles(figures: Figures) -> str:
     return f'<div class="tiles">{cells}</div>'
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """'41.7 %'."""
     return '–' if math.isnan(share) else f'{100 * share:.1f}\u2009%'
 
 
@@ -97,13 +121,14 @@ def _of(rate: Figures) -> str:
     return f'{rate["right"]} of {rate["n"]}'
 
 
-def _section(title: str, content: str, style: str = '') -> str:
+def section(title: str, content: str, style: str = '') -> str:
+    """A part of a page; content is HTML."""
     return f'<section class="{style}"><h2>{escape(title)}</h2>{content}</section>'
 
 
 def _breakdown(facts: Mapping[str, Mapping[str, Figures]]) -> str:
     sections = (
-        _section(f'By {fact}', _bars(values), 'wide' if len(values) > MANY else '')
+        section(f'By {fact}', _bars(values), 'wide' if len(values) > MANY else '')
         for fact, values in facts.items()
     )
     return f'<div class="pairs">{"".join(sections)}</div>'
@@ -126,7 +151,7 @@ def _bar(name: str, rate: Figures) -> str:
         f'<div class="bar"><span class="name">{escape(name)}</span>'
         f'<span class="track"><i style="width:{100 * rate["rate"]:.1f}%"></i>'
         f'<u style="left:{low:.1f}%;width:{high - low:.1f}%"></u></span>'
-        f'<span class="value">{_percent(rate["rate"])}</span>'
+        f'<span class="value">{percent(rate["rate"])}</span>'
         f'<span class="note">{_of(rate)}{extra}</span></div>'
     )
 
@@ -139,7 +164,7 @@ def _reliability(calibration: Figures) -> str:
         '<p>How often points of a confidence are right: on the dashed line where the confidence '
         'means what it says, above it where the model is better than it thinks. The area of a '
         'dot is the share of the points. The expected calibration error, the mean distance from '
-        f'the line, is <b>{_percent(calibration["error"])}</b> over {calibration["n"]} points.'
+        f'the line, is <b>{percent(calibration["error"])}</b> over {calibration["n"]} points.'
         '</p></div>'
     )
 
@@ -151,7 +176,7 @@ def _diagram(bins: Iterable[Figures], n: int) -> str:
     circles = ''.join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 + 13 * math.sqrt(b["n"] / n):.1f}">'
         f'<title>{b["n"]} points of confidence {b["low"]:.1f} to {b["high"]:.1f}: '
-        f'{_percent(b["right"])} right</title></circle>'
+        f'{percent(b["right"])} right</title></circle>'
         for x, y, b in dots
     )
     ticks = ''.join(
@@ -175,7 +200,7 @@ def _gallery(title: str, note: str, results: Sequence[Evaluated]) -> str:
     if not results:
         return ''
     cards = ''.join(map(_card, results))
-    return _section(title, f'<p class="lead">{note}</p><div class="gallery">{cards}</div>')
+    return section(title, f'<p class="lead">{note}</p><div class="gallery">{cards}</div>')
 
 
 def _card(result: Evaluated) -> str:
@@ -184,19 +209,21 @@ def _card(result: Evaluated) -> str:
     return (
         f'<figure><img src="{jpeg_uri(result)}" alt="{escape(sample.query)}" loading="lazy">'
         f'<figcaption><span class="badge {tone}">{escape(verdict.value)}</span>'
-        f'<b>{escape(_asked(result))}</b><q>{escape(_shortened(result.answer.text))}</q>'
-        f'<small>{escape(_details(result))}</small></figcaption></figure>'
+        f'<b>{escape(asked(result))}</b><q>{escape(said(result))}</q>'
+        f'<small>{escape(details(result))}</small></figcaption></figure>'
     )
 
 
-def _asked(result: Evaluated) -> str:
+def asked(result: Evaluated) -> str:
+    """The question, in words."""
     query = result.sample.query
     return f'how many {query}?' if result.sample.mode is Mode.COUNT else query
 
 
-def _details(result: Evaluated) -> str:
+def details(result: Evaluated, where: bool = True) -> str:
+    """How well it answers. where: and what the question is about."""
     sample, answer = result.sample, result.answer
-    words = [sample.topic, sample.image_id]
+    words = [sample.topic, sample.image_id] if where else []
     if sample.mode is Mode.COUNT:
         words.append(f'said {answer.how_many}, there are {sample.count}')
     elif result.judgement.pointing is not None and sample.targets:
@@ -207,6 +234,11 @@ def _details(result: Evaluated) -> str:
     return ' · '.join(words)
 
 
-def _shortened(text: str, longest: int = 150) -> str:
-    text = text.strip()
-    return text if len(text) <= longest else f'{text[: longest - 1]}…'
+def said(result: Evaluated, longest: int = 150) -> str:
+    """What the answer says, without the tags that points are written as; how many there are."""
+    answer = result.answer
+    words = ' '.join(_TAG.sub(' ', answer.text).split())
+    shortened = words if len(words) <= longest else f'{words[: longest - 1]}…'
+    number = len(answer.points)
+    points = '1 point' if number == 1 else f'{number} points' if number else ''
+    return ' · '.join(filter(None, [shortened, points])) or 'nothing'

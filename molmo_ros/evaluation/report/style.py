@@ -7,18 +7,18 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>molmo-ros eval · $data</title>
+<title>$title</title>
 <style>
 :root {
   color-scheme: light dark;
   --paper: #f6f7f9; --card: #ffffff; --ink: #16191d; --soft: #5b6470; --line: #dfe3e8;
-  --fill: #2f6fde; --track: #e9edf2; --right: #12794a; --wrong: #c2273f;
+  --fill: #2f6fde; --other: #d97a1f; --track: #e9edf2; --right: #12794a; --wrong: #c2273f;
   --right-back: #dff5e8; --wrong-back: #fde5e9;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #111418; --card: #1a1f25; --ink: #e9edf2; --soft: #98a3b0; --line: #2b323b;
-    --fill: #5b93f5; --track: #262d36; --right: #6fdca5; --wrong: #ff8ea0;
+    --fill: #5b93f5; --other: #f0a04b; --track: #262d36; --right: #6fdca5; --wrong: #ff8ea0;
     --right-back: #123526; --wrong-back: #43181f;
   }
 }
@@ -79,20 +79,41 @@ figcaption b { line-height: 1.3; }
 .badge { font-size: 12px; font-weight: 600; border-radius: 20px; padding: 1px 9px; }
 .badge.right { color: var(--right); background: var(--right-back); }
 .badge.wrong { color: var(--wrong); background: var(--wrong-back); }
+.track.one, .track.other { display: block; height: 11px; margin: 2px 0; }
+.track.one u, .track.other u { top: 4.5px; }
+.track.other i, .key.other { background: var(--other); }
+.key { display: inline-block; width: 11px; height: 11px; border-radius: 3px;
+  background: var(--fill); }
+.pairs-shown { display: grid; grid-template-columns: repeat(auto-fill, minmax(440px, 1fr));
+  gap: 16px; }
+article { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
+article header { padding: 10px 12px; display: flex; flex-direction: column; }
+article header small { color: var(--soft); overflow-wrap: anywhere; }
+.sides { display: grid; grid-template-columns: 1fr 1fr; }
+.sides figure { border: 0; border-radius: 0; border-top: 1px solid var(--line); min-width: 0; }
+.sides figure + figure { border-left: 1px solid var(--line); }
+.sides figcaption b { font-weight: 500; overflow-wrap: anywhere; }
+svg .curve { stroke: var(--fill); stroke-width: 1.6; fill: none; }
+svg .curve.other { stroke: var(--other); }
+svg .faint { stroke-width: 0.8; opacity: 0.35; }
+.curves { display: grid; grid-template-columns: 1fr 1fr; gap: 30px; }
 @media (max-width: 700px) {
+  body { padding: 24px 14px 60px; }
+  .pairs-shown, .curves { grid-template-columns: minmax(0, 1fr); }
   .bar, .many .bar, .pairs .bar, .pairs section:not(.wide) .bar {
     grid-template-columns: 7em 1fr 4.4em;
   }
   .bar .note { display: none; }
+  .bar.two .note { display: block; grid-column: 2 / -1; text-align: right; }
+  .bar.two .note br { display: none; }
   .bars.many, .reliability, .pairs { grid-template-columns: minmax(0, 1fr); }
 }
 </style>
 </head>
 <body>
 <header>
-<h1>$data</h1>
-<p>$checkpoint</p>
-<p>$scope</p>
+<h1>$title</h1>
+$lines
 </header>
 $body
 <p>What each figure means: docs/evaluation.md. In pictures, what was meant is outlined in white (a

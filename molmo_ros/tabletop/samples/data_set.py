@@ -34,8 +34,9 @@ from molmo_ros.tabletop.samples.tables import (
     understood,
     world_of,
 )
-from molmo_ros.tabletop.world import EASY, HELD_OUT, RICH, TableSpec
+from molmo_ros.tabletop.world import EASY, HELD_OUT, RICH, TABLES, TableSpec
 
+SOURCE = 'tabletop:'
 _ATTEMPTS = 4
 
 
@@ -84,6 +85,18 @@ def lifted_by(settings: LiftSettings, samples: Iterable[Sample]) -> Iterator[Sam
             yield sample
 
 
+def shown_again(source: str) -> Image:
+    """The picture that a sample's `source` names. Raises ValueError where it names no table."""
+    _, table, seed, size = source.split(':')
+    width, _, height = size.partition('x')
+    return view_of(int(seed), TABLES[table], (int(width), int(height))).picture.color
+
+
+def spec_name(spec: TableSpec) -> str:
+    """Its name among TABLES; '' where it is none of them."""
+    return next((name for name, one in TABLES.items() if one == spec), '')
+
+
 def _easy_questions(view: TableView) -> list[TableQuestion]:
     """Of colour and kind, which no two objects share; what is absent is fixed by the seed."""
     questions = []
@@ -113,6 +126,7 @@ def _sample(view: TableView, spec: TableSpec, question: TableQuestion, name: str
         count=len(targets),
         masks=partial(_masks, shown, question) if targets else None,
         facts=_facts(view, spec, question),
+        source=f'{SOURCE}{spec_name(spec)}:{seed}:{width}x{height}',
     )
     thing = targets[0].thing if targets else None
     if sample.rule is not Rule.FIRST or thing is None:

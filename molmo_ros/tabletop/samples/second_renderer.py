@@ -42,7 +42,7 @@ def rerendered(
     """
     _bullet()
     return (
-        replace(sample, image=partial(_picture, int(sample.image_id), spec, size))
+        replace(sample, image=partial(_picture, int(sample.image_id), spec, size), source='')
         for sample in samples
     )
 
