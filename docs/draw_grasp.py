@@ -91,7 +91,9 @@ def the_frame(axes: Axes, name: str) -> None:
         end = 0.05 * way
         style = {'arrowstyle': '-|>', 'color': color, 'lw': 2.2, 'shrinkA': 0, 'shrinkB': 0}
         axes.annotate('', end, (0, 0), arrowprops=style)
-        axes.text(*(1.22 * end), letter, color=color, fontsize=11, ha='center', va='center')
+        axes.text(
+            1.22 * end[0], 1.22 * end[1], letter, color=color, fontsize=11, ha='center', va='center'
+        )
     axes.plot(0, 0, 'ko', ms=3)
     axes.set(xlim=(-0.1, 0.1), ylim=(-0.07, 0.13), aspect='equal')
     axes.set_title(TITLES[name], fontsize=9)

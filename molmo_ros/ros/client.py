@@ -79,8 +79,8 @@ class AnsweredPlace:
     """Where to put something down, in the frame of the answer.
 
     position: (3,) metres. quaternion: (4,) x, y, z, w, whose z is up from what carries it. radius:
-    metres around that are level and free; NaN, as the arrays, where there is no place. reason: what
-    ends the radius, or why there is none.
+    metres around in which nothing is seen to be in the way; NaN, as the arrays, where there is no
+    place. reason: what ends the radius and what of it is not seen, or why there is none.
     """
 
     position: NDArray[np.float64]

@@ -28,6 +28,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -45,6 +46,7 @@ from molmo_ros.ros.answering import Answering, AnswerSettings, Refused, Result, 
 from molmo_ros.ros.bond import make_bond
 from molmo_ros.ros.conversions import color_message
 from molmo_ros.ros.deadline import Deadline
+from molmo_ros.ros.detection_messages import detections, vision_messages
 from molmo_ros.ros.diagnostics import Diagnostics
 from molmo_ros.ros.engine_host import EngineHost, EngineView
 from molmo_ros.ros.engine_worker import EngineLoader, EngineNotReady, Progress
@@ -137,6 +139,13 @@ class PointQueryNode(ManagedNode):
         self._waypoints = self.create_publisher(PoseArray, '~/waypoints', qos.LATCHED)
         self._object_mask = self.create_publisher(Image, '~/object_mask', qos.LATCHED)
         self._object_cloud = self.create_publisher(PointCloud2, '~/object_cloud', qos.LATCHED)
+        self._vision = vision_messages()
+        self._detections: Publisher | None = None
+        if self._vision is None:
+            self.get_logger().info('without vision_msgs there is no ~/detections')
+        else:
+            kind = self._vision.Detection3DArray
+            self._detections = self.create_publisher(kind, '~/detections', qos.LATCHED)
         self._showing = Later(self._show, self.get_logger().error)
         self._diagnostics = Diagnostics(
             self,
@@ -464,6 +473,8 @@ class PointQueryNode(ManagedNode):
             seen = result.points, result.capture, result.target
             self._object_mask.publish(mask_message(object_mask(*seen), of_image))
             self._object_cloud.publish(cloud_message(*object_cloud(*seen), header))
+            if self._detections is not None:
+                self._detections.publish(detections(result.points, header, self._vision))
 
     def _show_objects(
         self,
@@ -481,6 +492,8 @@ class PointQueryNode(ManagedNode):
         if self._object_cloud.get_subscription_count():
             cloud = object_cloud(points, capture, target)
             self._object_cloud.publish(cloud_message(*cloud, header))
+        if self._detections is not None and self._detections.get_subscription_count():
+            self._detections.publish(detections(points, header, self._vision))
 
 
 def _answer_settings(settings: NodeSettings) -> AnswerSettings:

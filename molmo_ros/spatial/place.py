@@ -48,7 +48,7 @@ _NOWHERE = np.full(3, np.nan)
 @dataclass(frozen=True, eq=False)
 class Place:
     """position: (3,) metres, on the surface. up: (3,) unit vector out of it. radius: metres about
-    the position in which it is level and nothing is on it; NaN where there is no such place.
+    the position in which nothing is seen to be in the way; NaN where there is no such place.
     reason: what ends the radius and what of it is not seen, or why there is none; '' where all is
     seen, and nothing ends it as far as was looked.
     """
