@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from molmo_ros.commands.console import plain_console
 from molmo_ros.engine import EngineError, Finding, is_address, load_engine
-from molmo_ros.engine.self_test import drawn_pictures, findings, pictures_for
+from molmo_ros.engine.self_test import Picture, drawn_pictures, findings, pictures_for
 from molmo_ros.errors import UserError
 from molmo_ros.output import as_json, seconds
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     if is_address(arguments.checkpoint):
         return _check_server(arguments)
     report = _checked(arguments)
-    tested = _tested(arguments, served=False)
+    tested = _tested(arguments, _pictures(arguments.checkpoint, report.parameters))
     passed = report.passed and _passed(tested)
     if arguments.json:
         pointing = [asdict(one) for one in tested]
@@ -111,7 +111,7 @@ def _checked(arguments: argparse.Namespace) -> Report:
 
 
 def _check_server(arguments: argparse.Namespace) -> int:
-    tested = _tested(arguments, served=True)
+    tested = _tested(arguments, drawn_pictures())
     if arguments.json:
         pointing = [asdict(one) for one in tested]
         told = {'passed': _passed(tested), 'checkpoint': arguments.checkpoint, 'pointing': pointing}
@@ -125,8 +125,20 @@ def _passed(tested: Sequence[Finding]) -> bool:
     return all(one.passed is not False for one in tested)
 
 
-def _tested(arguments: argparse.Namespace, served: bool) -> list[Finding]:
-    """The self-test, finding by finding; none where no pictures say anything. Raises UserError."""
+def _pictures(checkpoint: str, parameters: int) -> Sequence[Picture]:
+    """That say something about a checkpoint of so many parameters. Raises UserError."""
+    from molmo_ros.model.hub import checkpoint_folder
+
+    try:
+        return pictures_for(checkpoint_folder(checkpoint), parameters, adapted=False)
+    except (EngineError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def _tested(arguments: argparse.Namespace, pictures: Sequence[Picture]) -> list[Finding]:
+    """The self-test, finding by finding; none without pictures. Raises UserError."""
+    if not pictures:
+        return []
     try:
         engine = load_engine(
             arguments.checkpoint,
@@ -139,12 +151,6 @@ def _tested(arguments: argparse.Namespace, served: bool) -> list[Finding]:
         for told in engine.warnings:
             print(told, file=sys.stderr)
         try:
-            pictures = drawn_pictures()
-            if not served:
-                from molmo_ros.model.hub import checkpoint_folder
-
-                folder = checkpoint_folder(arguments.checkpoint)
-                pictures = pictures_for(folder, getattr(engine, 'parameters', 0), adapted=False)
             return findings(engine, pictures)
         finally:
             engine.close()

@@ -149,9 +149,11 @@ class _State:
             row_step = 8 if self.device.type == 'cuda' else 1
         self.digits = Digits.of(network.tokenizer)
         self.openings = Openings.of(network.tokenizer, network.style)
-        with torch.inference_mode(), on_device(self.device):
+        with on_device(self.device):
+            # It joins weights that may be taught later: not in inference mode.
             self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
-            self.decoder.warm(USUAL_IMAGE)
+            with torch.inference_mode():
+                self.decoder.warm(USUAL_IMAGE)
         if branch_rows is None:
             branch_rows = MAX_REPLAYED_ROWS if self.decoder.many_rows_are_free else 0
         self.branch_rows = branch_rows
