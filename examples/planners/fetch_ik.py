@@ -82,7 +82,7 @@ def main() -> int:
     world = World(view, T_robot_table)
     names = [f'{thing.colour} {thing.kind}' for thing in view.scene.objects]
     print(f'table {seed}: {", ".join(names)}')
-    before, pictures = world.heights(), []
+    before, pictures = world.positions(), []
     world.start(arm.home, plan.way.opening)
     for name, path, pose, width in plan.stages:
         world.follow(path, width)
@@ -90,10 +90,14 @@ def main() -> int:
         print(f'{name}: {millimetres:.1f} mm and {degrees:.1f} degrees off')
         pictures.append(world.picture())
     write_color(Path(picture), np.hstack(pictures))
-    risen = world.heights() - before
-    for number in np.flatnonzero(risen > 0.05):
-        print(f'{names[number]}: lifted by {1e3 * risen[number]:.0f} mm')
-    return 0 if risen.max() > 0.05 else 1
+    moved = world.positions() - before
+    lifted = moved[:, 2] > 0.05
+    for name, (x, y, z), up in zip(names, moved, lifted, strict=True):
+        if up:
+            print(f'{name}: lifted by {1e3 * z:.0f} mm')
+        elif np.hypot(x, y) > 0.01:
+            print(f'{name}: pushed by {1e3 * np.hypot(x, y):.0f} mm')
+    return 0 if lifted.any() else 1
 
 
 def table_pose(T_table_camera: np.ndarray) -> np.ndarray:
@@ -204,8 +208,8 @@ class World:
         spec = robot()
         spec.worldbody.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX,
-            pos=TABLE - [-0.05, 0, 0.02],
-            size=[0.35, 0.55, 0.02],
+            pos=TABLE + np.array([0.2, 0, -0.02]),
+            size=[0.5, 0.6, 0.02],
             rgba=[0.75, 0.7, 0.62, 1],
             contype=REST_BIT,
             conaffinity=ROBOT_BIT | REST_BIT,
@@ -241,10 +245,10 @@ class World:
         # The joints of the robot come first, in the order that `Arm` has them in.
         self._order = [int(self.model.joint(f'robot0:{name}').qposadr[0]) for name in ARM]
 
-    def heights(self) -> np.ndarray:
-        """(K,) metres, of the things."""
+    def positions(self) -> np.ndarray:
+        """(K, 3) metres, of the things."""
         bodies = [self.data.body(f'thing {number}') for number in range(len(self.things))]
-        return np.array([body.xpos[2] for body in bodies])
+        return np.array([body.xpos for body in bodies])
 
     def start(self, q: np.ndarray, width: float) -> None:
         """The robot at (nq,), its fingers so many metres apart."""
