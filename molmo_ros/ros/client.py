@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from math import nan
-from threading import Event
 from types import TracebackType
 from typing import Any
 
@@ -38,6 +37,7 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Status
+from molmo_ros.ros.calling import call
 from molmo_ros.ros.client_watch import Followed, WatchHandle, watch_request
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
@@ -307,13 +307,10 @@ class PointQueryClient:
                 'ROS_DOMAIN_ID'
             )
         request = _fill(PointQuery.Request(), query, mode, frame, target_frame, max_points, timeout)
-        done = Event()
-        future = self._client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(timeout + _GRACE_S):
-            self._client.remove_pending_request(future)
+        response = call(self._node, self._client, request, timeout + _GRACE_S)
+        if response is None:
             raise ServiceUnavailable(f'{self._name} did not respond within its timeout')
-        return read_answered(future.result())
+        return read_answered(response)
 
     def start(
         self,

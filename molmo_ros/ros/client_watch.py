@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +15,7 @@ from rclpy.qos import QoSProfile
 
 from molmo_ros.msg import TrackedPoints
 from molmo_ros.ros.answering import Status
+from molmo_ros.ros.calling import call
 from molmo_ros.ros.messages import duration_message
 from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.srv import Watch
@@ -121,12 +121,9 @@ class WatchHandle:
         self.close()
 
     def _call(self, timeout: float) -> Watch.Response:
-        done = threading.Event()
-        future = self._client.call_async(self._request)
-        future.add_done_callback(lambda _: done.set())
-        if done.wait(timeout):
-            return future.result()
-        self._client.remove_pending_request(future)
+        response = call(self._node, self._client, self._request, timeout)
+        if response is not None:
+            return response
         return Watch.Response(status=int(Status.TIMEOUT), message='the node did not respond')
 
     def _renew(self) -> None:

@@ -1,0 +1,59 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calling a service whose server may have been killed and replaced.
+
+DDS takes some 20 s to notice that a process was killed. Until then a request may go to the dead
+server alone, because the client has not heard of the living one yet.
+"""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+from typing import Any
+
+from rclpy.client import Client
+from rclpy.node import Node
+
+_LOOK_S = 0.1  # between looks whether another server has come
+
+
+def call(node: Node, client: Client, request: Any, timeout: float) -> Any:
+    """Call a service and wait for the response; None where none came within `timeout` seconds.
+
+    node: the client's, which somebody else spins. Where another server comes meanwhile the same
+    request is sent to it, too, and the first response counts.
+    """
+    answered: list[Any] = []
+    done = Event()
+
+    def on_done(future: Any) -> None:
+        answered.append(future.result())
+        done.set()
+
+    def send() -> Any:
+        future = client.call_async(request)
+        future.add_done_callback(on_done)
+        return future
+
+    end = time.monotonic() + timeout
+    known, pending = _servers(node, client), [send()]
+    while not done.wait(min(_LOOK_S, max(end - time.monotonic(), 0.0))):
+        if time.monotonic() >= end:
+            break
+        now = _servers(node, client)
+        if now > known:
+            # Known in the graph is not yet matched: a moment later it is.
+            done.wait(_LOOK_S)
+            pending.append(send())
+        known = now
+    for future in pending:
+        if not future.done():
+            client.remove_pending_request(future)
+    return answered[0] if answered else None
+
+
+def _servers(node: Node, client: Client) -> int:
+    """How many offer the service, dead ones among them; 0 before ROS 2 Iron, which cannot tell."""
+    count = getattr(node, 'count_services', None)
+    return 0 if count is None else int(count(node.resolve_service_name(client.srv_name)))
