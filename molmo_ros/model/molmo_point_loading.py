@@ -93,7 +93,7 @@ def load_molmo_point(
     if options.adapter is not None:
         raise UnsupportedAdapter(
             f'{folder} is a MolmoPoint, and adapters are added to Molmo of the first generation '
-            'only; load it without'
+            'and to Molmo2 only; load it without'
         )
     config = MolmoPointConfig.from_folder(folder)
     preprocessor = read_preprocessor(folder, config)
