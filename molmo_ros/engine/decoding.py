@@ -26,6 +26,8 @@ REPLAYED_ROWS = (8, 16, 32, 64)  # and the predictions wanted of them: as many, 
 FOUR_BIT_ROWS = 4  # up to which bitsandbytes' kernel multiplies packed weights on every GPU
 FEW_WANTED = 16
 MAX_REPLAYED_ROWS = REPLAYED_ROWS[-1]
+# On a CPU some ten more rows take less than a pass of a decoder as small as the demo checkpoint's.
+SPARE_ROWS = 32
 MOST_RESERVED = 1 << 30  # bytes of the cache that are taken at once where passes are captured
 FEW_ROWS = 8
 NEGLIGIBLE = -80.0  # of a logit, below the largest; its exp is a denormal soon, and those are slow
@@ -120,9 +122,13 @@ class Decoder:
         return self._text.cache.nbytes
 
     @property
-    def many_rows_are_free(self) -> bool:
-        """Whether a pass of MAX_REPLAYED_ROWS takes little longer than one of a row."""
-        return self._device.type == 'cuda' and not self._text.four_bit
+    def spare_rows(self) -> int:
+        """Up to how many rows a pass takes less time than two passes of a row do."""
+        if self._text.four_bit:
+            return 0
+        if self._device.type == 'cuda':
+            return MAX_REPLAYED_ROWS
+        return SPARE_ROWS if self._text.small else 0
 
     @property
     def refused_capture(self) -> str:
@@ -223,8 +229,9 @@ class Decoder:
             self._tensor(positions),
             self._tensor(slots),
             None if mask is None else self._tensor(mask),
+            self._tensor(count + rows.wanted),
         )
-        return self._predict(hidden[self._tensor(count + rows.wanted)]).cpu().numpy()
+        return self._predict(hidden).cpu().numpy()
 
     def warm(self, image_tokens: int) -> None:
         """Capture the passes that a question about an image of so many tokens will take."""
@@ -278,8 +285,8 @@ class Decoder:
     def _read_tokens(
         self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, wanted: Tensor
     ) -> Tensor:
-        hidden = self._text.forward(self._embed(tokens), positions, slots, mask)
-        return self._predict(hidden[wanted])
+        hidden = self._text.forward(self._embed(tokens), positions, slots, mask, wanted)
+        return self._predict(hidden)
 
     def _predict(self, hidden: Tensor) -> Tensor:
         if len(hidden) <= FEW_ROWS and hidden.device.type == 'cpu':

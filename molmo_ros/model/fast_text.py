@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from molmo_ros.model.experts import MOST_AT_ONCE, experts_at_once, has_plain_experts
 from molmo_ros.model.fused import Projection, fuse
+from molmo_ros.model.products import Product, is_small
 
 Norm = Callable[[Tensor], Tensor]
 Onto = Callable[[Tensor, Tensor], Tensor]
@@ -54,8 +55,9 @@ class FastText:
         # Molmo2 may scale the angles in some layers only.
         unscaled = getattr(text, 'rotary_emb_unscaled', None)
         scaled_in = config.rope_scaling_layers if unscaled else range(len(text.layers))
+        self.small = is_small(text.layers)
         self._blocks = [
-            _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu')
+            _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu', self.small)
             for index, layer in enumerate(text.layers)
         ]
         self.four_bit = any(type(part).__name__ == 'Linear4bit' for part in text.modules())
@@ -86,18 +88,29 @@ class FastText:
             self.cache = grown
 
     def forward(
-        self, embeds: Tensor, positions: Tensor, slots: Tensor, mask: Tensor | None
+        self,
+        embeds: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        mask: Tensor | None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """Put rows through all layers and keep their keys and values in `slots`.
 
         embeds (T, hidden), positions and slots (T,). mask (T, n) says which of the first n slots
-        each row sees, its own among them; None if the rows are all there is, in order.
-        Returns hidden states (T, hidden) after the last norm.
+        each row sees, its own among them; None if the rows are all there is, in order. wanted (W,):
+        whose hidden states to return; the last layer computes no others. All by default.
+        Returns hidden states (W or T, hidden) after the last norm.
         """
-        return self.norm(self.states(embeds, positions, slots, mask))
+        return self.norm(self.states(embeds, positions, slots, mask, wanted))
 
     def states(
-        self, embeds: Tensor, positions: Tensor, slots: Tensor, mask: Tensor | None
+        self,
+        embeds: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        mask: Tensor | None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """As `forward`, but before the last norm."""
         angles = [(cos[positions][:, None], sin[positions][:, None]) for cos, sin in self._rotary]
@@ -108,6 +121,13 @@ class FastText:
         for block, cache, seen in zip(self._blocks, *caches, strict=True):
             q, kv = self._qkv(block, hidden, *angles[block.rotary])
             cache.index_copy_(2, slots, kv.permute(1, 2, 0, 3))
+            if wanted is not None and block is self._blocks[-1]:
+                hidden, q = hidden[wanted], q[wanted]
+                if mask is None:
+                    seen, sees = kv.permute(1, 2, 0, 3), positions <= positions[wanted, None]
+                else:
+                    sees = mask[wanted]
+                rows = self._bias(sees, embeds.dtype)
             mixed = self._causal(q, kv) if rows is None else self._masked(q, seen, rows)
             hidden = block.out(hidden, mixed)
             hidden = block.mlp(hidden, block.before_mlp(hidden))
@@ -161,7 +181,7 @@ def _table(rotary: nn.Module, positions: int) -> tuple[Tensor, Tensor]:
     return cos[0].contiguous(), torch.cat([-first, second], dim=-1)
 
 
-def _block(layer: nn.Module, rotary: int, silu: bool) -> _Block:
+def _block(layer: nn.Module, rotary: int, silu: bool, small: bool) -> _Block:
     attention = layer.self_attn
     if getattr(layer, 'norm_after', False):
         norms = (None, layer.input_layernorm, None, layer.post_attention_layernorm)
@@ -173,26 +193,26 @@ def _block(layer: nn.Module, rotary: int, silu: bool) -> _Block:
     q_norm, k_norm = (getattr(attention, name, None) for name in ('q_norm', 'k_norm'))
     return _Block(
         _norm(before_attention),
-        fuse(attention.q_proj, attention.k_proj, attention.v_proj),
+        fuse(attention.q_proj, attention.k_proj, attention.v_proj, small=small),
         None if q_norm is None else _norm(q_norm),
         None if k_norm is None else _norm(k_norm),
-        _onto(attention.o_proj, after_attention),
+        _onto(attention.o_proj, after_attention, small),
         _norm(before_mlp),
-        _mlp(layer.mlp, after_mlp, silu),
+        _mlp(layer.mlp, after_mlp, silu, small),
         rotary,
     )
 
 
-def _onto(linear: nn.Module, norm: nn.Module | None) -> Onto:
+def _onto(linear: nn.Module, norm: nn.Module | None, small: bool) -> Onto:
     """What adds a product to something, with a norm between them where there is one."""
-    if norm is None and type(linear) is nn.Linear and linear.bias is None:
-        weight = linear.weight.t()
-        return lambda hidden, x: torch.addmm(hidden, x, weight)
+    if norm is None and type(linear) is nn.Linear:
+        product = Product(linear.weight, linear.bias, small=small)
+        return lambda hidden, x: product(x, hidden)
     after = _norm(norm)
     return lambda hidden, x: hidden + after(linear(x))
 
 
-def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool) -> Onto:
+def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool, small: bool) -> Onto:
     """As `_onto`, of a SwiGLU as one product, its activation in place, and another."""
     parts = [getattr(mlp, name, None) for name in ('gate_proj', 'up_proj', 'down_proj')]
     if not silu or any(part is None for part in parts):
@@ -205,7 +225,7 @@ def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool) -> Onto:
 
         return other
     gate, up, down = parts
-    both, onto = fuse(gate, up), _onto(down, norm)
+    both, onto = fuse(gate, up, small=small), _onto(down, norm, small)
 
     def swiglu(hidden: Tensor, x: Tensor) -> Tensor:
         gated, other = both(x).chunk(2, dim=-1)

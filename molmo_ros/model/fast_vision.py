@@ -9,6 +9,8 @@ and behind it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +18,7 @@ from torch.nn import functional
 from molmo_ros.model.fused import Projection, fuse
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import ImageInputs
+from molmo_ros.model.products import Product, is_small
 
 QUICK = 1.702
 
@@ -26,54 +29,58 @@ class FastVision:
     def __init__(self, model: Molmo) -> None:
         self._model = model
         self._heads = model.config.vision.num_heads
-        self._qkv = [_fused(block.self_attn) for block in model.vision.blocks]
-        self._mlps = [_quick_gelu(block.mlp) for block in model.vision.blocks]
+        tower = model.vision
+        small = is_small([tower])
+        self._embedded = Product(tower.patch_embedding.weight, small=small)
+        self._qkv = [_fused(block.self_attn, small) for block in tower.blocks]
+        self._out = [_linear(block.self_attn.out_proj, small) for block in tower.blocks]
+        self._mlps = [_quick_gelu(block.mlp, small) for block in tower.blocks]
 
     def embed_image(self, inputs: ImageInputs, bos: int) -> Tensor:
         """The decoder's input for a BOS and the image, (1 + tokens, hidden)."""
-        features = self._connect(self._encode(inputs.crops), inputs.masks)
         ids, places = inputs.after(bos)
-        return self._model.embed(ids, features, places)[0]
+        placed = (places.flatten() >= 0).nonzero()[:, 0]
+        features = self._connect(self._encode(inputs.crops), inputs.masks, placed)
+        return self._model.embed(ids, features, places.flatten()[placed])[0]
 
     def _encode(self, crops: Tensor) -> Tensor:
         """(n, patches, pixels of a patch) -> (n, patches, features of the used blocks)."""
         tower = self._model.vision
-        patches = tower.patch_embedding(crops.to(tower.class_embedding.dtype))
+        patches = self._embedded(crops.to(tower.class_embedding.dtype))
         first = tower.class_embedding.expand(len(crops), 1, -1)
         hidden = tower.pre_ln(torch.cat([first, patches], dim=1) + tower.positional_embedding)
         outputs = []
-        for block, qkv, mlp in zip(tower.blocks, self._qkv, self._mlps, strict=True):
-            hidden = hidden + self._attend(block, qkv(block.layer_norm1(hidden)))
-            hidden = mlp(block.layer_norm2(hidden)).add_(hidden)
+        layers = zip(tower.blocks, self._qkv, self._out, self._mlps, strict=True)
+        for block, qkv, out, mlp in layers:
+            hidden = out(self._mixed(qkv(block.layer_norm1(hidden))), hidden)
+            hidden = mlp(block.layer_norm2(hidden), hidden)
             outputs.append(hidden)
         return torch.cat([outputs[index][:, 1:] for index in tower.blocks_used], dim=-1)
 
-    def _attend(self, block: nn.Module, qkv: Tensor) -> Tensor:
+    def _mixed(self, qkv: Tensor) -> Tensor:
         q, k, v = qkv.unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v)
-        return block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
+        return mixed.transpose(1, 2).flatten(2)
 
-    def _connect(self, features: Tensor, masks: Tensor) -> Tensor:
-        """See `Connector.forward`."""
+    def _connect(self, features: Tensor, masks: Tensor, placed: Tensor) -> Tensor:
+        """See `Connector.forward`; of the windows `placed` (k,) alone: (k, decoder's width)."""
         connector, projector = self._model.connector, self._model.connector.projector
-        pooled = connector.pooling(connector.windows(features, masks))
+        pooled = connector.pooling(connector.windows(features, masks)[placed])
         gated = functional.silu(projector.w1(pooled), inplace=True)
-        projected = projector.w2(gated.mul_(projector.w3(pooled)))
-        return projected.unflatten(0, (len(features), -1))
+        projected: Tensor = projector.w2(gated.mul_(projector.w3(pooled)))
+        return projected
 
 
-def _fused(attention: nn.Module) -> Projection:
-    return fuse(attention.q_proj, attention.k_proj, attention.v_proj)
+def _fused(attention: nn.Module, small: bool) -> Projection:
+    return fuse(attention.q_proj, attention.k_proj, attention.v_proj, small=small)
 
 
-def _quick_gelu(mlp: nn.Module) -> Projection:
-    up, down = mlp.fc1, mlp.fc2
-    into, back = up.weight.t(), down.weight.t()
-    bias = up.bias * QUICK
+def _linear(part: nn.Module, small: bool) -> Product:
+    return Product(part.weight, part.bias, small=small)
 
-    def forward(x: Tensor) -> Tensor:
-        hidden = torch.addmm(bias, x.flatten(0, -2), into, alpha=QUICK)
-        hidden = functional.silu(hidden, inplace=True)
-        return torch.addmm(down.bias, hidden, back, alpha=1 / QUICK).view(x.shape)
 
-    return forward
+def _quick_gelu(mlp: nn.Module, small: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """What adds the block's two products, with QuickGELU between them, to what it is given."""
+    up = Product(mlp.fc1.weight, mlp.fc1.bias.detach() * QUICK, QUICK, small)
+    down = Product(mlp.fc2.weight, mlp.fc2.bias, 1 / QUICK, small)
+    return lambda x, onto: down(functional.silu(up(x), inplace=True), onto)

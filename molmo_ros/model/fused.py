@@ -9,12 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from molmo_ros.model.products import Product
+
 Projection = Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
-def fuse(*parts: nn.Module) -> Projection:
-    """Return a function that gives what `parts` give, side by side.
+def fuse(*parts: nn.Module, small: bool = False) -> Projection:
+    """Return a function that gives what `parts` give, side by side; small: see `Product`.
 
     Plain linear layers become views of one matrix, so nothing is held twice. Others (quantised
     ones) are called one after the other.
@@ -22,10 +24,8 @@ def fuse(*parts: nn.Module) -> Projection:
     if any(type(part) is not nn.Linear for part in parts):
         return lambda x: torch.cat([part(x) for part in parts], dim=-1)
     weight = _join([part.weight for part in parts])
-    if parts[0].bias is None:
-        return lambda x: nn.functional.linear(x, weight)
-    bias = _join([part.bias for part in parts])
-    return lambda x: nn.functional.linear(x, weight, bias)
+    bias = None if parts[0].bias is None else _join([part.bias for part in parts])
+    return Product(weight, bias, small=small)
 
 
 def _join(parameters: list[nn.Parameter]) -> Tensor:
