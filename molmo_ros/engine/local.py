@@ -30,7 +30,7 @@ from molmo_ros.engine.answers import (
     QueuedQuestion,
 )
 from molmo_ros.engine.confidence import number_tokens
-from molmo_ros.engine.decoding import MAX_REPLAYED_ROWS, Line
+from molmo_ros.engine.decoding import Line
 from molmo_ros.engine.frame_cache import FrameCache, FrameKey, frame_key
 from molmo_ros.engine.networks import Loaded, MolmoPointNetwork, Network, network_of
 from molmo_ros.engine.point_decoding import PointDecoder, decoder_of
@@ -60,8 +60,9 @@ class LocalEngine(Engine):
 
     max_frames, max_bytes: how much of the images seen is kept for further questions. row_step: see
     `Decoder`; by default 8 on a GPU. branch_rows: up to how many rows a pass tries all ten digits
-    where one is due; by default as many as are replayed on a GPU, which waits for the weights
-    anyway, and none on a CPU, which computes each, or with 4-bit weights, which more rows unpack.
+    where one is due; by default `Decoder.spare_rows`: on a GPU, which waits for the weights anyway,
+    as many as are replayed; some on a CPU with a small network; none with 4-bit weights, which more
+    rows unpack.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class _State:
             with torch.inference_mode():
                 self.decoder.warm(USUAL_IMAGE)
         if branch_rows is None:
-            branch_rows = MAX_REPLAYED_ROWS if self.decoder.many_rows_are_free else 0
+            branch_rows = self.decoder.spare_rows
         self.branch_rows = branch_rows
         self.frames = frames
         self.frame: FrameKey | None = None  # whose keys and values the decoder holds
@@ -425,21 +426,22 @@ class _Run:
             self._settle(reply, predicted)
 
     def _branch(self, replies: Sequence[_Reply]) -> None:
-        """Let lines try every digit, as far as the pass has rows to spare."""
+        """Let lines try every digit where the pass has rows to spare for all of them.
+
+        They take as many passes as the slowest, so some alone would gain nothing.
+        """
         state = self._state
-        rows = sum(len(one.line.pending) + len(one.line.drafted) for one in replies)
+        spare = state.branch_rows
+        spare -= sum(len(one.line.pending) + len(one.line.drafted) for one in replies)
+        if spare < len(replies) * len(state.digits.ids):
+            return
         for reply in replies:
-            if rows + len(state.digits.ids) > state.branch_rows:
-                return
             if type(reply.writer) is not Writer:  # one that writes no digits
                 return
-            branches = reply.writer.branches(reply.line.drafted, state.digits)
-            more = sum(len(branch) for branch in branches)
-            if rows + more > state.branch_rows:
-                branches = [branch[:1] for branch in branches]
-                more = len(branches)
-            reply.line.branches = branches
-            rows += more
+            reply.line.branches = reply.writer.branches(reply.line.drafted, state.digits)
+        if sum(len(way) for reply in replies for way in reply.line.branches) > spare:
+            for reply in replies:
+                reply.line.branches = [way[:1] for way in reply.line.branches]
 
     def _settle(self, reply: _Reply, predicted: Sequence[Prediction]) -> None:
         """Take what the model chose."""

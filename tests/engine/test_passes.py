@@ -92,9 +92,11 @@ def test_concurrent_questions_share_the_frame(engine, images):
     assert sum(answer.work['crops'] > 0 for answer in answers) == 1
 
 
-def test_eight_questions_on_a_frame_share_their_passes(engine, images):
+def test_eight_questions_on_a_frame_share_their_passes(checkpoint, images):
+    """They leave no room to try digits, so they take those of one that does not."""
+    engine = load_engine(checkpoint())
     questions = [Question('mug' + count * 's') for count in range(8)]
-    alone = engine.answer(images(1), MUG)
+    alone = LocalEngine(load_molmo(checkpoint()), branch_rows=0).answer(images(1), MUG)
     together = engine.answer_many(images(0), questions)
     assert [answer.points[0].label for answer in together] == [q.query for q in questions]
     assert max(answer.passes for answer in together) <= alone.passes
@@ -157,8 +159,23 @@ def test_a_device_that_waits_for_weights_tries_all_digits_at_once(checkpoint, im
     assert (cold.passes, known.passes) == (4, 3)
     together = engine.answer_many(images(1), [Question('bowl'), Question('jar')])
     assert max(answer.passes for answer in together) <= 4
-    plain = load_engine(checkpoint()).answer(images(0), MUG)
+    plain = LocalEngine(load_molmo(checkpoint()), branch_rows=0).answer(images(0), MUG)
+    assert plain.passes == 6
     assert cold.points[0].confidence == pytest.approx(plain.points[0].confidence, abs=1e-4)
+
+
+def test_the_demo_checkpoint_tries_digits_as_far_as_rows_are_cheap(checkpoint, images):
+    """On a CPU, too, a pass of so small a network takes longer than ten rows more."""
+    ((table, seen),) = scenes(1)
+    thing = max(seen, key=lambda truth: truth.visible_pixels)
+    question = Question(f'{thing.colour} {thing.kind}', max_points=1)
+    again = Question(f'the {thing.colour} {thing.kind}', max_points=1)
+    loaded = load_molmo(default_checkpoint())
+    engine, plain = LocalEngine(loaded), LocalEngine(loaded, branch_rows=0)
+    assert [engine.answer(table, asked).passes for asked in (question, again)] == [4, 3]
+    assert [plain.answer(table, asked).passes for asked in (question, again)] == [6, 6]
+    small, two = load_engine(checkpoint()), [Question('bowl'), Question('jar')]
+    assert max(answer.passes for answer in small.answer_many(images(0), two)) < 6
 
 
 def test_four_bit_weights_are_put_through_with_few_rows(checkpoint, images, monkeypatch):
