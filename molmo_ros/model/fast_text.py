@@ -124,7 +124,8 @@ class FastText:
             if wanted is not None and block is self._blocks[-1]:
                 hidden, q = hidden[wanted], q[wanted]
                 if mask is None:
-                    seen, sees = kv.permute(1, 2, 0, 3), positions <= positions[wanted, None]
+                    order = torch.arange(len(embeds), device=embeds.device)
+                    seen, sees = kv.permute(1, 2, 0, 3), order <= wanted[:, None]
                 else:
                     sees = mask[wanted]
                 rows = self._bias(sees, embeds.dtype)
