@@ -428,7 +428,8 @@ class _Run:
     def _branch(self, replies: Sequence[_Reply]) -> None:
         """Let lines try every digit where the pass has rows to spare for all of them.
 
-        They take as many passes as the slowest, so some alone would gain nothing.
+        They take as many passes as the slowest, so some alone would gain nothing; nor would digits
+        without what the form forces after them, which is drafted in the next pass anyway.
         """
         state = self._state
         spare = state.branch_rows
@@ -441,7 +442,7 @@ class _Run:
             reply.line.branches = reply.writer.branches(reply.line.drafted, state.digits)
         if sum(len(way) for reply in replies for way in reply.line.branches) > spare:
             for reply in replies:
-                reply.line.branches = [way[:1] for way in reply.line.branches]
+                reply.line.branches = []
 
     def _settle(self, reply: _Reply, predicted: Sequence[Prediction]) -> None:
         """Take what the model chose."""
