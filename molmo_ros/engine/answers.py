@@ -63,8 +63,8 @@ class Answer:
         tokens: ids of the text as the model wrote it, up to where reading on was needless.
         work: counts of what went through the model: crops (encoder), image_tokens and text_tokens
             (decoder, drafts included), choices (head: what follows the question, and each token of
-            the answer, drafts included). For questions answered together, timings and work are
-            those of all of them until this answer was known.
+            the answer, drafts included). For questions about an image answered together, timings
+            and work are those of all of them until this answer was known.
         presence: how likely the model finds it that there is anything to point at, 0..1; NaN where
             that is not known. `confidence` of a point says how sure it is of where.
         heat: (rows, columns) float32 over the whole image, how much of the model's belief each
