@@ -13,6 +13,7 @@ from pathlib import Path
 from molmo_ros.engine.answers import (
     TRUNCATED,
     Answer,
+    AskedImage,
     Engine,
     EngineError,
     Finding,
@@ -31,6 +32,7 @@ from molmo_ros.engine.remote import is_address
 __all__ = [
     'TRUNCATED',
     'Answer',
+    'AskedImage',
     'Engine',
     'EngineError',
     'Finding',

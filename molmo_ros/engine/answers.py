@@ -63,8 +63,8 @@ class Answer:
         tokens: ids of the text as the model wrote it, up to where reading on was needless.
         work: counts of what went through the model: crops (encoder), image_tokens and text_tokens
             (decoder, drafts included), choices (head: what follows the question, and each token of
-            the answer, drafts included). For questions answered together, timings and work are
-            those of all of them until this answer was known.
+            the answer, drafts included). For questions about an image answered together, timings
+            and work are those of all of them until this answer was known.
         presence: how likely the model finds it that there is anything to point at, 0..1; NaN where
             that is not known. `confidence` of a point says how sure it is of where.
         heat: (rows, columns) float32 over the whole image, how much of the model's belief each
@@ -118,6 +118,14 @@ class QueuedQuestion:
     should_stop: Callable[[], bool] = never
 
 
+@dataclass(frozen=True)
+class AskedImage:
+    """An (H, W, 3) RGB image, and questions about it."""
+
+    image: NDArray[np.uint8]
+    questions: Sequence[QueuedQuestion]
+
+
 class Engine(ABC):
     """Answers questions about images.
 
@@ -141,6 +149,14 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the engine holds; it answers no more."""
+
+    def answer_frames(self, first: AskedImage, more: Callable[[], AskedImage | None]) -> None:
+        """As `answer_each`, and beside it what `more` gives, if the engine can.
+
+        It asks for `more` when it could answer about a further image meanwhile, and has told all
+        that it took when it returns. None: nobody waits now.
+        """
+        self.answer_each(first.image, first.questions)
 
     def own_findings(self) -> tuple[Finding, ...]:
         """What it finds about itself; a part of the self-test."""

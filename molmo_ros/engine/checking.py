@@ -52,17 +52,21 @@ def _ways(
     that they were read."""
     seen = network.see(image)
     decoder = decoder_of(network, (), (), _row_step(network))
+    frame = decoder.hold(seen.tokens)
     # As a question and its draft, with the image.
-    (line,) = decoder.begin([ids[:-last]], seen.tokens)
+    (line,) = decoder.begin([ids[:-last]], frame)
     line.drafted = list(ids[-last:])
     ways = {'with the image': _tokens(decoder.read_image(seen.embed(), [line])[0])[1:]}
-    # From the cache, beside another question.
-    decoder.put_image(decoder.image())
-    line, other = decoder.begin([ids[:-last], ids], seen.tokens)
-    line.drafted = list(ids[-last:])
-    ways['from the cache'] = _tokens(decoder.read([line, other])[0])[1:]
+    # From the cache, beside another question, and one about another frame.
+    frame, behind = (decoder.put_image(kept) for kept in 2 * [decoder.image(frame)])
+    line, other = decoder.begin([ids[:-last], ids], frame)
+    (far,) = decoder.begin([ids[:-last]], behind)
+    line.drafted = far.drafted = list(ids[-last:])
+    near, _, further = decoder.read([line, other, far])
+    ways |= {'from the cache': _tokens(near)[1:], 'behind another frame': _tokens(further)[1:]}
     # One by one; what is captured the first time is replayed from then on.
-    (line,) = decoder.begin([ids[:-last]], seen.tokens)
+    decoder.end_questions()
+    (line,) = decoder.begin([ids[:-last]], frame)
     decoder.read([line])
     alone = []
     for token in ids[-last:]:

@@ -1,12 +1,13 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Passes of the decoder over one image and any number of questions about it."""
+"""Passes of the decoder over images and any number of questions, each about one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molmo_ros.engine.networks import Network
-from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FIRST_SLOT, IMAGE, PADDING, Slots
+from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FRAME, IMAGE, PADDING, Slots
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
 from molmo_ros.model.replay import CudaRecorder, Replay
@@ -57,6 +58,11 @@ class Line:
         """How many tokens are read that may not stand."""
         return len(self.drafted) + sum(len(branch) for branch in self.branches)
 
+    @property
+    def frame(self) -> int:
+        """Of the image that it is about."""
+        return self.owner // FRAME
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -80,7 +86,8 @@ class Rows:
 
 
 class Decoder:
-    """Holds one image's keys and values and those of the questions being answered.
+    """Holds images' keys and values and those of the questions being answered, by the number of
+    the frame that each is about.
 
     numbers, openings: the ids whose probabilities every prediction tells. row_step: passes are
     filled up to multiples of it (1: not at all), so that few shapes occur and each is captured
@@ -101,8 +108,8 @@ class Decoder:
         captures = self._device.type == 'cuda'
         self._extent_step = REPLAYED_EXTENT_STEP if captures else EXTENT_STEP
         self._text.reserve(3 * SLOT_STEP)
+        most = MOST_RESERVED * self._text.slots // self._text.cache.nbytes
         if captures:  # what grows later makes captures void
-            most = MOST_RESERVED * self._text.slots // self._text.cache.nbytes
             self._text.reserve(min(network.text.config.max_position_embeddings, most))
         # With more rows many GPUs unpack 4-bit weights first, and take longer than with bfloat16.
         few = (FOUR_BIT_ROWS,) if self._text.four_bit else ()
@@ -114,9 +121,9 @@ class Decoder:
         self._row_step = row_step
         recorder = CudaRecorder(self._device) if captures else None
         self._step = Replay(self._read_packed, captures and self._text.capturable, recorder)
-        self.image_tokens = 0  # of the image it holds
-        self.text_rows = 0  # put through the decoder so far, those of images not counted
-        self.choices = 0  # of them put through the head
+        self._images: dict[int, slice] = {}  # the slots of each
+        self._begun = 0  # of the questions
+        self._most_slots = max(self._text.slots, 0 if captures else most)
 
     @property
     def nbytes(self) -> int:
@@ -139,22 +146,55 @@ class Decoder:
             return 'quantised experts are chosen on the host'
         return self._step.refused
 
-    def image(self) -> Tensor:
-        """A copy of the image's keys and values: (layers, 2, heads, tokens, head_dim)."""
-        return self._image_slots().clone()
+    @property
+    def frames(self) -> list[int]:
+        """The numbers of the frames that it holds."""
+        return list(self._images)
 
-    def put_image(self, cache: Tensor) -> None:
-        """Bring back what `image` gave; all else is dropped."""
-        self._clear(cache.shape[3])
-        self._image_slots().copy_(cache)
+    def tokens_of(self, frame: int) -> int:
+        """How many tokens an image has."""
+        image = self._images[frame]
+        return image.stop - image.start
 
-    def begin(self, questions: Sequence[Sequence[int]], image_tokens: int) -> list[Line]:
-        """Drop the questions before, and begin one line for each, after the image."""
-        self._clear(image_tokens)
-        return [
-            Line(FIRST_QUESTION + index, image_tokens, list(ids))
-            for index, ids in enumerate(questions)
-        ]
+    def has_room(self, tokens: int) -> bool:
+        """Whether so many more fit beside what it holds, in memory that is granted for that."""
+        return self._slots.gap(tokens) + tokens <= self._most_slots
+
+    def hold(self, tokens: int) -> int:
+        """Give an image of so many tokens slots; returns the number of its frame."""
+        frame = next(number for number in count() if number not in self._images)
+        self._images[frame] = self._slots.place(frame, tokens)
+        self._reserve()
+        return frame
+
+    def drop(self, frame: int) -> None:
+        """Forget an image and the questions about it."""
+        del self._images[frame]
+        self._slots.drop(frame)
+
+    def image(self, frame: int) -> Tensor:
+        """A copy of an image's keys and values: (layers, 2, heads, tokens, head_dim)."""
+        return self._image_slots(frame).clone()
+
+    def tokens_in(self, kept: Any) -> int:
+        """How many tokens the image has of which `image` gave this."""
+        return int(kept.shape[3])
+
+    def put_image(self, cache: Tensor) -> int:
+        """Bring back what `image` gave; returns the number of its frame."""
+        frame = self.hold(cache.shape[3])
+        self._image_slots(frame).copy_(cache)
+        return frame
+
+    def end_questions(self) -> None:
+        """Drop all questions."""
+        self._slots.end_questions()
+        self._begun = 0
+
+    def begin(self, questions: Sequence[Sequence[int]], frame: int) -> list[Line]:
+        """Begin a line for each of some questions, after a frame's image."""
+        after = self.tokens_of(frame)
+        return [Line(self._owner(frame), after, list(ids)) for ids in questions]
 
     def read(self, lines: Sequence[Line]) -> list[list[Prediction]]:
         """Put what lines have pending and drafted through the model, in one pass.
@@ -165,8 +205,9 @@ class Decoder:
         return self._by_line(lines, self._read_step(self._take(lines)))
 
     def read_image(self, image: Tensor, lines: Sequence[Line]) -> list[list[Prediction]]:
-        """As `read`, with an image (tokens, hidden) before the lines in the same pass."""
-        return self._by_line(lines, self._read_all(image, self._take(lines), len(lines)))
+        """As `read`, with an image (tokens, hidden) in the same pass, before lines about it."""
+        rows = self._take(lines)
+        return self._by_line(lines, self._read_all(image, lines[0].frame, rows, len(lines)))
 
     def masks_image(self, questions: int) -> bool:
         """Whether so many lines beside an image are masked; in order alone, they need not be."""
@@ -193,6 +234,11 @@ class Decoder:
         """Free what a line holds; it is read no more."""
         self._slots.release_all(line.owner)
 
+    def _owner(self, frame: int) -> int:
+        """A new one, of a question about a frame."""
+        self._begun += 1
+        return FRAME * frame + FIRST_QUESTION + self._begun % (FRAME - FIRST_QUESTION)
+
     def _by_line(
         self, lines: Sequence[Line], output: NDArray[np.float32]
     ) -> list[list[Prediction]]:
@@ -209,44 +255,50 @@ class Decoder:
         wanted = np.concatenate(
             [np.arange(end - line.guesses - 1, end) for line, end in zip(lines, ends, strict=True)]
         )
-        self.text_rows += len(tokens)
-        self.choices += len(wanted)
         return Rows(tokens, owners, positions, slots, wanted)
 
-    def _read_all(self, image: Tensor, rows: Rows, questions: int) -> NDArray[np.float32]:
-        count = len(image)
-        rows = rows.filled(self._lacking(count + len(rows.tokens)), 0)
-        positions = np.concatenate([np.arange(count), rows.positions])
-        slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), rows.slots])
-        mask = None
-        if self.masks_image(questions):
-            owners = np.concatenate([np.full(count, IMAGE), rows.owners])
-            last_seen = positions.copy()
-            if self._both_ways:
-                last_seen[1:count] = count - 1  # the beginning of text is not of the image
-            mask = self._mask(owners, last_seen)
+    def _read_all(
+        self, image: Tensor, frame: int, rows: Rows, questions: int
+    ) -> NDArray[np.float32]:
+        rows = rows.filled(self._lacking(len(image) + len(rows.tokens)), 0)
+        whole, last_seen = self._with_image(frame, rows)
+        mask = self._mask(whole.owners, last_seen) if self.masks_image(questions) else None
         self._reserve()
         embeds = torch.cat([image, self._embed(self._tensor(rows.tokens))])
         hidden = self._text.forward(
             embeds,
-            self._tensor(positions),
-            self._tensor(slots),
+            self._tensor(whole.positions),
+            self._tensor(whole.slots),
             None if mask is None else self._tensor(mask),
-            self._tensor(count + rows.wanted),
+            self._tensor(whole.wanted),
         )
         return self._predict(hidden).cpu().numpy()
+
+    def _with_image(self, frame: int, rows: Rows) -> tuple[Rows, Ints]:
+        """Rows with those of an image before them, and up to which position each sees."""
+        image = self._images[frame]
+        tokens = self.tokens_of(frame)
+        positions = np.concatenate([np.arange(tokens), rows.positions])
+        owners = np.concatenate([np.full(tokens, IMAGE + FRAME * frame), rows.owners])
+        slots = np.concatenate([np.arange(image.start, image.stop), rows.slots])
+        last_seen = positions.copy()
+        if self._both_ways:
+            last_seen[1:tokens] = tokens - 1  # the beginning of text is not of the image
+        ids = np.pad(rows.tokens, (tokens, 0))
+        return Rows(ids, owners, positions, slots, tokens + rows.wanted), last_seen
 
     def warm(self, image_tokens: int) -> None:
         """Capture the passes that a question about an image of so many tokens will take."""
         if self._device.type != 'cuda' or type(self) is not Decoder:  # what reads otherwise
             return
-        self._clear(image_tokens)
+        frame = self.hold(image_tokens)
         for rows in self._sizes:
             for wanted in {min(rows, FEW_WANTED), rows}:
                 nothing = np.zeros(rows, np.int64)
                 self._read_step(
                     Rows(nothing, nothing + PADDING, nothing, nothing, nothing[:wanted])
                 )
+        self.drop(frame)
 
     def _read_step(self, rows: Rows) -> NDArray[np.float32]:
         count, asked = len(rows.tokens), len(rows.wanted)
@@ -309,11 +361,6 @@ class Decoder:
         extent = -(-self._slots.extent // step) * step
         return self._slots.mask(owners, last_seen, extent)
 
-    def _clear(self, image_tokens: int) -> None:
-        self._slots.clear(image_tokens)
-        self.image_tokens = image_tokens
-        self._reserve()
-
     def _reserve(self) -> None:
         """Let the cache hold what the table of slots has given out."""
         needed = -(-self._slots.extent // SLOT_STEP) * SLOT_STEP
@@ -321,8 +368,8 @@ class Decoder:
             self._text.reserve(needed)
             self._step.forget()
 
-    def _image_slots(self) -> Tensor:
-        return self._text.cache[:, :, :, FIRST_SLOT : FIRST_SLOT + self.image_tokens]
+    def _image_slots(self, frame: int) -> Tensor:
+        return self._text.cache[:, :, :, self._images[frame]]
 
     def _tensor(self, array: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -11,7 +11,7 @@ from molmo_ros.engine.answers import EngineError
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.networks import Loaded
 from molmo_ros.errors import shortened
-from molmo_ros.model.config import model_type
+from molmo_ros.model.config import UnsupportedCheckpoint, model_type
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.molmo_point_loading import load_molmo_point
@@ -42,6 +42,9 @@ def open_local(
         # Whatever it is not, `load_molmo` says.
         load_model = _LOADERS.get(model_type(folder), load_molmo)
         return LocalEngine(load_model(folder, options, progress))
+    except UnsupportedCheckpoint as error:
+        said = str(error)
+        raise EngineError(said if str(folder) in said else f'{folder}: {said}') from error
     except ValueError as error:
         raise EngineError(str(error)) from error
     except OSError as error:

@@ -27,7 +27,6 @@ from molmo_ros.engine.decoding import (
 from molmo_ros.engine.networks import MolmoPointNetwork, Network, SeenPoints
 from molmo_ros.engine.point_belief import PointLayout
 from molmo_ros.engine.point_order import Choices, Order
-from molmo_ros.engine.slots import FIRST_QUESTION, FIRST_SLOT, IMAGE
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.molmo_point import ABSENT, PointImage, PointMemory
 from molmo_ros.model.point_ids import LOCATIONS, Kind
@@ -67,14 +66,15 @@ class _Reading:
     """What the rows of a pass are, (rows,) each.
 
     plain: ids of the embedding. patch, subpatch: which a row is, -1 for none. last: the patch read
-    before it, -1 for none. orders: what may follow each row that is predicted from; may_point: and
-    whether a patch may.
+    before it, -1 for none. wanted: after which to predict. orders: what may follow each of those;
+    may_point: and whether a patch may.
     """
 
     plain: Ints
     patch: Ints
     subpatch: Ints
     last: Ints
+    wanted: list[int]
     orders: list[Order]
     may_point: list[bool]
 
@@ -94,57 +94,83 @@ class PointDecoder(Decoder):
         # What is read and found depends on the image; what is replayed must not.
         captures = self._device.type == 'cuda' and self._text.capturable
         self._step = Replay(self._text.states, captures)
-        self._memory: PointMemory | None = None
-        self.layout = PointLayout(np.zeros((0, 0, 2), np.int64), 0, 0)
+        self._seen: dict[int, tuple[PointMemory, PointLayout]] = {}
 
     @property
     def nbytes(self) -> int:
         """Of the cache of keys and values, and of what pointing takes."""
-        return super().nbytes + (self._memory.nbytes if self._memory is not None else 0)
+        return super().nbytes + sum(memory.nbytes for memory, _ in self._seen.values())
 
-    def image(self) -> PointFrame:
-        """A copy of all that is remembered of the image."""
-        assert self._memory is not None
-        return PointFrame(super().image(), self._memory, self.layout)
+    def layout(self, frame: int) -> PointLayout:
+        """Where the patches of an image lie that has been read."""
+        return self._seen[frame][1]
 
-    def put_image(self, frame: PointFrame) -> None:
-        """Bring back what `image` gave; all else is dropped."""
-        super().put_image(frame.cache)
-        self._memory, self.layout = frame.memory, frame.layout
+    def image(self, frame: int) -> PointFrame:
+        """A copy of all that is remembered of an image."""
+        return PointFrame(super().image(frame), *self._seen[frame])
 
-    def begin(self, questions: Sequence[Sequence[int]], image_tokens: int) -> list[Line]:
+    def tokens_in(self, kept: PointFrame) -> int:
+        """See `Decoder.tokens_in`."""
+        return super().tokens_in(kept.cache)
+
+    def put_image(self, kept: PointFrame) -> int:
+        """Bring back what `image` gave; returns the number of its frame."""
+        frame = super().put_image(kept.cache)
+        self._seen[frame] = kept.memory, kept.layout
+        return frame
+
+    def drop(self, frame: int) -> None:
+        """See `Decoder.drop`."""
+        super().drop(frame)
+        self._seen.pop(frame, None)
+
+    def begin(self, questions: Sequence[Sequence[int]], frame: int) -> list[Line]:
         """See `Decoder.begin`."""
-        self._clear(image_tokens)
-        rules = self._model.config.rules
+        after, rules = self.tokens_of(frame), self._model.config.rules
         return [
             PointLine(
-                FIRST_QUESTION + index,
-                image_tokens,
+                self._owner(frame),
+                after,
                 list(ids),
                 order=Order(self._ids, rules),
-                question=image_tokens + len(ids) - 1,
+                question=after + len(ids) - 1,
             )
-            for index, ids in enumerate(questions)
+            for ids in questions
         ]
 
     def read(self, lines: Sequence[Line]) -> list[list[Prediction]]:
         """See `Decoder.read`."""
-        assert self._memory is not None
-        self._trim(lines, self.layout.patches)
-        rows, reading = self._take(lines), self._reading(lines)
-        states = self._step_states(rows, self._embedded(reading, self._memory))
-        return self._found(lines, rows, reading, states, self._memory)
+        frames = sorted({line.frame for line in lines})
+        groups = [[line for line in lines if line.frame == frame] for frame in frames]
+        memories = [self._seen[frame][0] for frame in frames]
+        for frame, group in zip(frames, groups, strict=True):
+            self._trim(group, self.layout(frame).patches)
+        rows = self._take([line for group in groups for line in group])
+        readings = [self._reading(group) for group in groups]
+        embeds = [
+            self._embedded(reading, memory)
+            for reading, memory in zip(readings, memories, strict=True)
+        ]
+        states = self._step_states(rows, torch.cat(embeds))
+        found = self._found(groups, readings, states[self._tensor(rows.wanted)], memories)
+        return [found[line.owner] for line in lines]
 
     def read_image(self, seen: SeenPoints, lines: Sequence[Line]) -> list[list[Prediction]]:
         """See `Decoder.read_image`."""
-        image, count = seen.image, len(seen.image.embeds)
+        image, frame = seen.image, lines[0].frame
         self._trim(lines, seen.layout.patches)
         rows, reading = self._take(lines), self._reading(lines)
+        whole, last_seen = self._with_image(frame, rows)
+        mask = self._mask(whole.owners, last_seen)
+        self._reserve()
+        inputs = (self._tensor(x) for x in (whole.positions, whole.slots, mask))
         embeds = torch.cat([image.embeds, self._embedded(reading, image)])
-        states = self._image_states(rows, embeds, count)
-        self._memory = self._model.points.remember(states[image.patches], image)
-        self.layout = seen.layout
-        return self._found(lines, rows, reading, states[count:], self._memory)
+        states = self._text.states(embeds, *inputs)
+        memory = self._model.points.remember(states[image.patches], image)
+        self._seen[frame] = memory, seen.layout
+        wanted = states[self._tensor(whole.wanted)]
+        found = self._found([lines], [reading], wanted, [memory])
+        return [found[line.owner] for line in lines]
 
     def settle(self, line: Line, stood: int, next_token: int) -> None:
         """See `Decoder.settle`."""
@@ -170,6 +196,7 @@ class PointDecoder(Decoder):
 
     def _reading(self, lines: Sequence[Line]) -> _Reading:
         rows: list[tuple[int, int, int, int]] = []
+        wanted: list[int] = []
         orders: list[Order] = []
         may_point: list[bool] = []
         for line in lines:
@@ -182,10 +209,11 @@ class PointDecoder(Decoder):
                 rows.append((self._plain(kind, index), patch, part, order.last_patch))
                 order.read(token)
                 if at >= len(line.pending) - 1:
+                    wanted.append(len(rows) - 1)
                     orders.append(order.copy())
                     may_point.append(line.position + at > line.question)
         plain, patch_of, part_of, last = np.array(rows, np.int64).T
-        return _Reading(plain, patch_of, part_of, last, orders, may_point)
+        return _Reading(plain, patch_of, part_of, last, wanted, orders, may_point)
 
     def _plain(self, kind: Kind, index: int) -> int:
         """The id in the embedding that stands for a token."""
@@ -208,17 +236,6 @@ class PointDecoder(Decoder):
             embeds[self._tensor(parts)] = self._model.embed_subpatch(of, which, image)
         return embeds
 
-    def _image_states(self, rows: Rows, embeds: Tensor, count: int) -> Tensor:
-        positions = np.concatenate([np.arange(count), rows.positions])
-        slots = np.concatenate([np.arange(FIRST_SLOT, FIRST_SLOT + count), rows.slots])
-        owners = np.concatenate([np.full(count, IMAGE), rows.owners])
-        last_seen = positions.copy()
-        last_seen[1:count] = count - 1  # the beginning of text is not of the image
-        mask = self._mask(owners, last_seen)
-        self._reserve()
-        inputs = (self._tensor(x) for x in (positions, slots, mask))
-        return self._text.states(embeds, *inputs)
-
     def _step_states(self, rows: Rows, embeds: Tensor) -> Tensor:
         count = len(rows.tokens)
         captured = self._row_step > 1 and count <= MAX_REPLAYED_ROWS
@@ -234,33 +251,40 @@ class PointDecoder(Decoder):
 
     def _found(
         self,
-        lines: Sequence[Line],
-        rows: Rows,
-        reading: _Reading,
+        groups: Sequence[Sequence[Line]],
+        readings: Sequence[_Reading],
         states: Tensor,
-        memory: PointMemory,
-    ) -> list[list[Prediction]]:
-        wanted = rows.wanted
-        last, here = reading.last[wanted], reading.patch[wanted].clip(min=0)
-        found = self._find(
-            states[self._tensor(wanted)], memory, self._tensor(last), self._tensor(here)
-        )
-        width = memory.subpatch_keys.shape[1]
-        predictions: list[Prediction] = [
-            self._predicted(row, order, may_point, width)
-            for row, order, may_point in zip(
-                found.cpu().numpy(), reading.orders, reading.may_point, strict=True
-            )
-        ]
-        counts = np.cumsum([0] + [line.guesses + 1 for line in lines])
-        by_line = [predictions[begin:end] for begin, end in pairwise(counts)]
-        for line, predicted in zip(lines, by_line, strict=True):
-            self._correct(line, predicted)
-        return by_line
+        memories: Sequence[PointMemory],
+    ) -> dict[int, list[Prediction]]:
+        """By owner, what follows the rows that are predicted from, which have these states.
 
-    def _find(self, states: Tensor, memory: PointMemory, last: Tensor, here: Tensor) -> Tensor:
+        groups: lines about one frame each, whose readings and memories these are.
+        """
+        found: dict[int, list[Prediction]] = {}
+        texts = self._find_text(states)
+        for lines, reading, memory, text, some in zip(
+            groups, readings, memories, *_parted(readings, texts, states), strict=True
+        ):
+            last, here = reading.last[reading.wanted], reading.patch[reading.wanted].clip(min=0)
+            points = self._model.points(some, memory, self._tensor(last), self._tensor(here))
+            of_points = torch.cat([points.patches, points.subpatches, points.locations], dim=1)
+            output = torch.cat([text, of_points.float()], dim=1).cpu().numpy()
+            parts = memory.subpatch_keys.shape[1]
+            predictions: list[Prediction] = [
+                self._predicted(row, order, may_point, parts)
+                for row, order, may_point in zip(
+                    output, reading.orders, reading.may_point, strict=True
+                )
+            ]
+            ends = np.cumsum([0] + [line.guesses + 1 for line in lines])
+            for line, (begin, end) in zip(lines, pairwise(ends), strict=True):
+                found[line.owner] = predictions[begin:end]
+                self._correct(line, found[line.owner])
+        return found
+
+    def _find_text(self, states: Tensor) -> Tensor:
         """(rows, ...) float32: what `choices` gives, the logits of the best id of the vocabulary
-        and of a patch, and the head's."""
+        and of a patch."""
         hidden, config = self._text.norm(states), self._model.config
         if len(hidden) <= FEW_ROWS and hidden.device.type == 'cpu':
             logits = (self._head.weight @ hidden.T).T.contiguous()
@@ -269,10 +293,7 @@ class PointDecoder(Decoder):
         of_patch = logits[:, config.patch_token, None].clone()
         logits[:, [config.patch_token, config.subpatch_token, config.location_token]] = ABSENT
         best = logits.max(dim=-1, keepdim=True).values
-        points = self._model.points(states, memory, last, here)
-        found = (points.patches, points.subpatches, points.locations)
-        more = torch.cat([best, of_patch, *found], dim=1).float()
-        return torch.cat([choices(logits, self._watched), more], dim=1)
+        return torch.cat([choices(logits, self._watched), best.float(), of_patch.float()], dim=1)
 
     def _predicted(
         self, row: NDArray[np.float32], order: Order, may_point: bool, parts: int
@@ -299,6 +320,12 @@ class PointDecoder(Decoder):
             kinds = {self._ids.read(token)[0], self._ids.read(before.token)[0]}
             if kinds == {Kind.LOCATION}:
                 line.drafted[at] = before.token
+
+
+def _parted(readings: Sequence[_Reading], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Tensors of the rows that are predicted from, each parted by what was read."""
+    sizes = [len(reading.wanted) for reading in readings]
+    return [tensor.split(sizes) for tensor in tensors]
 
 
 def decoder_of(

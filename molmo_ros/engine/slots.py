@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who holds which slot of the decoder's cache, and who sees what.
 
-The image's tokens hold slots that every question sees. Each question takes further ones, sees its
-own alone, and gives back those of drafts that did not stand.
+An image's tokens hold slots that every question about it sees, and none about another. Each
+question takes further ones, sees its own alone, and gives back those of drafts that did not stand.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 FREE, PADDING, IMAGE, FIRST_QUESTION = -1, 0, 1, 2
-BRANCH = 1 << 16  # added to a question's number once for each branch of its draft
-FIRST_SLOT = 1  # slot 0 is for rows that only fill up a pass
+FRAME = 1 << 12  # added to an owner once for each frame before its own
+BRANCH = 1 << 24  # added to a question's number once for each branch of its draft
 
 
 class Slots:
-    """A table of owners and positions; nothing but bookkeeping."""
+    """A table of owners and positions; nothing but bookkeeping.
+
+    Slot 0 is for rows that only fill up a pass.
+    """
 
     def __init__(self) -> None:
         self._owner = np.zeros(1, np.int64)
@@ -28,13 +31,29 @@ class Slots:
         """One past the last slot in use."""
         return int(np.flatnonzero(self._owner != FREE)[-1]) + 1
 
-    def clear(self, image_tokens: int) -> None:
-        """Free all but an image of so many tokens."""
-        self._ensure(FIRST_SLOT + image_tokens)
-        image = slice(FIRST_SLOT, FIRST_SLOT + image_tokens)
-        self._owner[FIRST_SLOT:] = FREE
-        self._owner[image] = IMAGE
-        self._position[image] = np.arange(image_tokens)
+    def gap(self, count: int) -> int:
+        """The first of the lowest free slots, of so many side by side."""
+        taken = np.flatnonzero(self._owner != FREE)
+        wide = np.flatnonzero(np.diff(taken) > count)
+        return int(taken[wide[0] if len(wide) else -1]) + 1
+
+    def place(self, frame: int, tokens: int) -> slice:
+        """Give an image of so many tokens slots side by side."""
+        begin = self.gap(tokens)
+        self._ensure(begin + tokens)
+        image = slice(begin, begin + tokens)
+        self._owner[image] = IMAGE + FRAME * frame
+        self._position[image] = np.arange(tokens)
+        return image
+
+    def drop(self, frame: int) -> None:
+        """Free all that a frame and its questions hold."""
+        of_frame = self._owner % BRANCH // FRAME == frame
+        self._owner[of_frame & (self._owner > PADDING)] = FREE
+
+    def end_questions(self) -> None:
+        """Free all but images."""
+        self._owner[1:][self._owner[1:] % FRAME != IMAGE] = FREE
 
     def take(self, owners: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give each row the lowest free slot."""
@@ -61,13 +80,14 @@ class Slots:
     def mask(
         self, owners: NDArray[np.int64], last_seen: NDArray[np.int64], extent: int
     ) -> NDArray[np.bool_]:
-        """(rows, extent): whether a row sees a slot: the image's or its own, up to a position.
+        """(rows, extent): whether a row sees a slot: its image's or its own, up to a position.
 
         A row of a branch sees its question's, too, and nothing of other branches.
         """
         self._ensure(extent)
         owner, position = self._owner[:extent], self._position[:extent]
-        shared = (owner == IMAGE) & (owners != PADDING)[:, None]
+        images = np.where(owners == PADDING, PADDING, owners % BRANCH // FRAME * FRAME + IMAGE)
+        shared = owner == images[:, None]
         own = owner == owners[:, None]
         if (owners >= BRANCH).any():
             own |= owner == owners[:, None] % BRANCH

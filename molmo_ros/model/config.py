@@ -21,8 +21,21 @@ from molmo_ros.errors import shortened
 TextFamily = Literal['qwen2', 'olmo2', 'olmoe']
 
 
+AGAIN = 'download it again (molmo-ros fetch, or by hand: docs/checkpoints.md)'
+
+
 class UnsupportedCheckpoint(ValueError):
     """The checkpoint is not one that this package can run; the message says why."""
+
+
+class WrongFile(UnsupportedCheckpoint):
+    """A file is not what it should be, or not what others of its folder go with.
+
+    said: what is wrong, with the file's name; the message says what to do, too.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f'{said}: is it of this release, and unchanged? If not, {AGAIN}')
 
 
 def model_type(folder: Path) -> str:
@@ -168,12 +181,10 @@ def understood(what: str | Path) -> Iterator[None]:
     except UnsupportedCheckpoint:
         raise
     except KeyError as error:
-        raise UnsupportedCheckpoint(f'{what} lacks {error}') from error
+        raise WrongFile(f'{what} lacks {error}') from error
     except Exception as error:
         said = shortened(' '.join(str(error).split()), 200)
-        raise UnsupportedCheckpoint(
-            f'{what} is not understood ({type(error).__name__}: {said})'
-        ) from error
+        raise WrongFile(f'{what} is not understood ({type(error).__name__}: {said})') from error
 
 
 def without_nulls(fields: Any) -> Any:
@@ -191,9 +202,9 @@ def side_of(value: Any, what: str) -> int:
     sides = list(value.values()) if isinstance(value, Mapping) else value
     sides = sides if isinstance(sides, list | tuple) else [sides]
     if not sides or any(isinstance(side, bool) or not isinstance(side, int) for side in sides):
-        raise UnsupportedCheckpoint(f'{what} is {value!r}, not a number of pixels')
+        raise WrongFile(f'{what} is {shortened(value)}, not a number of pixels')
     if len(set(sides)) > 1 or sides[0] < 1:
-        raise UnsupportedCheckpoint(f'{what} is {value!r}: crops are squares')
+        raise WrongFile(f'{what} is {shortened(value)}, and crops are squares')
     return int(sides[0])
 
 
@@ -219,7 +230,7 @@ def _check_counts(config: MolmoConfig) -> None:
     text, vision = config.text, config.vision
     for name, value in (('rope_theta', text.rope_theta), ('layer_norm_eps', text.norm_eps)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise UnsupportedCheckpoint(f'config.json says {name} {value!r}, not a number above 0')
+            raise WrongFile(f'config.json says {name} {shortened(value)}, not a number above 0')
     for what, wide, heads in (
         ('hidden_size', text.hidden_size, text.num_heads),
         ('num_attention_heads', text.num_heads, text.num_kv_heads),
@@ -227,18 +238,15 @@ def _check_counts(config: MolmoConfig) -> None:
         ('the size of a crop', vision.image_size, vision.patch_size),
     ):
         if heads < 1 or wide < 1 or wide % heads:
-            raise UnsupportedCheckpoint(
-                f'config.json says {what} {wide}, which is no multiple of {heads}'
-            )
-    if any(not -vision.num_layers <= layer < vision.num_layers for layer in vision.feature_layers):
-        raise UnsupportedCheckpoint(
+            raise WrongFile(f'config.json says {what} {wide}, which is no multiple of {heads}')
+    inside = [-vision.num_layers <= layer < vision.num_layers for layer in vision.feature_layers]
+    if not inside or not all(inside):
+        raise WrongFile(
             f'config.json reads the vision encoder at {list(vision.feature_layers)}, and it has '
             f'{vision.num_layers} blocks'
         )
     if text.family == 'olmoe' and not 0 < text.experts_per_token <= text.num_experts:
-        raise UnsupportedCheckpoint(
-            f'config.json says {text.experts_per_token} of {text.num_experts} experts'
-        )
+        raise WrongFile(f'config.json says {text.experts_per_token} of {text.num_experts} experts')
 
 
 def _language(fields: Mapping[str, Any]) -> LanguageConfig:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from molmo_ros import git_lfs
 from molmo_ros.errors import shortened
-from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.config import AGAIN, UnsupportedCheckpoint
 
-AGAIN = 'download it again (molmo-ros fetch, or by hand: docs/checkpoints.md)'
 _TEXTS = ('*.json', '*.txt', '*.jinja')
 _PARTIAL = ('*.incomplete', '*.part', '*.partial', '*.crdownload', '*.aria2', '*.tmp')
 _MOST_TEXT = 256 << 20
@@ -29,7 +28,8 @@ _FLOATS = ('F64', 'F32', 'F16', 'BF16')
 # names are those of all generations.
 _MOST = {
     **dict.fromkeys(('num_hidden_layers', 'num_layers', 'n_layers', 'image_num_layers'), 1 << 10),
-    **dict.fromkeys(('hidden_size', 'd_model', 'image_emb_dim', 'patch_embed_dim'), 1 << 16),
+    **dict.fromkeys(('hidden_size', 'text_hidden_size', 'd_model'), 1 << 16),
+    **dict.fromkeys(('image_emb_dim', 'patch_embed_dim'), 1 << 16),
     **dict.fromkeys(('intermediate_size', 'image_mlp_dim'), 1 << 20),
     **dict.fromkeys(('num_attention_heads', 'num_heads', 'n_heads', 'image_num_heads'), 1 << 12),
     **dict.fromkeys(('num_key_value_heads', 'n_kv_heads', 'moe_num_experts', 'moe_top_k'), 1 << 12),
@@ -39,6 +39,7 @@ _MOST = {
     **dict.fromkeys(('image_default_input_size', 'base_image_input_size', 'image_size'), 1 << 12),
     **dict.fromkeys(('image_patch_size', 'patch_size', 'pooling_size', 'image_pooling_h'), 1 << 10),
     'image_num_pos': 1 << 18,
+    'positional_embeddings': 1 << 10,
     'max_crops': 1 << 8,
 }
 
@@ -55,9 +56,9 @@ def check_folder(folder: Path) -> None:
             _check_sizes(path, fields)
     if config.is_file():
         _refuse_quantised(config, _read(config))
-    for name in _weight_names(folder):
+    for name, keys in _weight_names(folder).items():
         if (folder / name).exists():
-            _check_weights(folder / name)
+            _check_weights(folder / name, keys)
     _name_partial(folder)
 
 
@@ -119,9 +120,10 @@ def _check_sizes(path: Path, fields: Mapping[str, Any]) -> None:
 
 
 def _numbers(value: Any) -> Iterator[Any]:
-    """One, or those of a list or of names; none where nothing is said."""
+    """One, or those of a list or of names, if it has any; none where nothing is said."""
     if isinstance(value, Mapping):
-        value = list(value.values())
+        value = list(value.values()) or value
+    value = value or [value]
     for one in value if isinstance(value, list) else [value]:
         if one is not None:
             yield one
@@ -138,17 +140,19 @@ def _refuse_quantised(path: Path, fields: Mapping[str, Any]) -> None:
                 )
 
 
-def _weight_names(folder: Path) -> list[str]:
-    """Of the files that the weights should be in."""
+def _weight_names(folder: Path) -> dict[str, list[str]]:
+    """The files that the weights should be in, and those that an index says are in each."""
     path = folder / 'model.safetensors.index.json'
     if not path.is_file():
-        return ['model.safetensors']
+        return {'model.safetensors': []}
     names = _read(path).get('weight_map')
     if not isinstance(names, dict) or not names or not all(map(_plain, names.values())):
         raise UnsupportedCheckpoint(
             f'{path} does not say in which files of the folder the weights are: {AGAIN}'
         )
-    return sorted(set(names.values()))
+    return {
+        file: [key for key in names if names[key] == file] for file in sorted({*names.values()})
+    }
 
 
 def _plain(name: object) -> bool:
@@ -156,8 +160,9 @@ def _plain(name: object) -> bool:
     return isinstance(name, str) and name == Path(name).name and name.endswith('.safetensors')
 
 
-def _check_weights(path: Path) -> None:
-    """The head of a file of weights against its length, and what its numbers are."""
+def _check_weights(path: Path, keys: Sequence[str]) -> None:
+    """The head of a file of weights against its length, what should be in it, and what its numbers
+    are."""
     size = path.stat().st_size
     with path.open('rb') as file:
         begin = file.read(8)
@@ -180,6 +185,11 @@ def _check_weights(path: Path) -> None:
         lacks = 8 + head + end - size
         raise UnsupportedCheckpoint(
             f'{path} is incomplete: it has {size:,} bytes and lacks {lacks:,}: {AGAIN}'
+        )
+    if missing := [key for key in keys if key not in tensors]:
+        more = f' and {len(missing) - 1} more tensors' if missing[1:] else ''
+        raise UnsupportedCheckpoint(
+            f'{path} lacks {shortened(missing[0])}{more}, which the index says are in it: {AGAIN}'
         )
     for kind, name in kinds.items():
         if kind not in _FLOATS:

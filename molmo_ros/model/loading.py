@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from molmo_ros.model.adapter import Adapter, read_adapter
-from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
+from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint, WrongFile, understood
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.options import (
@@ -83,7 +83,7 @@ def load_model(
     target = choose_device(options.device)
     chosen = choose_dtype(options.dtype, target)
     weight_files(folder)
-    with torch.device('meta'):
+    with understood(folder / 'config.json'), torch.device('meta'):
         model = Molmo(config).to(chosen)
     check_fits(model, target, chosen, quantize)
 
@@ -120,7 +120,7 @@ def read_preprocessor(folder: Path, config: MolmoConfig) -> PreprocessorConfig:
         config.vision.image_size,
         config.vision.patch_size,
     ):
-        raise UnsupportedCheckpoint(
+        raise WrongFile(
             f'{folder}: preprocessor_config.json and config.json disagree on the size of a crop '
             'or patch'
         )

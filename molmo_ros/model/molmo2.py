@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from molmo_ros.model.adapter import Adapter, read_adapter
-from molmo_ros.model.config import UnsupportedCheckpoint, understood
+from molmo_ros.model.config import AGAIN, UnsupportedCheckpoint, WrongFile, side_of, understood
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens, Molmo2PreprocessorConfig
 from molmo_ros.model.options import (
@@ -26,7 +28,15 @@ from molmo_ros.model.options import (
 )
 from molmo_ros.model.quantization import check_available, quantize_weight
 from molmo_ros.model.tokens import Tokenizer
-from molmo_ros.model.weights import refuse_no_numbers, weight_files
+from molmo_ros.model.weights import (
+    file_of_shape,
+    refuse_far_more,
+    refuse_no_numbers,
+    refuse_no_numbers_in,
+    refuse_overflow,
+    stored_tensors,
+    weight_files,
+)
 
 if TYPE_CHECKING:
     from transformers import Molmo2ForConditionalGeneration
@@ -88,8 +98,9 @@ def load_molmo2(
     tokenizer = read_tokenizer(folder)
     weight_files(folder)
     with understood(folder / 'config.json'), torch.device('meta'):
-        config = config_class.from_pretrained(folder, local_files_only=True)
+        config = _config(folder, config_class)
         empty = model_class(config)
+    refuse_far_more(empty, folder)
     check_fits(empty, target, chosen, quantize)
     check_fits(empty, torch.device('cpu'), chosen, 'none')
     adapter = Adapter({})
@@ -97,7 +108,8 @@ def load_molmo2(
         adapter = read_adapter(options.adapter, empty, None, folder)
     if on_progress is not None:
         on_progress(0.0)
-    with understood(f'{folder}, for the network that its config.json describes,'):
+    network = f'{folder}, for the network that its config.json describes,'
+    with understood(network), _quiet():
         model, found = model_class.from_pretrained(
             folder,
             config=config,
@@ -105,11 +117,12 @@ def load_molmo2(
             attn_implementation='sdpa',
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are in what was found, and refused
             output_loading_info=True,
         )
     _check_keys(folder, found)
     for name, weight in model.named_parameters():
-        refuse_no_numbers(weight, name, folder)
+        _refuse_no_numbers(weight, name, folder)
         adapter.add_to(name, weight)
     if quantize != 'none':
         for layer in model.model.language_model.layers:
@@ -121,6 +134,16 @@ def load_molmo2(
     if on_progress is not None:
         on_progress(1.0)
     return LoadedMolmo2(model, tokenizer, replace(preprocessor, max_crops=max_crops))
+
+
+def _refuse_no_numbers(weights: torch.Tensor, name: str, folder: Path) -> None:
+    """As `weights.refuse_no_numbers`; transformers does not say from which file a weight came."""
+    try:
+        refuse_no_numbers(weights, name, folder)
+    except UnsupportedCheckpoint:
+        refuse_no_numbers_in(folder)
+        refuse_overflow(weights, name, folder)
+        raise
 
 
 def _classes(folder: Path) -> tuple[Any, Any]:
@@ -138,14 +161,46 @@ def _classes(folder: Path) -> tuple[Any, Any]:
     return Molmo2Config, Molmo2ForConditionalGeneration
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own tables of what is wrong, which is told in a sentence."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _config(folder: Path, config_class: Any) -> Any:
+    """Of config.json, whose crops may be of one side or of two."""
+    fields, _ = config_class.get_config_dict(folder, local_files_only=True)
+    vision = fields.get('vision_config')
+    if isinstance(vision, dict) and vision.get('image_size') is not None:
+        side = side_of(vision['image_size'], f'image_size of {folder / "config.json"}')
+        fields = fields | {'vision_config': vision | {'image_size': [side, side]}}
+    return config_class.from_dict(fields)
+
+
 def _check_keys(folder: Path, found: dict[str, object]) -> None:
+    stored = stored_tensors(weight_files(folder))
+
+    def told(key: Any) -> str:
+        if isinstance(key, str):
+            return f'{key} in {stored[key][0].name}' if key in stored else key
+        name, shape, wanted = key
+        file = file_of_shape(folder, shape)
+        return f'{name} of shape {tuple(shape)} for {tuple(wanted)}' + (
+            f' in {file.name}' if file else ''
+        )
+
     problems = [
-        f'{kind.removesuffix("_keys")}: {sorted(map(str, found[kind]))[:8]}'  # type: ignore[call-overload]
+        f'{kind.removesuffix("_keys")}: {sorted(map(told, found[kind]))[:4]}'  # type: ignore[call-overload]
         for kind in ('missing_keys', 'unexpected_keys', 'mismatched_keys')
         if found.get(kind)
     ]
     if problems:
-        raise UnsupportedCheckpoint(
+        raise WrongFile(
             f'{folder} does not hold the weights its config.json describes ({"; ".join(problems)})'
         )
 
@@ -156,7 +211,7 @@ def read_tokenizer(
     """Read tokenizer.json, which has to have the names of the image's tokens. kind: of checkpoint,
     for errors. Raises UnsupportedCheckpoint."""
     if not (folder / 'tokenizer.json').is_file():
-        raise UnsupportedCheckpoint(f'{folder} has no tokenizer.json')
+        raise UnsupportedCheckpoint(f'{folder} lacks tokenizer.json: {AGAIN}')
     with understood(f'{folder / "tokenizer.json"}, or what belongs to it,'):
         backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     vocabulary = backend.get_vocab()

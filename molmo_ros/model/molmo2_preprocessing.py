@@ -74,7 +74,9 @@ class Molmo2PreprocessorConfig:
             fields = without_nulls(fields)
             columns = fields.get('image_use_col_tokens', True)
             config = Molmo2PreprocessorConfig(
-                image_size=side_of(fields.get('size', 378), 'size'),
+                image_size=side_of(
+                    fields.get('size', 378), f'a crop in {folder / "preprocessor_config.json"}'
+                ),
                 patch_size=fields.get('patch_size', 14),
                 max_crops=fields.get('max_crops', 8),
                 margins=tuple(fields.get('overlap_margins', (4, 4))),

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.errors import shortened
+from molmo_ros.model.config import (
+    UnsupportedCheckpoint,
+    WrongFile,
+    side_of,
+    understood,
+)
 from molmo_ros.model.molmo2_preprocessing import Molmo2ImageTokens
 
 
@@ -118,26 +124,24 @@ class MolmoPointConfig:
     def from_folder(folder: Path) -> MolmoPointConfig:
         """Read config.json. Raises UnsupportedCheckpoint."""
         path = folder / 'config.json'
-        try:
-            return MolmoPointConfig.from_dict(json.loads(path.read_text()))
-        except OSError as error:
-            raise UnsupportedCheckpoint(f'{path} cannot be read: {error.strerror}') from error
-        except json.JSONDecodeError as error:
-            raise UnsupportedCheckpoint(f'{path} is not JSON: {error}') from error
+        with understood(path):
+            return MolmoPointConfig.from_dict(json.loads(path.read_text(encoding='utf-8-sig')))
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> MolmoPointConfig:
+        """Read it, as other tools may have written it too. Raises UnsupportedCheckpoint."""
         if fields.get('quantization_config'):
             raise UnsupportedCheckpoint(
                 'the weights are already quantised; use the original release, with quantize int8 '
                 'or int4 if it must be small'
             )
-        try:
+        with understood('config.json'):
             _check_kind(fields)
+            text = _text(fields['text_config'])
             return MolmoPointConfig(
                 _vision(fields['vit_config'], fields['adapter_config']['vit_layers']),
                 _connector(fields['adapter_config']),
-                _text(fields['text_config']),
+                text,
                 Molmo2ImageTokens(
                     fields['image_start_token_id'],
                     fields['image_end_token_id'],
@@ -146,12 +150,12 @@ class MolmoPointConfig:
                     fields['low_res_image_start_token_id'],
                     fields['image_non_indexable_patch_id'],
                 ),
-                fields['patch_token_id'],
-                fields['subpatch_token_id'],
-                fields['location_token_id'],
+                _id(fields, 'patch_token_id'),
+                _id(fields, 'subpatch_token_id'),
+                _id(fields, 'location_token_id'),
                 bool(fields.get('no_more_points_class', False)),
                 fields.get('patch_embed_dim', 256),
-                _theta(fields),
+                _theta(fields, text['rope_parameters']['rope_theta']),
                 bool(fields.get('norm_logits', True)),
                 PointRules(
                     fields.get('mask_patches', 'always') in ('always', 'inference'),
@@ -159,10 +163,29 @@ class MolmoPointConfig:
                     fields.get('mask_repeats', 'inference') in ('all', 'inference'),
                 ),
             )
-        except KeyError as error:
-            raise UnsupportedCheckpoint(f'config.json lacks {error}') from error
-        except (TypeError, AttributeError) as error:
-            raise UnsupportedCheckpoint(f'config.json is not understood: {error}') from error
+
+
+# Where null says nothing; elsewhere it is an answer.
+_NUMBERS = (
+    *('hidden_size', 'intermediate_size', 'num_hidden_layers', 'head_dim', 'layer_norm_eps'),
+    *('num_attention_heads', 'num_key_value_heads', 'vocab_size', 'additional_vocab_size'),
+    *('max_position_embeddings', 'image_default_input_size', 'image_patch_size', 'hidden_act'),
+)
+
+
+def _said(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in fields.items() if value is not None or name not in _NUMBERS
+    }
+
+
+def _id(fields: Mapping[str, Any], name: str) -> int:
+    """One of the vocabulary."""
+    value, text = fields[name], fields['text_config']
+    most = text['vocab_size'] + text['additional_vocab_size']
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < most:
+        raise WrongFile(f'config.json says {name} {shortened(value)}, no id of {most}')
+    return value
 
 
 # What the releases have, and nothing else was seen.
@@ -188,41 +211,68 @@ def _check_kind(fields: Mapping[str, Any]) -> None:
         )
 
 
-def _theta(fields: Mapping[str, Any]) -> float:
+def _theta(fields: Mapping[str, Any], of_text: float) -> float:
     if fields.get('token_prediction_rotary', 'one_d') == 'none':
         return 0.0
-    return float(fields.get('token_prediction_rotary_theta') or fields['text_config']['rope_theta'])
+    theta = fields.get('token_prediction_rotary_theta') or of_text
+    _check_number('token_prediction_rotary_theta', theta)
+    return float(theta)
 
 
 def _vision(fields: Mapping[str, Any], layers: list[int]) -> PointVisionConfig:
-    sides = fields['image_default_input_size']
+    fields = _said(fields)
+    side = side_of(fields['image_default_input_size'], 'image_default_input_size of config.json')
+    heads = fields['num_attention_heads']
     config = PointVisionConfig(
         hidden_size=fields['hidden_size'],
         intermediate_size=fields['intermediate_size'],
-        num_heads=fields['num_attention_heads'],
-        num_kv_heads=fields['num_key_value_heads'],
+        num_heads=heads,
+        num_kv_heads=fields.get('num_key_value_heads', heads),
         head_dim=fields['head_dim'],
         num_layers=fields['num_hidden_layers'],
-        image_size=sides[0],
+        image_size=side,
         patch_size=fields['image_patch_size'],
         norm_eps=fields['layer_norm_eps'],
         activation=fields['hidden_act'],
         feature_layers=tuple(layers),
     )
-    if sides[0] != sides[1] or config.grid**2 != fields['image_num_pos']:
-        raise UnsupportedCheckpoint(
-            f'config.json has {fields["image_num_pos"]} positions for crops of {sides[0]}x'
-            f'{sides[1]} pixels and patches of {config.patch_size}; one for each patch is supported'
+    if config.grid**2 != fields['image_num_pos']:
+        raise WrongFile(
+            f'config.json has {fields["image_num_pos"]} positions for crops of {side}x{side} '
+            f'pixels and patches of {config.patch_size}; one for each patch is supported'
         )
+    inside = [-config.num_layers <= layer < config.num_layers for layer in config.feature_layers]
+    if not inside or not all(inside):
+        raise WrongFile(
+            f'config.json reads the vision encoder at {shortened(list(config.feature_layers))}, '
+            f'and it has {config.num_layers} blocks'
+        )
+    _check_heads('vit_config', config)
+    _check_number('layer_norm_eps of vit_config', config.norm_eps)
     return config
 
 
+def _check_heads(group: str, config: PointVisionConfig | PointConnectorConfig) -> None:
+    if config.num_heads % config.num_kv_heads:
+        raise WrongFile(
+            f'config.json says num_attention_heads {config.num_heads} in {group}, which is no '
+            f'multiple of {config.num_kv_heads}'
+        )
+
+
+def _check_number(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+        raise WrongFile(f'config.json says {what} {shortened(value)}, not a number above 0')
+
+
 def _connector(fields: Mapping[str, Any]) -> PointConnectorConfig:
+    fields = _said(fields)
     masks = bool(fields['pooling_attention_mask'])
-    return PointConnectorConfig(
+    heads = fields['num_attention_heads']
+    config = PointConnectorConfig(
         hidden_size=fields['hidden_size'],
-        num_heads=fields['num_attention_heads'],
-        num_kv_heads=fields['num_key_value_heads'],
+        num_heads=heads,
+        num_kv_heads=fields.get('num_key_value_heads', heads),
         head_dim=fields['head_dim'],
         intermediate_size=fields['intermediate_size'],
         activation=fields['hidden_act'],
@@ -231,23 +281,29 @@ def _connector(fields: Mapping[str, Any]) -> PointConnectorConfig:
         masked=masks and fields.get('attn_implementation') != 'eager',
         zeroed=not masks,
     )
+    _check_heads('adapter_config', config)
+    return config
 
 
 def _text(fields: Mapping[str, Any]) -> dict[str, Any]:
     """In transformers' words."""
+    fields = _said(fields)
     theta, scaling = fields.get('rope_theta'), fields.get('rope_scaling')
     rope = fields.get('rope_parameters') or {'rope_type': 'default', **(scaling or {})}
     if theta is not None:
         rope = {**rope, 'rope_theta': theta}
     if 'rope_theta' not in rope:
         raise KeyError('rope_theta')
+    _check_number('rope_theta', rope['rope_theta'])
+    _check_number('layer_norm_eps', fields['layer_norm_eps'])
+    heads = fields['num_attention_heads']
     layers, hidden = fields['num_hidden_layers'], fields['hidden_size']
     return {
         'hidden_size': hidden,
         'intermediate_size': fields['intermediate_size'],
         'num_hidden_layers': layers,
-        'num_attention_heads': fields['num_attention_heads'],
-        'num_key_value_heads': fields['num_key_value_heads'],
+        'num_attention_heads': heads,
+        'num_key_value_heads': fields.get('num_key_value_heads', heads),
         'head_dim': fields['head_dim'],
         'vocab_size': fields['vocab_size'],
         'additional_vocab_size': fields['additional_vocab_size'],
@@ -257,7 +313,7 @@ def _text(fields: Mapping[str, Any]) -> dict[str, Any]:
         'max_position_embeddings': fields['max_position_embeddings'],
         'rope_parameters': rope,
         'rope_scaling_layers': fields.get('rope_scaling_layers'),
-        'rms_norm_eps': fields['layer_norm_eps'],
+        'rms_norm_eps': float(fields['layer_norm_eps']),
         'norm_after': bool(fields.get('norm_after', False)),
         'tie_word_embeddings': bool(fields.get('tie_word_embeddings', False)),
     }

@@ -12,7 +12,7 @@ import torch
 
 from molmo_ros.model import molmo_point_keys
 from molmo_ros.model.adapter import UnsupportedAdapter
-from molmo_ros.model.config import UnsupportedCheckpoint
+from molmo_ros.model.config import UnsupportedCheckpoint, WrongFile, understood
 from molmo_ros.model.memory import check_fits, return_freed
 from molmo_ros.model.molmo2 import Molmo2Tokenizer, read_tokenizer
 from molmo_ros.model.molmo2_preprocessing import Molmo2PreprocessorConfig
@@ -115,7 +115,7 @@ def load_point_model(
     target = choose_device(options.device)
     chosen = choose_dtype(options.dtype, target)
     weight_files(folder)
-    with torch.device('meta'):
+    with understood(folder / 'config.json'), torch.device('meta'):
         model = MolmoPoint(config).to(chosen)
         if molmo_point_keys.ties(config):
             model.lm_head.weight = model.text.embed_tokens.weight
@@ -147,7 +147,7 @@ def read_preprocessor(folder: Path, config: MolmoPointConfig) -> Molmo2Preproces
     preprocessor = replace(Molmo2PreprocessorConfig.from_folder(folder), fused=True)
     sizes = (config.vision.image_size, config.vision.patch_size)
     if (preprocessor.image_size, preprocessor.patch_size) != sizes:
-        raise UnsupportedCheckpoint(
+        raise WrongFile(
             f'{folder}: preprocessor_config.json and config.json disagree on the size of a crop '
             'or patch'
         )

@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
+from molmo_ros.errors import shortened
+from molmo_ros.model.config import WrongFile
 from molmo_ros.model.molmo_point_config import PointConnectorConfig, PointVisionConfig
+
+
+def _activation(name: object) -> nn.Module:
+    """The one that transformers has under a name. Raises WrongFile."""
+    if not isinstance(name, str) or name not in ACT2FN:
+        raise WrongFile(f'config.json says hidden_act {shortened(name)}, which transformers lacks')
+    found: nn.Module = ACT2FN[name]
+    return found
 
 
 class _Attention(nn.Module):
@@ -51,7 +61,7 @@ class _Block(nn.Module):
         self.ffn_norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
         self.w1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.w2 = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.activation = ACT2FN[config.activation]
+        self.activation = _activation(config.activation)
 
     def forward(self, hidden: Tensor) -> Tensor:
         normed = self.attention_norm(hidden)
@@ -91,7 +101,7 @@ class PointConnector(nn.Module):
         self.w1 = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.w2 = nn.Linear(config.intermediate_size, out, bias=False)
         self.w3 = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.activation = ACT2FN[config.activation]
+        self.activation = _activation(config.activation)
 
     def forward(self, windows: Tensor, present: Tensor) -> Tensor:
         """(n, patches of a window, features), (n, patches of a window) -> (n, decoder's width).

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-MOST = 32  # captures kept, those used last
+MOST = 64  # captures kept, those used last
 CLOSE = 0.05  # what a replay may be off: kernels are chosen anew for a capture
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from molmo_ros.model.config import UnsupportedCheckpoint, understood
+from molmo_ros.model.config import AGAIN, UnsupportedCheckpoint, understood
 from molmo_ros.model.preprocessing import ImageTokens
 from molmo_ros.model.tokens import Tokenizer
 
@@ -44,7 +44,8 @@ def load_tokenizer(folder: Path) -> MolmoTokenizer:
             backend = Qwen2Tokenizer.from_pretrained(folder, local_files_only=True)
     else:
         raise UnsupportedCheckpoint(
-            f'{folder} has no tokenizer: neither tokenizer.json nor vocab.json and merges.txt'
+            f'{folder} has no tokenizer, neither tokenizer.json nor vocab.json and merges.txt: '
+            f'{AGAIN}'
         )
     names = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>')
     vocabulary = backend.get_vocab()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from molmo_ros.model.checkpoint import OTHER_SPELLINGS, KeyMap, Piece, key_map, unused_keys
-from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint
+from molmo_ros.model.config import MolmoConfig, UnsupportedCheckpoint, WrongFile
 
 _PICKLES = ('*.bin', '*.pt', '*.pth', '*.ckpt')
 _CHUNK_BYTES = 32 << 20
@@ -56,8 +56,8 @@ def fill(
     on_filled: Callable[[str], None] | None = None,
 ) -> None:
     """As `load_weights`, with the keys that a folder has to hold, and prefixes of those it may."""
-    stored = _stored_tensors(weight_files(folder))
-    _check_keys(set(expected), set(stored), unused, folder)
+    stored = stored_tensors(weight_files(folder))
+    _check_keys(set(expected), stored, unused, folder)
     missing = Counter(piece.name for pieces in expected.values() for piece in pieces)
     for done, (key, pieces) in enumerate(expected.items(), 1):
         file, name = stored[key]
@@ -94,7 +94,7 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _stored_tensors(files: Collection[Path]) -> dict[str, tuple[Path, str]]:
+def stored_tensors(files: Collection[Path]) -> dict[str, tuple[Path, str]]:
     """Where each tensor is: its file, and its key there."""
     places: dict[str, tuple[Path, str]] = {}
     for file in files:
@@ -110,20 +110,24 @@ def _stored_tensors(files: Collection[Path]) -> dict[str, tuple[Path, str]]:
 
 
 def _check_keys(
-    expected: set[str], stored: set[str], unused: tuple[str, ...], folder: Path
+    expected: set[str],
+    stored: Mapping[str, tuple[Path, str]],
+    unused: tuple[str, ...],
+    folder: Path,
 ) -> None:
     problems = []
-    if missing := sorted(expected - stored):
+    if missing := sorted(expected - set(stored)):
         problems.append(f'missing: {_some(missing)}')
-    if extra := sorted(key for key in stored - expected if not key.startswith(unused)):
-        problems.append(f'unexpected: {_some(extra)}')
+    if extra := sorted(key for key in set(stored) - expected if not key.startswith(unused)):
+        files = sorted({stored[key][0].name for key in extra})
+        problems.append(f'unexpected: {_some(extra)}, in {_some(files)}')
     if problems:
-        raise UnsupportedCheckpoint(
+        raise WrongFile(
             f'{folder} does not hold the weights its config.json describes ({"; ".join(problems)})'
         )
 
 
-def _some(names: list[str], limit: int = 8) -> str:
+def _some(names: list[str], limit: int = 4) -> str:
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more
 
@@ -140,8 +144,8 @@ def _place(
     targets = [model.get_parameter(piece.name)[piece.index] for piece in pieces]
     shape = (sum(len(target) for target in targets), *targets[0].shape[1:])
     if tuple(stored.get_shape()) != shape:
-        raise UnsupportedCheckpoint(
-            f'{key} has shape {tuple(stored.get_shape())}; config.json asks for {shape}'
+        raise WrongFile(
+            f'{file}: {key} has shape {tuple(stored.get_shape())}; config.json asks for {shape}'
         )
     first = 0
     for piece in pieces:
@@ -151,16 +155,64 @@ def _place(
             rows = stored[first + row : first + min(row + step, len(target))]
             refuse_no_numbers(rows, key, file)
             target[row : row + step] = rows.to(target.device)
+            refuse_overflow(target[row : row + step], key, file)
         first += len(target)
 
 
-def refuse_no_numbers(weights: Tensor, name: str, place: Path) -> None:
-    """Raise UnsupportedCheckpoint for weights with NaN or infinity, of a file or folder."""
-    # NaN is the least and the largest of whatever it is among; nothing is copied to find it.
-    if not all(math.isfinite(end.item()) for end in weights.aminmax()):
+def refuse_no_numbers(weights: Tensor, name: str, file: Path) -> None:
+    """Raise UnsupportedCheckpoint for weights with NaN or infinity, of a file."""
+    if not _numbers(weights):
         raise UnsupportedCheckpoint(
-            f'{place} is damaged: {name} holds NaN or infinity; download it again'
+            f'{file} is damaged: {name} holds NaN or infinity; download it again'
         )
+
+
+def refuse_overflow(weights: Tensor, name: str, place: Path) -> None:
+    """Raise UnsupportedCheckpoint for weights too large for the type that they were given, of a
+    file or folder."""
+    if weights.dtype == torch.float16 and not _numbers(weights):
+        raise UnsupportedCheckpoint(
+            f'{place}: {name} is too large for float16; choose bfloat16 or float32 as dtype'
+        )
+
+
+def refuse_no_numbers_in(folder: Path) -> None:
+    """As `refuse_no_numbers`, of all that a folder's files hold."""
+    for key, (file, name) in stored_tensors(weight_files(folder)).items():
+        with safe_open(file, 'pt', backend='pread') as tensors:
+            stored = tensors.get_slice(name)
+            shape = stored.get_shape()
+            step = max(_CHUNK_BYTES // (4 * max(math.prod(shape[1:]), 1)), 1)
+            for row in range(0, shape[0] if shape else 0, step):
+                refuse_no_numbers(stored[row : min(row + step, shape[0])], key, file)
+
+
+def refuse_far_more(model: nn.Module, folder: Path) -> None:
+    """Raise WrongFile where the weights of a folder could fill no more than half of a model."""
+    needed, held = sum(weight.numel() for weight in model.parameters()), 0
+    for file, name in stored_tensors(weight_files(folder)).values():
+        with safe_open(file, 'pt', backend='pread') as tensors:
+            held += math.prod(tensors.get_slice(name).get_shape())
+    if needed > 2 * held:
+        raise WrongFile(
+            f'{folder / "config.json"} describes a network of {needed:,} parameters, and the '
+            f'weights beside it are {held:,}'
+        )
+
+
+def file_of_shape(folder: Path, shape: Sequence[int]) -> Path | None:
+    """Where the tensors of a shape are; None if in several files or none."""
+    found = set()
+    for file, name in stored_tensors(weight_files(folder)).values():
+        with safe_open(file, 'pt', backend='pread') as tensors:
+            if list(tensors.get_slice(name).get_shape()) == list(shape):
+                found.add(file)
+    return found.pop() if len(found) == 1 else None
+
+
+def _numbers(weights: Tensor) -> bool:
+    # NaN is the least and the largest of whatever it is among; nothing is copied to find it.
+    return all(math.isfinite(end.item()) for end in weights.aminmax())
 
 
 def _materialised(model: nn.Module, name: str, device: torch.device | str) -> Tensor:

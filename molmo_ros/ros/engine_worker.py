@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from molmo_ros.engine import (
     Answer,
+    AskedImage,
     Engine,
     EngineError,
     InvalidImage,
@@ -115,7 +116,8 @@ class EngineWorker:
     One image is looked at after the other, several at a time by an engine that says so: that of
     the source which has waited longest since one of its own was looked at, and of a source in the
     order of arrival. So one that asks much does not keep others waiting. Questions that wait when
-    an image's turn comes and are about just that image are asked of the engine together.
+    an image's turn comes and are about just that image are asked of the engine together. An engine
+    that can answer about a further image meanwhile takes it in the same order.
 
     load: called in that thread with a callback for progress (what, 0 to 1); this is where torch
     is imported, if at all. reload_after: tells the seconds of nothing but failures after which the
@@ -237,7 +239,7 @@ class EngineWorker:
     def _answer_on(self, engine: Engine, over: threading.Event) -> None:
         """Answer one image after the other; over: when all who do that shall end."""
         while jobs := self._next(over):
-            self._answer(engine, [j for j in jobs if j.future.set_running_or_notify_cancel()])
+            self._answer(engine, _running(jobs), over)
             self._assumed = engine.assumed
             if self._pulse.failing_for(self._reload_after()):
                 over.set()
@@ -268,18 +270,26 @@ class EngineWorker:
         self._state = EngineState(EnginePhase.READY, progress=1.0)
         return engine
 
-    def _answer(self, engine: Engine, jobs: Sequence[_Job]) -> None:
-        """Ask about one image; whatever happens, everybody is told."""
+    def _answer(self, engine: Engine, jobs: list[_Job], over: threading.Event) -> None:
+        """Ask about one image, and what the engine takes beside it; everybody is told."""
         if not jobs:
             return
-        asked = [
-            QueuedQuestion(job.question, self._pulse.noting(job.tell), self._pulse.felt(job))
-            for job in jobs
-        ]
+
+        def more() -> AskedImage | None:
+            jobs[:] = [job for job in jobs if not job.future.done()]
+            while not self._pulse.failing:
+                further = self._next(over, AT_ONCE - len(jobs), wait=False)
+                if not further:
+                    break
+                if running := _running(further):
+                    jobs.extend(running)
+                    return self._asked(running)
+            return None
+
         why: BaseException = EngineError(NOT_TOLD)
         self._pulse.begin()
         try:
-            engine.answer_each(jobs[0].image, asked)
+            engine.answer_frames(self._asked(jobs), more)
         except BaseException as error:
             why = error
         for job in jobs:
@@ -288,27 +298,39 @@ class EngineWorker:
                 job.future.set_exception(why)
         self._pulse.end()
 
-    def _next(self, over: threading.Event) -> list[_Job]:
-        """The question whose turn it is, and those about the same image; none at the end."""
+    def _asked(self, jobs: Sequence[_Job]) -> AskedImage:
+        """What an engine is asked about the image of some jobs."""
+        questions = [
+            QueuedQuestion(job.question, self._pulse.noting(job.tell), self._pulse.felt(job))
+            for job in jobs
+        ]
+        return AskedImage(jobs[0].image, questions)
+
+    def _next(self, over: threading.Event, most: int = AT_ONCE, wait: bool = True) -> list[_Job]:
+        """The question whose turn it is, and those about the same image, so many at most; none at
+        the end. wait: for one to come, else it may be none now, too.
+        """
 
         def ended() -> bool:
             return self._closing.is_set() or over.is_set()
 
-        with self._choosing:
+        if not self._choosing.acquire(blocking=wait):
+            return []
+        try:
             with self._arrival:
-                self._arrival.wait_for(lambda: self._waiting or ended())
-                if ended():
+                self._arrival.wait_for(lambda: self._waiting or ended() or not wait)
+                if ended() or not self._waiting or most < 1:
                     return []
                 waiting = list(self._waiting)
             # Large images take some time to compare, and whoever submits does not wait for that.
             first = self._first(waiting)
             others = [job for job in waiting if job is not first]
-            same = [first, *(job for job in others if same_pixels(job.image, first.image))][
-                :AT_ONCE
-            ]
+            same = [first, *(job for job in others if same_pixels(job.image, first.image))][:most]
             with self._arrival:
                 self._waiting = [job for job in self._waiting if job not in same]
             return same
+        finally:
+            self._choosing.release()
 
     def _first(self, waiting: Sequence[_Job]) -> _Job:
         """The oldest question of the source that was served longest ago, or never."""
@@ -336,6 +358,11 @@ class EngineWorker:
         self._state = EngineState(EnginePhase.LOADING, what, share)
 
 
+def _running(jobs: Sequence[_Job]) -> list[_Job]:
+    """Those that were not taken back; from now on they cannot be."""
+    return [job for job in jobs if job.future.set_running_or_notify_cancel()]
+
+
 class _Pulse:
     """Notes signs of life and failures of the engine."""
 
@@ -353,6 +380,11 @@ class _Pulse:
         alive = self._alive
         quiet = 0.0 if alive is None else time.monotonic() - alive
         return EngineHealth(quiet, self._failures, self._error, self.reloads)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last question ended in an error of the engine."""
+        return self._failures > 0
 
     def begin(self) -> None:
         with self._lock:

@@ -4,20 +4,15 @@
 
 import json
 import random
-import re
 import subprocess
 import sys
-from itertools import pairwise
 from textwrap import dedent
-from types import MappingProxyType
 
 import numpy as np
 import pytest
-import tokenizers
 import torch
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
-from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
+from benchmarks.random_molmo2 import NONE, ONE, POINTS, write_checkpoint
 from molmo_ros.cli import main
 from molmo_ros.engine import (
     EngineError,
@@ -31,124 +26,19 @@ from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
 from molmo_ros.pointing import Mode, Style, finished, prompt_for
 
-IMAGE_TOKENS = ('<im_start>', '<im_end>', '<im_patch>', '<im_col>', '<low_res_im_start>')
-SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', *IMAGE_TOKENS, '<|image|>')
-# Each piece is a token, so that one can follow from the one before it.
-POINTS = (
-    '<points',
-    ' coords="',
-    '1 1 ',
-    '615 ',
-    '404 ',
-    '2 ',
-    '100 ',
-    '200',
-    '">',
-    'mugs',
-    '</points>',
-)
-ONE = ('<points', ' coords="', '1 1 ', '615', ' ', '404', '">', 'mugs', '</points>')
-NONE = ('There ', 'are ', 'none.')
-PIECES = sorted({*POINTS, *ONE, *NONE, 'assistant\n', 'user\n'}, key=len, reverse=True)
 IMAGE = np.random.default_rng(3).integers(0, 256, (90, 160, 3), dtype=np.uint8)
-
-
-def tiny_tokenizer():
-    """A token a piece, and one for every other character."""
-    pieces = [*PIECES, '\n', *map(chr, range(32, 127))]
-    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
-    pattern = '|'.join(map(re.escape, PIECES)) + r'|[\s\S]'
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
-    backend.decoder = decoders.Fuse()
-    backend.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token='<|endoftext|>')
 
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    """Makes a folder whose model writes the pieces given, the more loosely the more noise.
+    """Makes a folder, see `write_checkpoint`."""
 
-    Without pieces it writes noise alone. text: fields of its decoder's configuration.
-    """
-
-    def make(pieces=(), noise=0.05, text=MappingProxyType({})):
+    def make(*arguments):
         folder = tmp_path_factory.mktemp('molmo2')
-        tokenizer = tiny_tokenizer()
-        model = tiny_model(tokenizer, text)
-        if pieces:
-            tilt(model, tokenizer, pieces, noise)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        (folder / 'preprocessor_config.json').write_text(
-            json.dumps(
-                {'size': {'height': 56, 'width': 56}, 'overlap_margins': [1, 1], 'max_crops': 4}
-            )
-        )
+        write_checkpoint(folder, *arguments)
         return folder
 
     return make
-
-
-def tiny_model(tokenizer, text):
-    torch.manual_seed(0)
-    ids = tokenizer.get_vocab()
-    config = Molmo2Config(
-        text_config={
-            'hidden_size': 128,
-            'num_attention_heads': 4,
-            'num_key_value_heads': 2,
-            'head_dim': 32,
-            'num_hidden_layers': 2,
-            'intermediate_size': 64,
-            'vocab_size': len(tokenizer),
-            'additional_vocab_size': 8,
-            'max_position_embeddings': 512,
-            'rope_parameters': {'rope_type': 'default', 'rope_theta': 1e4},
-            **text,
-        },
-        vision_config={
-            'hidden_size': 32,
-            'intermediate_size': 48,
-            'num_hidden_layers': 3,
-            'num_attention_heads': 2,
-            'num_key_value_heads': 2,
-            'head_dim': 16,
-            'image_size': [56, 56],
-        },
-        adapter_config={
-            'vision_feature_layer': [2, 1],
-            'hidden_size': 32,
-            'num_attention_heads': 2,
-            'num_key_value_heads': 2,
-            'head_dim': 16,
-            'intermediate_size': 48,
-            'text_hidden_size': 128,
-        },
-        image_start_token_id=ids['<im_start>'],
-        low_res_image_start_token_id=ids['<low_res_im_start>'],
-        image_end_token_id=ids['<im_end>'],
-        image_patch_id=ids['<im_patch>'],
-    )
-    model = Molmo2ForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1:
-                weight.normal_(std=1.0 if 'embed' in name else weight.shape[-1] ** -0.5)
-    return model
-
-
-@torch.no_grad()
-def tilt(model, tokenizer, pieces, noise):
-    """Let each piece call for the next one: the head looks for the embedding before it."""
-    vocabulary = tokenizer.get_vocab()
-    chain = ['assistant\n', *pieces, '<|im_end|>']
-    embeddings = model.get_input_embeddings()(torch.arange(len(tokenizer)))
-    for layer in model.model.language_model.layers:
-        layer.self_attn.o_proj.weight *= noise
-        layer.mlp.down_proj.weight *= noise
-    for before, after in pairwise(chain):
-        model.lm_head.weight[vocabulary[after]] = embeddings[vocabulary[before]]
 
 
 def test_it_points_in_pixels_of_the_image(checkpoint):

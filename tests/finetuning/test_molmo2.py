@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from benchmarks.random_molmo2 import write_checkpoint
 from molmo_ros.cli import main
 from molmo_ros.engine import Question, load_engine
 from molmo_ros.finetuning.exchanges import Exchange
@@ -18,7 +19,6 @@ from molmo_ros.finetuning.pupils import MOLMO2_LAYERS, pupil_of
 from molmo_ros.finetuning.training import finetune
 from molmo_ros.model.molmo2 import load_molmo2
 from molmo_ros.model.options import LoadOptions
-from tests.engine.test_molmo2 import tiny_model, tiny_tokenizer
 
 from .test_finetuning import losses
 
@@ -38,11 +38,7 @@ SETTINGS = FinetuneSettings(
 def base(tmp_path_factory):
     """Random weights: it points at nothing."""
     folder = tmp_path_factory.mktemp('molmo2')
-    tokenizer = tiny_tokenizer()
-    tiny_model(tokenizer, {}).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    sizes = {'size': {'height': 56, 'width': 56}, 'overlap_margins': [1, 1], 'max_crops': 4}
-    (folder / 'preprocessor_config.json').write_text(json.dumps(sizes))
+    write_checkpoint(folder)
     return folder
 
 

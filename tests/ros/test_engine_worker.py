@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from molmo_ros.engine import Answer, Engine, EngineError, Question, Stopped
-from molmo_ros.ros.engine_worker import EngineNotReady, EnginePhase, EngineWorker
+from molmo_ros.ros.engine_worker import AT_ONCE, EngineNotReady, EnginePhase, EngineWorker
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -139,6 +139,65 @@ def test_who_asks_much_does_not_keep_those_waiting_who_ask_little():
         future.result(10)
     assert worker.close(10)
     assert engine.order == ['a0', 'b0', 'c0', 'a1', 'b1', 'a2', 'a3']
+
+
+class Joining(Noted):
+    """Takes what waits beside the first, picture by picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.together = []
+
+    def answer_frames(self, first, more):
+        assert self.go.wait(10)
+        asked = [first]
+        while (further := more()) is not None:
+            asked.append(further)
+        self.together.append([[one.question.query for one in few.questions] for few in asked])
+        for few in asked:
+            self.answer_each(few.image, few.questions)
+
+
+def test_what_is_asked_beside_a_picture_is_next_by_turn_and_in_bounds():
+    """Whoever has waited longest, one's own by arrival, and no more than a pass can carry."""
+    engine = Joining()
+    worker = ready_worker(engine)
+    asked = [('a0', 0), ('a1', 1), ('a1 too', 1), ('b0', 2), ('c0', 3)]
+    asked += [(f'd{n}', 4) for n in range(AT_ONCE)] + [('e0', 5)]
+    futures = [
+        worker.submit(IMAGE + picture, Question(query), lambda: False, query[0])
+        for query, picture in asked
+    ]
+    taken_back = worker.submit(IMAGE + 9, Question('f0'), lambda: False, 'f')
+    assert taken_back.cancel()
+    engine.go.set()
+    for future in futures:
+        future.result(10)
+    assert worker.close(10)
+    assert engine.order[:4] == ['a0', 'b0', 'c0', 'd0']
+    assert len(engine.together[0]) > 3
+    for few in engine.together:
+        assert sum(map(len, few)) <= AT_ONCE
+    assert any(['a1', 'a1 too'] in few for few in engine.together)
+    assert 'f0' not in engine.order
+
+
+class Broken(Joining):
+    """Fails, whatever it is asked."""
+
+    def answer_each(self, image, questions):
+        raise EngineError('out of order')
+
+
+def test_all_that_an_engine_took_are_told_that_it_failed():
+    engine = Broken()
+    worker = ready_worker(engine)
+    futures = [worker.submit(IMAGE + n, Question(str(n)), lambda: False, str(n)) for n in range(3)]
+    engine.go.set()
+    for future in futures:
+        with pytest.raises(EngineError, match='out of order'):
+            future.result(10)
+    assert worker.close(10)
 
 
 class ManyAtOnce(Noted):

@@ -24,11 +24,13 @@ from benchmarks.random_molmo import (
     tiny_config,
     tiny_tokenizer,
 )
-from molmo_ros.engine import InvalidQuestion, QueuedQuestion, Stopped
+from molmo_ros.engine import InvalidQuestion, Question, QueuedQuestion, Stopped
+from molmo_ros.engine.decoding import Decoder
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.model.loading import load_molmo
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
+from molmo_ros.ros.engine_worker import EnginePhase, EngineWorker
 from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
 from molmo_ros.ros.spinning import Spinner
 
@@ -74,13 +76,18 @@ class Watched(LocalEngine):
 
 
 @pytest.fixture(scope='module')
-def watched(tmp_path_factory):
-    """An engine, and the node that asks it."""
+def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp('tiny')
     tokenizer, model = tiny_tokenizer(), random_molmo(tiny_config('qwen2'), seed=0)
     tilt(model, tokenizer, [ONE_POINT])
     save_checkpoint(model, tokenizer, folder)
-    engine, context = Watched(load_molmo(folder)), Context()
+    return load_molmo(folder)
+
+
+@pytest.fixture(scope='module')
+def watched(loaded):
+    """An engine, and the node that asks it."""
+    engine, context = Watched(loaded), Context()
     rclpy.init(context=context)
     arguments = ['--ros-args', '-r', '__ns:=/together', '-p', 'max_waiting:=8']
     node = PointQueryNode(lambda on_progress: engine, cli_args=arguments, context=context)
@@ -216,3 +223,31 @@ def test_one_that_is_cancelled_late_or_wrong_does_not_touch_the_others(
     assert all(isinstance(engine.told[f'red {query}'], Stopped) for query in ('cup', 'bowl'))
     assert isinstance(engine.told[too_long], InvalidQuestion)
     assert 1 < engine.told['red mug'].passes <= 8
+
+
+def test_cameras_that_ask_meanwhile_share_the_passes_of_the_first(loaded, monkeypatch):
+    """Each about its own picture; in the order of turns."""
+    about, read = [], Decoder.read
+
+    def noted(self, lines):
+        about.append(len({line.frame for line in lines}))
+        return read(self, lines)
+
+    monkeypatch.setattr(Decoder, 'read', noted)
+    worker = EngineWorker(lambda on_progress: LocalEngine(loaded, patience=0))
+    assert worker.wait_until_loaded().phase is EnginePhase.READY
+    pixels, gate = np.random.default_rng(7), Gate(2)  # before its picture is looked at
+
+    def ask(source, should_stop=lambda: False):
+        image = pixels.integers(0, 256, (60, 80, 3), np.uint8)
+        return worker.submit(image, Question(f'the {source} lid'), should_stop, source)
+
+    futures = [ask('first', gate.passed)]
+    assert gate.reached.wait(PATIENCE)
+    futures += [ask('left'), ask('right')]
+    gate.open.set()
+    answers = [future.result(PATIENCE) for future in futures]
+    assert worker.close(PATIENCE)
+    assert all(len(answer.points) == 1 for answer in answers)
+    # All but the first pass of each.
+    assert max(about) == 3 and len(about) < sum(answer.passes - 1 for answer in answers) / 2
