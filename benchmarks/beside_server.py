@@ -40,7 +40,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molmo_ros.engine import Answer, Engine, Question
+from molmo_ros.engine import Answer, Engine, EngineError, Question
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.remote.engine import RemoteEngine, open_server
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
@@ -118,11 +118,12 @@ def differences(pair: Pair, pictures: int, largest: int) -> int:
 
 
 def same_tokens(here: Answer, there: Answer, eos: int) -> bool:
-    """Whether the ids agree as far as both wrote: each stops where only the label is missing."""
+    """Whether the ids agree as far as both wrote: each stops where only the label is missing, and
+    a server may allow fewer tokens."""
     one = here.tokens
     other = there.tokens[:-1] if there.tokens[-1:] == (eos,) else there.tokens
     short = min(len(one), len(other))
-    whole = len(one) == len(other) or bool(here.points)
+    whole = len(one) == len(other) or bool(here.points) or there.truncated
     return short > 0 and whole and one[:short] == other[:short]
 
 
@@ -222,12 +223,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     loaded = load_molmo(options.checkpoint, LoadOptions('cpu', 'float32'))
     if options.as_vllm:
         replace_embeddings(loaded)
-    there = open_server(options.server, 'molmo')
+    try:
+        there = open_server(options.server, 'molmo')
+    except EngineError as error:
+        made.exit(2, f'{error}\n')
     try:
         pair = Pair(loaded, LocalEngine(loaded), there)
         different = differences(pair, options.pictures, options.largest)

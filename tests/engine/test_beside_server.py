@@ -36,12 +36,13 @@ def test_other_weights_and_another_prompt_are_found_and_the_same_is_not(checkpoi
     assert 'logits' in capsys.readouterr().out
 
 
-def test_only_what_follows_the_last_coordinate_may_be_missing():
-    def wrote(*tokens, points=()):
-        return Answer('', points, None, False, 1, {}, tokens)
+def test_only_what_follows_the_last_coordinate_or_was_cut_may_be_missing():
+    def wrote(*tokens, points=(), truncated=False):
+        return Answer('', points, None, False, 1, {}, tokens, truncated=truncated)
 
     assert same_tokens(wrote(5, 6, 7, points=('somewhere',)), wrote(5, 6, 7, 8, 9), eos=1)
     assert same_tokens(wrote(5, 6), wrote(5, 6, 1), eos=1)
+    assert same_tokens(wrote(5, 6, 7), wrote(5, 6, truncated=True), eos=1)
     assert not same_tokens(wrote(5, 6), wrote(5, 6, 7), eos=1)
     assert not same_tokens(wrote(5, 6, 7, points=('somewhere',)), wrote(5, 6, 8, 8), eos=1)
     assert not same_tokens(wrote(), wrote(), eos=1)
