@@ -190,9 +190,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         prompt = of.template.replace('{prompt}', words['text'])
         if not body.get('stream'):
-            ids = [ord(character) for character in f'<im_patch><im_col>{prompt}']
             choice = {'index': 0, 'message': {'role': 'assistant', 'content': ''}}
-            self._tell(200, {'choices': [choice], 'prompt_token_ids': ids})
+            self._tell(200, {'choices': [choice], 'prompt_token_ids': _ids(prompt)})
             return
         self.send_response(200)
         self.send_header('Content-Type', 'text/event-stream')
@@ -200,6 +199,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         time.sleep(of.first_s)
         tokens = _TOKEN.findall(_stopped(of.text(words['text'], picture), body.get('stop') or []))
+        wanted = body.get('stream_options') or {}
+        each = bool(wanted.get('continuous_usage_stats'))
+        first = {'index': 0, 'delta': {'role': 'assistant', 'content': ''}, 'logprobs': None}
+        if body.get('return_token_ids'):
+            self._event({'choices': [first], 'prompt_token_ids': _ids(prompt), **_usage(each, 0)})
         for index, token in enumerate(tokens[: body['max_tokens']]):
             if index == of.drop_after:
                 self.close_connection = True
@@ -210,12 +214,13 @@ class _Handler(BaseHTTPRequestHandler):
                 choice['logprobs'] = {'content': [_logprob(token)]}
             if body.get('return_token_ids'):
                 choice['token_ids'] = [len(token)]
-            self._event({'choices': [choice]})
+            self._event({'choices': [choice], **_usage(each, index + 1)})
         end = 'length' if len(tokens) > body['max_tokens'] else 'stop'
         self._event({'choices': [{'index': 0, 'delta': {}, 'finish_reason': end}]})
-        if body.get('stream_options'):
-            usage = {'prompt_tokens': 752, 'completion_tokens': len(tokens), 'total_tokens': 752}
-            self._event({'choices': [], 'usage': usage})
+        if wanted.get('include_usage'):
+            told = _usage(True, len(tokens))
+            told['usage']['prompt_tokens_details'] = {'cached_tokens': 640}
+            self._event({'choices': [], **told})
         self._chunk(b'data: [DONE]\n\n')
         self._chunk(b'')
 
@@ -225,6 +230,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f'{len(data):x}\r\n'.encode() + data + b'\r\n')
         self.wfile.flush()
+
+
+def _ids(prompt: str) -> list[int]:
+    """What it reads: a token a character."""
+    return [ord(character) for character in f'<im_patch><im_col>{prompt}']
+
+
+def _usage(told: bool, written: int) -> dict[str, Any]:
+    """Of a part of the stream, where it is told with each."""
+    usage = {'prompt_tokens': 752, 'completion_tokens': written, 'total_tokens': 752 + written}
+    return {'usage': usage} if told else {}
 
 
 def _stopped(text: str, stops: list[str]) -> str:

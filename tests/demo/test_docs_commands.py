@@ -60,6 +60,7 @@ NOT_RUN = {
     'benchmarks.picking': 'picks for an hour; tests/tabletop/test_physics.py picks a few things',
     'benchmarks.real_grasps': 'wants real frames, which do not come with the package',
     'benchmarks.soak': 'runs for an hour; tests/ros/test_faults.py has its faults one by one',
+    'benchmarks.beside_server': 'wants a server; tests/engine/test_beside_server.py has one',
     'benchmarks.gpu': 'is for a GPU; tests/engine/test_gpu_script.py runs it in small',
     'ros2 ': 'wants ros2cli; launch arguments, fields and programs are compared below',
     'colcon ': 'wants a distribution of ROS 2',

@@ -138,6 +138,7 @@ def test_counts_limits_and_plain_questions(opened):
         engine = opened(stub)
         answer = engine.answer(image, Question('lids', max_points=2))
         assert len(answer.points) == 2 and answer.passes < 40  # reading ended there
+        assert answer.work['text_tokens'] == answer.passes and 'cached_tokens' not in answer.work
         counted = ' Counting the <points x1="20.0" y1="50.0" x2="50.0" y2="50.0" alt="lids">lids'
         stub.answer = lambda prompt: f'{counted}</points> shows a total of 2.'
         assert engine.answer(image, Question('lids', Mode.COUNT)).count == 2

@@ -87,14 +87,20 @@ class RemoteEngine(Engine):
             for one in questions:
                 one.tell(as_engine_error(error))
 
+    def prompt_ids(self, image: NDArray[np.uint8], prompt: str) -> list[int]:
+        """What the server's model reads, image and template included; [] if it does not tell.
+
+        prompt: as `Manner.prompt` words a question. Raises EngineError.
+        """
+        return self._run(self._server.prompt_ids(prompt, self._whole(_Frame(image))))
+
     def own_findings(self) -> tuple[Finding, ...]:
         """Whether the server's template words a question as the model was taught."""
         prompt = self._manner.prompt(Question('red circle'))
         expected = self._manner.written(prompt)
         if not expected:
             return ()
-        frame = _Frame(np.full((64, 64, 3), 128, np.uint8))
-        ids = self._run(self._server.prompt_ids(prompt, frame.whole()))
+        ids = self.prompt_ids(np.full((64, 64, 3), 128, np.uint8), prompt)
         text = self._run(self._server.text_of(ids)) if ids else None
         if text is None:
             return (Finding('prompt', None, 'the server does not tell what its model reads'),)

@@ -69,12 +69,13 @@ class Reply:
     def take(self, chunk: Any) -> bool:
         """Take in a part of the stream; whether it brought anything written."""
         if usage := getattr(chunk, 'usage', None):
-            details = getattr(usage, 'prompt_tokens_details', None)
             self.work = {
                 'prompt_tokens': usage.prompt_tokens or 0,
-                'cached_tokens': getattr(details, 'cached_tokens', None) or 0,
                 'text_tokens': usage.completion_tokens or 0,
             }
+            # vLLM tells it at the end alone, and only if it was started so.
+            if (details := getattr(usage, 'prompt_tokens_details', None)) is not None:
+                self.work['cached_tokens'] = getattr(details, 'cached_tokens', None) or 0
         if not chunk.choices:
             return False
         choice = chunk.choices[0]

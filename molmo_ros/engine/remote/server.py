@@ -166,7 +166,11 @@ class Server:
     async def _read(
         self, wanted: dict[str, Any], reply: Reply, on_first: Callable[[], None]
     ) -> None:
-        options = {'stream_options': {'include_usage': True}} if self.is_vllm else {}
+        options = {}
+        if self.is_vllm:
+            # With each token, for where enough is written the end is not waited for.
+            usage = {'include_usage': True, 'continuous_usage_stats': True}
+            options = {'stream_options': usage}
         stream = await self._client.chat.completions.create(**wanted, **options, stream=True)
         begun = False
         try:
