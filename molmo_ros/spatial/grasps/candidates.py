@@ -33,6 +33,9 @@ _LOOKED_AT = 200  # of the best, at which the space that is not seen is looked u
 _NEXT = 0.003  # metres beside what a map shows that are looked at
 _FEW = 12  # points that are too few to tell more
 _INSIDE, _STRAYS = 0.002, 3  # metres that count as inside, and readings that may be stray ones
+_FINGERS = np.array(
+    [(x, y, -z) for x in (-1, 1) for y in (-0.4, 0.0, 0.4) for z in np.linspace(0.02, 0.98, 6)]
+)  # where in both it is looked up, in shares of how far out, wide and long they are
 _SEEN = 'something that is seen would be inside the gripper'
 _LEAST_SCORE = 0.02  # of what scored less in physics, one in twenty held
 _LOOSE = 'so much speaks against it that it would hardly hold, by its score'
@@ -199,10 +202,8 @@ def _alike(a: Grasp, b: Grasp) -> bool:
 def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp:
     """The grasp with the share of its fingers' space that is not seen."""
     out = (grasp.opening + settings.finger_thickness) / 2
-    x = np.array([-out, out])
-    y = np.array([-0.4, 0.0, 0.4]) * settings.finger
-    z = -np.linspace(0.02, 0.98, 6) * min(settings.finger_length, grasp.depth + 0.01)
-    inside = np.stack(np.meshgrid(x, y, z), -1).reshape(-1, 3)
+    long = min(settings.finger_length, grasp.depth + 0.01)
+    inside = _FINGERS * (out, settings.finger, long)
     share = float(around.unseen(grasp.position + inside @ grasp.rotation.T).mean())
     if _readings_in_it(grasp, around, settings) > _STRAYS:
         return replace(grasp, unseen=share, score=0.0, reason=_SEEN)
@@ -217,11 +218,13 @@ def centred(grasp: Grasp, surface: Floats, pitch: float, settings: GraspSettings
     They tell more than the cells of a map. pitch: metres from one to the next: each stands for
     so much around it.
     """
-    x, y, z = ((surface - grasp.position) @ grasp.rotation).T
-    between = (np.abs(y) < settings.finger / 2) & (z < 0) & (np.abs(x) < grasp.width / 2 + _NEXT)
-    if np.count_nonzero(between) < _FEW:
+    across = surface @ grasp.rotation[:, 1] - grasp.position @ grasp.rotation[:, 1]
+    near = surface[np.abs(across) < settings.finger / 2]
+    x, _, z = ((near - grasp.position) @ grasp.rotation).T
+    x = x[(z < 0) & (np.abs(x) < grasp.width / 2 + _NEXT)]
+    if len(x) < _FEW:
         return grasp
-    left, right = np.percentile(x[between], [1, 99])
+    left, right = np.percentile(x, [1, 99])
     middle = (left + right) / 2 * grasp.rotation[:, 0]
     return replace(grasp, position=grasp.position + middle, width=float(right - left + pitch))
 
