@@ -285,9 +285,10 @@ def test_stray_pixels_end_no_place(table, put, camera) -> None:
     assert place.radius == pytest.approx(0.12, abs=0.008)
 
 
-def test_a_mat_ends_a_place(table, put) -> None:
+@pytest.mark.parametrize('thick, noise', [(0.002, 0.001), (0.0009, 0.0004)])
+def test_a_mat_ends_a_place(table, put, thick, noise) -> None:
     """No single reading would tell a coaster of 2 mm under noise of 1 mm; many do."""
-    depth = table(((0.1, 0.02, 0.001), (0.1, 0.1, 0.002)))
-    depth += np.random.default_rng(1).normal(0, 0.001, depth.shape).astype(np.float32)
+    depth = table(((0.1, 0.02, thick / 2), (0.1, 0.1, thick)))
+    depth += np.random.default_rng(1).normal(0, noise, depth.shape).astype(np.float32)
     place = put(depth, at(0, 0, 0))
     assert place.radius == pytest.approx(0.05, abs=0.012)
