@@ -40,6 +40,8 @@ _FARTHEST = 0.05  # metres from the point at which its score is nothing
 _ROWS = 3  # cells from one row to the next
 _SHARES = np.array([[0.0], [0.5], [1.0]])  # of the room that openings leave, which are tried
 _BETWEEN = np.array([[-0.6], [0.0], [0.6]])  # of half an opening, where nothing else may be
+_WITHIN = 0.8  # what a metre from the point counts that is still within the fingers' width
+_OVER = 0.8  # and one that it is higher than where the fingers touch
 _UPRIGHT = 0.99  # cosine of how far from above an approach may be that counts as such
 
 Map = NDArray[np.float32]
@@ -118,6 +120,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     x = (left + right) / 2
     y, h = grid.y(rows[row]), levels[level].astype(np.float64)
     highest = _highest(strip, rows[row], start + first, stop + first)
+    touched = _touched(strip, rows[row], start + first, stop + first)
     at = row, level, start, stop
     taper, skew, filled = _sides(
         held, own[:, columns], levels, rows, at, width, highest - h, settings
@@ -141,7 +144,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
         taper,
         skew,
         filled,
-        _away(thing.point @ rotation, left, right, y, h, settings),
+        _away(thing.point @ rotation, left, right, y, h, touched, settings),
         np.hypot(x - thing.mass @ rotation[:, 0], y - thing.mass @ rotation[:, 1]),
         why,
     )
@@ -274,6 +277,12 @@ def _highest(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Flo
     return np.maximum.reduceat(flat, ends.ravel())[::2].astype(np.float64)
 
 
+def _touched(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
+    """(K,) how high both sides of runs reach, a cell inside: where fingers touch them."""
+    inside = np.minimum(start + 1, stop - 1), np.maximum(stop - 2, start)
+    return np.minimum(*(strip[rows, column] for column in inside)).astype(np.float64)
+
+
 def _checked(
     grid: _Grid,
     own: Map,
@@ -371,11 +380,19 @@ def _sides(
 
 
 def _away(
-    point: Floats, left: Floats, right: Floats, y: Floats, h: Floats, settings: GraspSettings
+    point: Floats,
+    left: Floats,
+    right: Floats,
+    y: Floats,
+    h: Floats,
+    touched: Floats,
+    settings: GraspSettings,
 ) -> Floats:
-    """Metres (K,) from the point to what is between the fingers."""
+    """Metres (K,) from the point to what is between the fingers, and to where they touch it."""
     beside = np.maximum(0.0, np.maximum(left - point[0], point[0] - right))
-    along = np.maximum(0.0, np.abs(y - point[1]) - settings.finger / 2)
+    along = np.abs(y - point[1])
+    along = np.maximum(_WITHIN * along, along - (1 - _WITHIN) * settings.finger / 2)
     # What is under the ends of the fingers comes along.
     under = 0.3 * np.maximum(0.0, h + point[2])
-    return np.asarray(np.sqrt(beside**2 + along**2 + under**2))
+    over = _OVER * np.maximum(0.0, -point[2] - touched)
+    return np.asarray(np.sqrt(beside**2 + along**2 + under**2 + over**2))
