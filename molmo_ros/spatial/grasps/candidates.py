@@ -129,7 +129,7 @@ def grasps_of(
         for rotation in way.axes
         if (tried := closings(thing, rotation, settings)) is not None
     ]
-    pool = _pool(found, settings)
+    pool = _pool(found, thing, settings)
     for grasp in pool:
         if len(kept) >= _MOST:
             break
@@ -149,11 +149,16 @@ def grasps_of(
     return Grasps(ways, several)
 
 
-def _pool(found: list[tuple[Approach, Closings]], settings: GraspSettings) -> Iterator[Grasp]:
+def _pool(
+    found: list[tuple[Approach, Closings]], thing: Thing, settings: GraspSettings
+) -> Iterator[Grasp]:
     """Those that meet nothing, by their scores, the best first."""
-    rated = [np.where(c.why == OK, scores(c, a, settings), 0.0) for a, c in found]
-    if not rated:
+    if not found:
         return
+    nearest = 0.0
+    if thing.point[2] < thing.height / 2:
+        nearest = min(c.away[c.why == OK].min(initial=np.inf) for _, c in found)
+    rated = [np.where(c.why == OK, scores(c, a, settings, nearest), 0.0) for a, c in found]
     owner = np.repeat(np.arange(len(rated)), [len(r) for r in rated])
     index = np.concatenate([np.arange(len(r)) for r in rated])
     every = np.concatenate(rated)
