@@ -175,10 +175,10 @@ def test_what_is_hardly_higher_than_the_ground_is_no_other_thing(table, take) ->
 
 
 def test_who_points_at_a_head_gets_the_head(table, take) -> None:
-    """Not the body below it, on which deeper fingers would close."""
-    body, head = ((0, 0, 0.03), (0.06, 0.06, 0.06)), ((0, 0, 0.077), (0.034, 0.034, 0.034))
-    best = take(table(body, head), at(0, 0, 0.094)).best
-    assert on_table(best.position)[2] > 0.055 and best.width < 0.042
+    """The fingers' middle is at it, not beside it over the middle of the body."""
+    body, head = ((0, 0, 0.03), (0.06, 0.06, 0.06)), ((0, 0.012, 0.075), (0.034, 0.034, 0.03))
+    best = take(table(body, head), at(0, 0.012, 0.09)).best
+    assert best.width < 0.045 and abs(on_table(best.position)[1] - 0.012) < 0.005
 
 
 def test_who_points_at_the_bottom_of_a_pan_gets_its_wall(table, take) -> None:
