@@ -141,11 +141,7 @@ def told(scene: Scene, camera: Camera) -> Iterator[tuple[bool, bool]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--scenes', type=int, default=20)
-    parser.add_argument('--first-seed', type=int, default=86000)
-    parser.add_argument('--cameras', nargs='+', choices=tuple(CAMERAS), default=list(CAMERAS))
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     cv2.setNumThreads(1)
     counts: Counter[tuple[str, str, str]] = Counter()
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.scenes):
@@ -164,6 +160,15 @@ def main() -> None:
                 counts[name, what, key] for key in ('asked', 'said', 'merged', 'merged, said')
             )
             print(f'| {name} | {what} | {flagged} of {asked} | {merged} | {both} |')
+
+
+def parser() -> argparse.ArgumentParser:
+    """What may be given."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--scenes', type=int, default=20)
+    parser.add_argument('--first-seed', type=int, default=86000)
+    parser.add_argument('--cameras', nargs='+', choices=tuple(CAMERAS), default=list(CAMERAS))
+    return parser
 
 
 if __name__ == '__main__':
