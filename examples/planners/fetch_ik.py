@@ -11,15 +11,21 @@ thing is held at the end. The way from where the arm begins to the pregrasp is s
 space and not checked against anything: that is what a planner is for (move_group.py).
 """
 
+from __future__ import annotations
+
 import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import mink
-import mujoco
 import numpy as np
+
+try:
+    import mink
+    import mujoco
+except ImportError as error:
+    sys.exit(f'{error.name} is missing. This needs:\n{__doc__.split(chr(10) * 2)[1]}')
 
 from molmo_ros.cameras.files import write_color
 from molmo_ros.engine import Question, load_engine
@@ -66,6 +72,8 @@ STEPS = 20  # poses on each straight line
 
 
 def main() -> int:
+    if importlib.util.find_spec('gymnasium_robotics') is None:
+        sys.exit(f'gymnasium_robotics is missing. This needs:\n{__doc__.split(chr(10) * 2)[1]}')
     query, picture = (*sys.argv[1:], *('the purple mug', 'fetch.png')[len(sys.argv) - 1 :])[:2]
     seed = table_with(query, 'easy')
     view = view_of(seed, TABLES['easy'])

@@ -134,13 +134,14 @@ class CameraModel:
     def _distorted(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         if not len(points):
             return np.zeros((0, 2))
+        if not self._bends:
+            tangents = points[:, :2] / points[:, 2:]
+            return tangents * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
         pixels, jacobian = self._projected(points)
-        if self._bends:
-            with np.errstate(invalid='ignore', over='ignore'):
-                off_axis = np.hypot(points[:, 0], points[:, 1]) / points[:, 2]
-                holds = (_determinant(jacobian) > 0) & (off_axis < self._reach)
-            pixels = np.where(holds[:, None], pixels, np.nan)
-        return pixels
+        with np.errstate(invalid='ignore', over='ignore'):
+            off_axis = np.hypot(points[:, 0], points[:, 1]) / points[:, 2]
+            holds = (_determinant(jacobian) > 0) & (off_axis < self._reach)
+        return np.where(holds[:, None], pixels, np.nan)
 
     def _projected(
         self, points: NDArray[np.float64]

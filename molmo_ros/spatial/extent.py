@@ -37,7 +37,7 @@ _NEARER = 2  # times: what may be noise counts if it is so much nearer to the th
 _MOST_POINTS = 4000  # kept of the visible points
 _HOLLOW = 0.0015  # metres by which the bottom of a hollow is over the table, and
 _HOLLOW_REACH = 0.16  # metres within which its rim is
-_REACHES = 0.95  # of max_size: what is seen so far from the point goes on beyond
+_REACHES = 0.95  # of how far was looked: what is seen so far from the point goes on beyond
 _BAR = 0.25  # of max_size: what is narrower may go on, and is still a thing that can be taken
 _ROUND = 0.03  # of the radius: how far an outline may be off the circle that it is taken for
 
@@ -88,7 +88,8 @@ def visible_extent(
     if point.status != LiftStatus.OK:
         return None
     settings = settings.for_width(depth.shape[1])
-    patch = patch_around(point.position, depth, camera, settings, max_size)
+    looked = max_size
+    patch = patch_around(point.position, depth, camera, settings, looked)
     points = patch.points[patch.valid]
     tolerance = _SIGMAS * patch.sigma[patch.valid] + _ROUGHNESS
     focal = float(camera.K[0, 0])
@@ -98,6 +99,11 @@ def visible_extent(
         mask = _around_hollow(patch, plane, point.position)
     else:
         mask = _grown(patch, plane, point.position)
+        if patch.stride > 1 and mask is not None and mask.sum() < _LEAST_PIXELS:
+            # Small or thin: every pixel is looked at, in a smaller patch.
+            looked = max_size / (patch.stride + 1)
+            patch = patch_around(point.position, depth, camera, settings, looked)
+            mask = _grown(patch, plane, point.position)
     if mask is None or mask.sum() < _LEAST_PIXELS:
         return None
     if plane is None and mask.sum() > 0.5 * patch.valid.sum():
@@ -105,7 +111,7 @@ def visible_extent(
         return None
     extent = _measured(patch, mask, plane)
     reach = np.linalg.norm(patch.points[mask] - point.position, axis=1).max()
-    if reach < _REACHES * max_size:
+    if reach < _REACHES * looked:
         return extent
     if extent.size[:2].min() > _BAR * max_size:
         return None  # A wall, a table, a shelf: whether it ends is not seen.

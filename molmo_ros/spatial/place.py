@@ -34,13 +34,14 @@ _SPECK = 2  # cells squared: what is smaller is noise
 _HOLE = 4  # cells squared: a smaller hole in the depth tells nothing
 _BESIDE = 0.025  # metres beside what stands there, in which a camera of two eyes may see nothing
 _DEEPEST = 0.1  # metres that a thing is taken to reach back out of sight
-_LOW, _LOW_SIGMAS = 0.001, 4.0  # metres over the surface, and times the spread, that tell a mat,
-_LOW_MEAN = 5  # as the mean of so many cells squared
+_LOW, _LOW_SIGMAS = 0.0006, 4.0  # metres over the surface, and times the spread, that tell a mat,
+_LOW_MEANS = (5, 9, 15)  # as the mean of so many cells squared: the lower the more
 _WIDER = (
     0.08,
     0.12,
     0.2,
 )  # metres about the point that its surface is fitted to, one after another
+_STEPS = 6  # of each fit: what lies on the surface counts less and less
 _MOST_FITTED = 4000  # of its points
 _NOWHERE = np.full(3, np.nan)
 
@@ -163,7 +164,7 @@ def _levelled(plane: Plane, position: Floats, points: Floats, tolerance: Floats)
     away = np.linalg.norm(points - position, axis=1)
     for reach in _WIDER:
         chosen = points[(away < reach) & (np.abs(plane.height(points)) < tolerance)]
-        for _ in range(3):
+        for _ in range(_STEPS):
             weights = 1 / np.maximum(np.abs(plane.height(chosen)), 2e-4)
             middle = (chosen * weights[:, None]).sum(0) / weights.sum()
             apart = chosen - middle
@@ -249,26 +250,29 @@ def _seen(
     heights = plane.offset * (z / true - 1.0)
     tolerance = _tolerance(settings.noise.sigma(true.clip(1e-3), float(camera.K[0, 0])))
     flat = read & (np.abs(heights) <= tolerance)
+    higher = read & (heights > tolerance)
+    beside = cv2.dilate(higher.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return _Seen(
-        read & (heights > tolerance),
+        higher,
         read & (heights < -tolerance),
         inside & ~read,
-        _raised(heights, flat),
+        _raised(heights, flat & ~beside),  # Where a thing begins its side is hardly higher.
         ~inside,
     )
 
 
 def _raised(heights: Floats, flat: Bools) -> Bools:
     """Where the mean of many readings of a flat surface is higher than it is elsewhere."""
-    size = (_LOW_MEAN, _LOW_MEAN)
-    share = cv2.blur(flat.astype(np.float64), size)
-    mean = cv2.blur(np.where(flat, heights, 0.0), size) / np.maximum(share, 1e-6)
-    sure = flat & (share > 0.5)
-    if not sure.any():
-        return sure
-    spread = 1.4826 * float(np.median(np.abs(mean[sure])))
-    raised = _solid(sure & (mean > max(_LOW, _LOW_SIGMAS * spread)), _SPECK)
+    raised = np.zeros_like(flat)
+    for cells in _LOW_MEANS:
+        share = cv2.blur(flat.astype(np.float64), (cells, cells))
+        mean = cv2.blur(np.where(flat, heights, 0.0), (cells, cells)) / np.maximum(share, 1e-6)
+        sure = flat & (share > 0.5)
+        if sure.any():
+            spread = 1.4826 * float(np.median(np.abs(mean[sure])))
+            raised |= _solid(sure & (mean > max(_LOW, _LOW_SIGMAS * spread)), _SPECK)
     # The mean is the lower the nearer to an outline.
+    size = (_LOW_MEANS[0], _LOW_MEANS[0])
     return cv2.dilate(raised.astype(np.uint8), np.ones(size, np.uint8)) > 0
 
 

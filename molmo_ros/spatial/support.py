@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .windows import Bools, Floats
+from .windows import Bools, Floats, Integers
 
 _TRIES = 300  # planes through three points; a plane with a fifth of them is missed once in ten
 _SAMPLE = 1500  # points that each plane is judged by at most: every second of 3000
@@ -46,25 +46,35 @@ def supporting_plane(
     rng = np.random.default_rng(0)
     some = slice(None, None, -(-len(points) // _SAMPLE))
     planes = _through_triples(points[rng.integers(len(points), size=(_TRIES, 3))])
+    may_be = planes[:, :3] @ position - planes[:, 3] >= -here
+    if up is not None:
+        may_be &= planes[:, :3] @ up >= _UPRIGHT
+    planes = planes[may_be]
     if not len(planes):
-        return None  # They lie in one line.
+        return None  # All points lie in one line, or no plane is under the position.
     # Single precision is a micrometre here, and twice as fast.
     single = np.float32
     heights = planes[:, :3].astype(single) @ points[some].T.astype(single)
     heights -= planes[:, 3:].astype(single)
     near = tolerance[some].astype(single)
-    behind = np.count_nonzero(heights < -3 * near, axis=1)
-    score = np.count_nonzero(np.abs(heights) < near, axis=1) - 2.0 * behind
-    score[planes[:, :3] @ position - planes[:, 3] < -here] = -np.inf
-    if up is not None:
-        score[planes[:, :3] @ up < _UPRIGHT] = -np.inf
+    behind = _counted(heights < -3 * near)
+    score = _counted(np.abs(heights) < near) - 2.0 * behind
     best = int(score.argmax())
     if score[best] < _LEAST_SHARE * len(near):
         return None
     plane = Plane(planes[best, :3], float(planes[best, 3]))
+    on = np.zeros(len(points), bool)
     for _ in range(3):
-        plane = _fitted(points, np.abs(plane.height(points)) < tolerance, plane)
+        before, on = on, np.abs(plane.height(points)) < tolerance
+        if np.array_equal(on, before):
+            break
+        plane = _fitted(points, on, plane)
     return plane if plane.height(position) > -here else None
+
+
+def _counted(where: Bools) -> Integers:
+    """How many of each row (R, N) of fewer than 65536; four times as fast as NumPy's own."""
+    return where.view(np.uint8).sum(1, dtype=np.uint16).astype(np.intp)
 
 
 def _through_triples(triples: Floats) -> Floats:
@@ -83,8 +93,10 @@ def _through_triples(triples: Floats) -> Floats:
 def _fitted(points: Floats, on: Bools, plane: Plane) -> Plane:
     if on.sum() < 3:
         return plane
-    middle = points[on].mean(0)
-    normal = np.linalg.eigh(np.cov((points[on] - middle).T))[1][:, 0]
+    chosen = points[on]
+    middle = chosen.mean(0)
+    apart = chosen - middle
+    normal = np.linalg.eigh(np.cov(apart.T))[1][:, 0]
     if normal @ plane.normal < 0:
         normal = -normal
     return Plane(normal, float(normal @ middle))

@@ -3,6 +3,9 @@
 """What the examples tell a planner: an arm that is sent elsewhere breaks things."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,3 +78,21 @@ def test_a_box_of_the_planning_scene_is_around_the_thing(page) -> None:
     np.testing.assert_allclose(xyz(pose.position), thing.centre)
     assert pose.orientation.z == pytest.approx(np.sin(0.3))
     assert page.finger_joint(0.05) == pytest.approx(0.025) and page.finger_joint(-0.001) == 0.0
+
+
+@pytest.mark.parametrize('lacks', ['mink', 'gymnasium_robotics'])
+def test_the_arm_without_ros_says_what_to_install(tmp_path, lacks):
+    """Not a traceback to who tries it first; stubs stand for what else it needs."""
+    for name in {'mink', 'mujoco'} - {lacks}:
+        (tmp_path / f'{name}.py').touch()
+    hidden = (
+        "import sys, runpy; sys.modules[{!r}] = None; runpy.run_path({!r}, run_name='__main__')"
+    )
+    page = str(PAGE.with_name('fetch_ik.py'))
+    done = subprocess.run(
+        [sys.executable, '-c', hidden.format(lacks, page)],
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{os.environ.get("PYTHONPATH", "")}'},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert done.stderr.startswith(f'{lacks} is missing') and 'pip install' in done.stderr

@@ -166,6 +166,36 @@ def test_what_is_close_beside_it_may_be_a_part_of_it(table, take, gap, several) 
     assert take(depth, at(0, 0, 0.1)).may_be_several is several
 
 
+def test_what_is_hardly_higher_than_the_ground_is_no_other_thing(table, take) -> None:
+    """As the noise of a table around a block often is; a low thing is one beside a low thing."""
+    strip = ((0.047, 0, 0.002), (0.03, 0.11, 0.004))
+    assert not take(table(((0, 0, 0.05), (0.05, 0.05, 0.1)), strip), at(0, 0, 0.1)).may_be_several
+    low = ((0, 0, 0.0035), (0.05, 0.05, 0.007))
+    assert take(table(low, strip), at(0, 0, 0.007)).may_be_several
+
+
+def test_who_points_at_a_head_gets_the_head(table, take) -> None:
+    """The fingers' middle is at it, not beside it over the middle of the body."""
+    body, head = ((0, 0, 0.03), (0.06, 0.06, 0.06)), ((0, 0.012, 0.075), (0.034, 0.034, 0.03))
+    best = take(table(body, head), at(0, 0.012, 0.09)).best
+    assert best.width < 0.045 and abs(on_table(best.position)[1] - 0.012) < 0.005
+
+
+def test_who_points_at_the_bottom_of_a_pan_gets_its_wall(table, take) -> None:
+    """It is wider than the hand, and the wall far from the point."""
+    walls = [
+        ((x, y, 0.025), s)
+        for x, y, s in (
+            (-0.085, 0, (0.01, 0.18, 0.05)),
+            (0.085, 0, (0.01, 0.18, 0.05)),
+            (0, -0.085, (0.18, 0.01, 0.05)),
+            (0, 0.085, (0.18, 0.01, 0.05)),
+        )
+    ]
+    best = take(table(*walls, ((0, 0, 0.002), (0.17, 0.17, 0.004))), at(0, 0.01, 0.004)).best
+    assert best is not None and np.abs(on_table(best.position)[:2]).max() > 0.07
+
+
 def test_a_point_in_a_hollow_is_on_the_thing_around_it(table, take) -> None:
     """A tray with a bottom of 3 mm; beside it the table is bare."""
     rim = [
@@ -285,9 +315,10 @@ def test_stray_pixels_end_no_place(table, put, camera) -> None:
     assert place.radius == pytest.approx(0.12, abs=0.008)
 
 
-def test_a_mat_ends_a_place(table, put) -> None:
+@pytest.mark.parametrize('thick, noise', [(0.002, 0.001), (0.0009, 0.0004)])
+def test_a_mat_ends_a_place(table, put, thick, noise) -> None:
     """No single reading would tell a coaster of 2 mm under noise of 1 mm; many do."""
-    depth = table(((0.1, 0.02, 0.001), (0.1, 0.1, 0.002)))
-    depth += np.random.default_rng(1).normal(0, 0.001, depth.shape).astype(np.float32)
+    depth = table(((0.1, 0.02, thick / 2), (0.1, 0.1, thick)))
+    depth += np.random.default_rng(1).normal(0, noise, depth.shape).astype(np.float32)
     place = put(depth, at(0, 0, 0))
     assert place.radius == pytest.approx(0.05, abs=0.012)

@@ -38,6 +38,10 @@ _FINER = 2  # steps between two depths in which the sides of it are judged
 _TAPER = 0.016  # metres up over which they are
 _FARTHEST = 0.05  # metres from the point at which its score is nothing
 _ROWS = 3  # cells from one row to the next
+_SHARES = np.array([[0.0], [0.5], [1.0]])  # of the room that openings leave, which are tried
+_BETWEEN = np.array([[-0.6], [0.0], [0.6]])  # of half an opening, where nothing else may be
+_WITHIN = 0.8  # what a metre from the point counts that is still within the fingers' width
+_OVER = 0.8  # and one that it is higher than where the fingers touch
 _UPRIGHT = 0.99  # cosine of how far from above an approach may be that counts as such
 
 Map = NDArray[np.float32]
@@ -116,6 +120,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     x = (left + right) / 2
     y, h = grid.y(rows[row]), levels[level].astype(np.float64)
     highest = _highest(strip, rows[row], start + first, stop + first)
+    touched = _touched(strip, rows[row], start + first, stop + first)
     at = row, level, start, stop
     taper, skew, filled = _sides(
         held, own[:, columns], levels, rows, at, width, highest - h, settings
@@ -139,7 +144,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
         taper,
         skew,
         filled,
-        _away(thing.point @ rotation, left, right, y, h, settings),
+        _away(thing.point @ rotation, left, right, y, h, touched, settings),
         np.hypot(x - thing.mass @ rotation[:, 0], y - thing.mass @ rotation[:, 1]),
         why,
     )
@@ -182,16 +187,13 @@ class _Grid:
         return np.asarray(self.low[1] + (row + 0.5) * _CELL)
 
     def at(self, heights: Map, x: Floats, y: Floats) -> Map:
-        """What maps (M, H, W) have (M, K) where x and y lie; nothing is outside."""
+        """What a map (H, W) has (..., K) where x (..., K) and y (K,) lie; nothing is outside."""
         column = ((x - self.low[0]) / _CELL).astype(np.int32)
         row = ((y - self.low[1]) / _CELL).astype(np.int32)
         height, width = self.shape
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        found = heights.reshape(len(heights), -1).take(
-            row * np.int32(width) + column, axis=1, mode='clip'
-        )
-        found[:, ~inside] = _LOWEST
-        return np.asarray(found, np.float32)
+        inside = (column >= 0) & (column < width) & ((row >= 0) & (row < height))
+        found = heights.ravel().take(row * np.int32(width) + column, mode='clip')
+        return np.where(inside, found, np.float32(_LOWEST))
 
 
 def _dilated(heights: Map, x: float, y: float) -> Map:
@@ -224,20 +226,27 @@ def _covered(own: Map) -> tuple[Integers, slice]:
 
 def _runs(held: Bools) -> tuple[Integers, Integers, Integers, Integers]:
     """Row, level, first column and the one after the last, of all runs of (R, L, W)."""
-    change = np.diff(np.pad(held, ((0, 0), (0, 0), (1, 1))).astype(np.int8), axis=2)
-    row, level, start = np.nonzero(change == 1)
-    stop = np.nonzero(change == -1)[2]
-    return row, level, start, stop
+    rows, levels, columns = held.shape
+    padded = np.zeros((rows, levels, columns + 2), bool)
+    padded[:, :, 1:-1] = held
+    flat = padded.ravel()
+    begins, ends = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2).T
+    line, start = np.divmod(begins, columns + 2)
+    row, level = np.divmod(line, levels)
+    return row, level, start, start + ends - begins
 
 
 def _with_hollows(
     row: Integers, level: Integers, start: Integers, stop: Integers
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """The runs, and from the first to the last of a row: a hollow thing between the fingers."""
-    begins = np.flatnonzero(np.diff(row, prepend=-1) | np.diff(level, prepend=-1))
-    ends = np.append(begins[1:], len(row)) - 1
-    several = ends > begins
-    first, last = begins[several], ends[several]
+    same = (row[1:] == row[:-1]) & (level[1:] == level[:-1])
+    if not same.any():
+        return row, level, start, stop
+    last = np.flatnonzero(np.append(~same, True))
+    first = np.append(0, last[:-1] + 1)
+    several = last > first
+    first, last = first[several], last[several]
     return (
         np.append(row, row[first]),
         np.append(level, level[first]),
@@ -268,6 +277,12 @@ def _highest(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Flo
     return np.maximum.reduceat(flat, ends.ravel())[::2].astype(np.float64)
 
 
+def _touched(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
+    """(K,) how high both sides of runs reach, a cell inside: where fingers touch them."""
+    inside = np.minimum(start + 1, stop - 1), np.maximum(stop - 2, start)
+    return np.minimum(*(strip[rows, column] for column in inside)).astype(np.float64)
+
+
 def _checked(
     grid: _Grid,
     own: Map,
@@ -287,30 +302,27 @@ def _checked(
     # The cells that a finger's outline is in count as those of a thing do; and by noise a thing may
     # seem wider than it is by a cell.
     thickness = settings.finger_thickness
-    of_own = _dilated(own, thickness - 2 * _CELL, settings.finger)[None]
-    of_beside = _dilated(beside, thickness - _CELL, settings.finger)[None]
-    for share in (0.0, 0.5, 1.0):
-        tried = least + share * (settings.opening - least)
-        out = (tried + thickness) / 2
-        itself, next_to = (
-            np.maximum(grid.at(heights, x - at, y), grid.at(heights, x + at, y))[0] > h
-            for heights, at in ((of_own, out + _CELL), (of_beside, out))
-        )
-        reason = np.where(next_to, BESIDE, np.where(itself, ITSELF, OK))
+    of_own = _dilated(own, thickness - 2 * _CELL, settings.finger)
+    of_beside = _dilated(beside, thickness - _CELL, settings.finger)
+    tried = least + _SHARES * (settings.opening - least)
+    out = np.stack([(tried + thickness) / 2, -(tried + thickness) / 2])
+    signs = np.array([_CELL, -_CELL])[:, None, None]
+    itself = grid.at(of_own, x + out + signs, y).max(0) > h
+    next_to = grid.at(of_beside, x + out, y).max(0) > h
+    for share in range(len(_SHARES)):
+        reason = np.where(next_to[share], BESIDE, np.where(itself[share], ITSELF, OK))
         better = fits & ((reason == OK) | ~open_)
-        opening, why = np.where(better, tried, opening), np.where(better, reason, why)
+        opening, why = np.where(better, tried[share], opening), np.where(better, reason, why)
         open_ |= better & (reason == OK)
     palm = settings.palm
-    of_palm = np.stack([_dilated(heights, palm[0], palm[1]) for heights in (own, beside)])
-    met = grid.at(of_palm, x, y) > h + settings.finger_length - _PALM_GAP
-    why = np.where(
-        (why == OK) & met[1], PALM_BESIDE, np.where((why == OK) & met[0], PALM_ITSELF, why)
-    )
+    highest = h + settings.finger_length - _PALM_GAP
+    for heights, bad in ((beside, PALM_BESIDE), (own, PALM_ITSELF)):
+        met = grid.at(_dilated(heights, palm[0], palm[1]), x, y) > highest
+        why = np.where((why == OK) & met, bad, why)
     if (beside > _LOWEST).any():
-        between = _dilated(beside, settings.finger, settings.finger)[None]
-        shares = (-0.6, 0.0, 0.6)
-        filled = [grid.at(between, x + part * opening / 2, y)[0] > h for part in shares]
-        why = np.where((why == OK) & np.any(filled, axis=0), BETWEEN, why)
+        between = _dilated(beside, settings.finger, settings.finger)
+        filled = grid.at(between, x + _BETWEEN * opening / 2, y) > h
+        why = np.where((why == OK) & filled.any(0), BETWEEN, why)
     return opening, why
 
 
@@ -341,25 +353,24 @@ def _sides(
     how much of the space between the fingers the runs fill (K,)."""
     row, level, start, stop = at
 
-    def spans(counted: Bools, upper: Integers) -> Floats:
-        column = np.arange(counted.shape[2], dtype=np.int16)
-        last = np.maximum.accumulate(np.where(counted, column, np.int16(-1)), 2)
-        backwards = np.where(counted, column, np.int16(len(column)))[..., ::-1]
-        first = np.minimum.accumulate(backwards, 2)[..., ::-1]
-        cells = last[row, upper, stop - 1] - first[row, upper, start] + 1
-        return np.asarray(np.maximum(cells, 0) * _CELL)
+    def spans(counted: Bools) -> Floats:
+        """From the first to the last of (..., K, W) that count, within each run."""
+        there = counted & within
+        some = there.any(-1)
+        cells = there.shape[-1] - there.argmax(-1) - there[..., ::-1].argmax(-1)
+        return np.where(some, cells, 0) * _CELL
 
+    column = np.arange(held.shape[2])
+    within = (column >= start[:, None]) & (column < stop[:, None])
     # Not up to the top: a flat one has no sides.
     step = _STEP / _FINER
     up = np.rint(np.minimum(0.6 * (depth - _HOLD), _TAPER) / step).astype(int)
     up = np.clip(up, 0, len(levels) - 1 - level)
-    taper = (width + _CELL - spans(held, level + up)) / 2 / np.maximum(up * step, step)
+    taper = (width + _CELL - spans(held[row, level + up])) / 2 / np.maximum(up * step, step)
     aside = max(round(settings.finger / 2 / _CELL), 1)
-    high = levels[None, ::_FINER, None] + np.float32(_HOLD)
-    before, here, after = (
-        spans(own[(rows + step).clip(0, len(own) - 1), None] > high, level // _FINER)
-        for step in (-aside, 0, aside)
-    )
+    high = levels[level, None] + np.float32(_HOLD)
+    steps = np.array([[-aside], [0], [aside]])
+    before, here, after = spans(own[(rows[row] + steps).clip(0, len(own) - 1)] > high)
     filled = (before + here + after) / 3 / (width + _CELL)
     # Both sides aslant the same way, and against each other, as at a corner.
     twist = (width + _CELL - here) / settings.finger
@@ -369,11 +380,19 @@ def _sides(
 
 
 def _away(
-    point: Floats, left: Floats, right: Floats, y: Floats, h: Floats, settings: GraspSettings
+    point: Floats,
+    left: Floats,
+    right: Floats,
+    y: Floats,
+    h: Floats,
+    touched: Floats,
+    settings: GraspSettings,
 ) -> Floats:
-    """Metres (K,) from the point to what is between the fingers."""
+    """Metres (K,) from the point to what is between the fingers, and to where they touch it."""
     beside = np.maximum(0.0, np.maximum(left - point[0], point[0] - right))
-    along = np.maximum(0.0, np.abs(y - point[1]) - settings.finger / 2)
+    along = np.abs(y - point[1])
+    along = np.maximum(_WITHIN * along, along - (1 - _WITHIN) * settings.finger / 2)
     # What is under the ends of the fingers comes along.
     under = 0.3 * np.maximum(0.0, h + point[2])
-    return np.asarray(np.sqrt(beside**2 + along**2 + under**2))
+    over = _OVER * np.maximum(0.0, -point[2] - touched)
+    return np.asarray(np.sqrt(beside**2 + along**2 + under**2 + over**2))

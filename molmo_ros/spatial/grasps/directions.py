@@ -59,7 +59,7 @@ def _turned(z: Floats, across: Floats, count: int) -> Floats:
     first = across - (across @ z) * z
     length = float(np.linalg.norm(first))
     first = first / length if length > 0.1 else basis_across(z)[0]
-    second = np.cross(z, first)
+    second = _across(z, first)
     turns = np.arange(count) * (np.pi / count)
     x = np.cos(turns)[:, None] * first + np.sin(turns)[:, None] * second
     return _frames(x, z)
@@ -67,11 +67,15 @@ def _turned(z: Floats, across: Floats, count: int) -> Floats:
 
 def _level(z: Floats, count: int) -> Floats:
     """The turn in which the fingers close level, and the one across it."""
-    x = np.cross(z, np.array([0.0, 0.0, 1.0]))
+    x = np.array([z[1], -z[0], 0.0])
     x /= np.linalg.norm(x)
-    return _frames(np.stack([x, np.cross(z, x)])[:count], z)
+    return _frames(np.stack([x, _across(z, x)])[:count], z)
 
 
 def _frames(x: Floats, z: Floats) -> Floats:
-    z = np.broadcast_to(z, x.shape)
-    return np.stack([x, np.cross(z, x), z], -1)
+    return np.stack([x, _across(z, x), np.broadcast_to(z, x.shape)], -1)
+
+
+def _across(z: Floats, x: Floats) -> Floats:
+    """z (3,) times x (..., 3); NumPy's own takes long for a few."""
+    return np.asarray(x @ np.array([[0, z[2], -z[1]], [-z[2], 0, z[0]], [z[1], -z[0], 0]]))

@@ -11,6 +11,7 @@ from molmo_ros.spatial.grasps.closings import Closings
 from molmo_ros.spatial.windows import Floats
 
 _NEAR_POINT = 0.025  # metres: what was pointed at is what is held
+_FAR = 0.1  # metres: what is farther is not meant
 _NEAR_MASS = 0.06  # metres: what is held near its middle does not turn
 _LEAN, _SLANT = 0.7, 0.9  # tangents at which sides slip out of the fingers
 _ROOM = 0.006  # metres on each side that open fingers are better off the thing as they come
@@ -23,9 +24,15 @@ _OTHER_WAYS = {
 }
 
 
-def scores(found: Closings, approach: Approach, settings: GraspSettings) -> Floats:
-    """(K,) from 0 to 1."""
-    near = np.exp(-((found.away / _NEAR_POINT) ** 2))
+def scores(
+    found: Closings, approach: Approach, settings: GraspSettings, nearest: float = 0.0
+) -> Floats:
+    """(K,) from 0 to 1. nearest: metres from the point to the nearest place that can be held.
+
+    Who points at the bottom of a pan means the pan, and its wall may be far.
+    """
+    away = found.away - np.clip(nearest - _NEAR_POINT, 0.0, _FAR)
+    near = np.exp(-((np.maximum(away, 0.0) / _NEAR_POINT) ** 2))
     balanced = 0.3 + 0.7 * np.exp(-((found.off / _NEAR_MASS) ** 2))
     deep = np.clip(found.depth / found.wanted, 0.05, 1.0)
     upright = np.clip(1 - found.taper / _LEAN, 0.1, 1.0)
