@@ -11,6 +11,11 @@ from importlib.util import find_spec
 
 from hypothesis import settings
 
+# There are as many workers as cores: threads of theirs would only wait for each other.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    for library in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
+        os.environ.setdefault(library, '1')
+
 settings.register_profile('same', deadline=None, max_examples=200, derandomize=True)
 settings.register_profile('explore', deadline=None, max_examples=2000)
 settings.load_profile('same')
