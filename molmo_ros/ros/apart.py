@@ -77,7 +77,6 @@ class _Part:
     clients: tuple[()] = ()
     services: tuple[()] = ()
     guards: tuple[()] = ()
-    waitables: tuple[()] = ()
 
     def __init__(self, node: Node, group: ApartGroup) -> None:
         self._node = node
@@ -87,3 +86,11 @@ class _Part:
     @property
     def subscriptions(self) -> list[Subscription]:
         return [one for one in self._node.subscriptions if one.callback_group is self._group]
+
+    @property
+    def waitables(self) -> list[Any]:
+        """Events of those subscriptions, such as a publisher whose QoS does not fit.
+
+        One that nobody takes ends every wait at once, so that the thread takes a whole core.
+        """
+        return [one for one in self._node.waitables if one.callback_group is self._group]
