@@ -181,6 +181,18 @@ def test_who_points_at_a_head_gets_the_head(table, take) -> None:
     assert best.width < 0.045 and abs(on_table(best.position)[1] - 0.012) < 0.005
 
 
+@pytest.mark.parametrize('high', [0.036, 0.037, 0.039, 0.044])
+def test_fingers_that_close_on_what_stands_on_a_block_do_not_rest_on_the_block(
+    table, take, high
+) -> None:
+    """Fingers that come a little lower than its shoulders close on the block, which they push."""
+    body, head = ((0, 0, high / 2), (0.07, 0.07, high)), ((0, 0, high + 0.018), (0.02, 0.02, 0.036))
+    best = take(table(body, head), at(0, 0, high + 0.036)).best
+    assert best is not None
+    assert best.width < 0.03
+    assert on_table(best.position)[2] > high - 1e-4
+
+
 def test_who_points_at_the_bottom_of_a_pan_gets_its_wall(table, take) -> None:
     """It is wider than the hand, and the wall far from the point."""
     walls = [

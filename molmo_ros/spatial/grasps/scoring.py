@@ -15,6 +15,7 @@ _FAR = 0.1  # metres: what is farther is not meant
 _NEAR_MASS = 0.06  # metres: what is held near its middle does not turn
 _LEAN, _SLANT = 0.7, 0.9  # tangents at which sides slip out of the fingers
 _ROOM = 0.006  # metres on each side that open fingers are better off the thing as they come
+_ON_SHOULDER = 0.7  # where fingers would rest on something else of the thing as they close
 # What ways count that are not the wanted one: less is seen of what is there.
 _OTHER_WAYS = {
     Approach.ABOVE: 0.7,
@@ -39,5 +40,6 @@ def scores(
     along = np.clip(1 - found.skew / _SLANT, 0.1, 1.0)
     full = np.clip(2 * found.filled - 0.7, 0.1, 1.0)
     room = np.clip(0.3 + 0.7 * ((found.opening - found.width) / 2 - 0.002) / _ROOM, 0.3, 1.0)
+    clear = np.where(found.clear, 1.0, _ON_SHOULDER)
     way = 1.0 if approach is settings.approach else _OTHER_WAYS[approach]
-    return np.asarray(way * near * balanced * deep * upright * along * full * room)
+    return np.asarray(way * near * balanced * deep * upright * along * full * room * clear)
