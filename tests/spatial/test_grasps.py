@@ -334,3 +334,14 @@ def test_a_mat_ends_a_place(table, put, thick, noise) -> None:
     depth += np.random.default_rng(1).normal(0, noise, depth.shape).astype(np.float32)
     place = put(depth, at(0, 0, 0))
     assert place.radius == pytest.approx(0.05, abs=0.012)
+
+
+@pytest.mark.parametrize('noise, says', [(0.0005, False), (0.006, True)])
+def test_a_place_says_which_sheets_the_noise_hides(table, camera, noise, says) -> None:
+    """Else a cup is put on the edge of a sheet that no one was told of."""
+    depth = table()
+    depth += np.random.default_rng(3).normal(0, noise, depth.shape).astype(np.float32)
+    settings = LiftSettings(noise=StereoNoise(0.05, noise * camera.K[0, 0] * 0.05 / 0.65**2))
+    point = lift(*camera.project(at(0, 0, 0)), depth, camera, settings)
+    place = place_at(point, depth, camera, settings, up=UP)
+    assert place.radius > 0.1 and ('thinner than' in place.reason) == says
