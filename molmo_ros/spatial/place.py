@@ -36,6 +36,7 @@ _BESIDE = 0.025  # metres beside what stands there, in which a camera of two eye
 _DEEPEST = 0.1  # metres that a thing is taken to reach back out of sight
 _LOW, _LOW_SIGMAS = 0.0006, 4.0  # metres over the surface, and times the spread, that tell a mat,
 _LOW_MEANS = (5, 9, 15)  # as the mean of so many cells squared: the lower the more
+_THIN = 0.001  # metres: who is told less of what lies on a surface has to know
 _WIDER = (
     0.08,
     0.12,
@@ -150,6 +151,8 @@ def _ended(place: Place, cells: _Cells, seen: _Seen, feet: Bools, unseen: Unseen
     place = replace(place, radius=min(radius, place.radius))
     if out_of_sight < place.radius:
         notes.append(f'from {_mm(out_of_sight)} on some of it is not seen and taken to be free')
+    if _THIN < seen.told < np.inf:
+        notes.append(f'what lies on it and is thinner than {1e3 * seen.told:.1f} mm is not told')
     return replace(place, reason='; '.join(notes))
 
 
@@ -221,13 +224,15 @@ class _Cells:
 @dataclass(frozen=True, eq=False)
 class _Seen:
     """Of each cell (N, N) what its ray meets: something before the surface, something lower,
-    nothing, or a surface a little higher; or that it is outside of the image."""
+    nothing, or a surface a little higher; or that it is outside of the image. told: metres that the
+    surface must be higher to count as that, where many readings are beside each other."""
 
     hidden: Bools
     below: Bools
     nothing: Bools
     raised: Bools
     outside: Bools
+    told: float
 
 
 def _seen(
@@ -252,28 +257,33 @@ def _seen(
     flat = read & (np.abs(heights) <= tolerance)
     higher = read & (heights > tolerance)
     beside = cv2.dilate(higher.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    raised, told = _raised(heights, flat & ~beside)  # Where a thing begins it is hardly higher.
     return _Seen(
         higher,
         read & (heights < -tolerance),
         inside & ~read,
-        _raised(heights, flat & ~beside),  # Where a thing begins its side is hardly higher.
+        raised,
         ~inside,
+        told,
     )
 
 
-def _raised(heights: Floats, flat: Bools) -> Bools:
-    """Where the mean of many readings of a flat surface is higher than it is elsewhere."""
-    raised = np.zeros_like(flat)
+def _raised(heights: Floats, flat: Bools) -> tuple[Bools, float]:
+    """Where the mean of many readings of a flat surface is higher than it is elsewhere, and metres
+    that it must be."""
+    raised, told = np.zeros_like(flat), float('inf')
     for cells in _LOW_MEANS:
         share = cv2.blur(flat.astype(np.float64), (cells, cells))
         mean = cv2.blur(np.where(flat, heights, 0.0), (cells, cells)) / np.maximum(share, 1e-6)
         sure = flat & (share > 0.5)
         if sure.any():
             spread = 1.4826 * float(np.median(np.abs(mean[sure])))
-            raised |= _solid(sure & (mean > max(_LOW, _LOW_SIGMAS * spread)), _SPECK)
+            least = max(_LOW, _LOW_SIGMAS * spread)
+            raised |= _solid(sure & (mean > least), _SPECK)
+            told = min(told, least)
     # The mean is the lower the nearer to an outline.
     size = (_LOW_MEANS[0], _LOW_MEANS[0])
-    return cv2.dilate(raised.astype(np.uint8), np.ones(size, np.uint8)) > 0
+    return cv2.dilate(raised.astype(np.uint8), np.ones(size, np.uint8)) > 0, told
 
 
 def _reaching_back(stands: Bools, hidden: Bools) -> Bools:

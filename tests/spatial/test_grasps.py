@@ -181,6 +181,18 @@ def test_who_points_at_a_head_gets_the_head(table, take) -> None:
     assert best.width < 0.045 and abs(on_table(best.position)[1] - 0.012) < 0.005
 
 
+@pytest.mark.parametrize('high', [0.036, 0.037, 0.039, 0.044])
+def test_fingers_that_close_on_what_stands_on_a_block_do_not_rest_on_the_block(
+    table, take, high
+) -> None:
+    """Fingers that come a little lower than its shoulders close on the block, which they push."""
+    body, head = ((0, 0, high / 2), (0.07, 0.07, high)), ((0, 0, high + 0.018), (0.02, 0.02, 0.036))
+    best = take(table(body, head), at(0, 0, high + 0.036)).best
+    assert best is not None
+    assert best.width < 0.03
+    assert on_table(best.position)[2] > high - 1e-4
+
+
 def test_who_points_at_the_bottom_of_a_pan_gets_its_wall(table, take) -> None:
     """It is wider than the hand, and the wall far from the point."""
     walls = [
@@ -322,3 +334,14 @@ def test_a_mat_ends_a_place(table, put, thick, noise) -> None:
     depth += np.random.default_rng(1).normal(0, noise, depth.shape).astype(np.float32)
     place = put(depth, at(0, 0, 0))
     assert place.radius == pytest.approx(0.05, abs=0.012)
+
+
+@pytest.mark.parametrize('noise, says', [(0.0005, False), (0.006, True)])
+def test_a_place_says_which_sheets_the_noise_hides(table, camera, noise, says) -> None:
+    """Else a cup is put on the edge of a sheet that no one was told of."""
+    depth = table()
+    depth += np.random.default_rng(3).normal(0, noise, depth.shape).astype(np.float32)
+    settings = LiftSettings(noise=StereoNoise(0.05, noise * camera.K[0, 0] * 0.05 / 0.65**2))
+    point = lift(*camera.project(at(0, 0, 0)), depth, camera, settings)
+    place = place_at(point, depth, camera, settings, up=UP)
+    assert place.radius > 0.1 and ('thinner than' in place.reason) == says

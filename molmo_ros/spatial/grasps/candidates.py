@@ -16,7 +16,7 @@ from molmo_ros.spatial.grasp import Approach, GraspSettings, Unseen
 from molmo_ros.spatial.grasps.closings import OK, REASONS, TOO_WIDE, Closings, closings
 from molmo_ros.spatial.grasps.completion import hidden_side, inside
 from molmo_ros.spatial.grasps.directions import directions
-from molmo_ros.spatial.grasps.scoring import scores
+from molmo_ros.spatial.grasps.scoring import LEAST_SCORE, OF_UNSEEN, scores
 from molmo_ros.spatial.grasps.several import its_outline
 from molmo_ros.spatial.grasps.surroundings import Surroundings, stand_under, surroundings_of
 from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned
@@ -37,7 +37,6 @@ _FINGERS = np.array(
     [(x, y, -z) for x in (-1, 1) for y in (-0.4, 0.0, 0.4) for z in np.linspace(0.02, 0.98, 6)]
 )  # where in both it is looked up, in shares of how far out, wide and long they are
 _SEEN = 'something that is seen would be inside the gripper'
-_LEAST_SCORE = 0.02  # of what scored less in physics, one in twenty held
 _LOOSE = 'so much speaks against it that it would hardly hold, by its score'
 _UNSEEN = 'a finger would go where the camera does not see'
 
@@ -133,13 +132,13 @@ def grasps_of(
     for grasp in pool:
         if len(kept) >= _MOST:
             break
-        if grasp.score < _LEAST_SCORE and len(refused) >= _MOST_REFUSED // 2:
+        if grasp.score < LEAST_SCORE and len(refused) >= _MOST_REFUSED // 2:
             break  # The rest would be refused too, and not be told.
         if any(_alike(grasp, other) for other in kept):
             continue
         grasp = _roomy(centred(grasp, surface, around.pitch, settings), around, settings)
         checked = grasp if grasp.reason else _looked(grasp, around, settings)
-        if not checked.reason and checked.score < _LEAST_SCORE:
+        if not checked.reason and checked.score < LEAST_SCORE:
             checked = replace(checked, score=0.0, reason=f'{_LOOSE}: {checked.score:.3f}')
         if checked.reason:
             refused.append(checked)
@@ -216,7 +215,7 @@ def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
         return replace(grasp, unseen=share, score=0.0, reason=_SEEN)
     if share > 0 and settings.unseen is Unseen.OCCUPIED:
         return replace(grasp, unseen=share, score=0.0, reason=_UNSEEN)
-    return replace(grasp, unseen=share, score=grasp.score * (1 - 0.2 * share))
+    return replace(grasp, unseen=share, score=grasp.score * (1 - OF_UNSEEN * share))
 
 
 def centred(grasp: Grasp, surface: Floats, pitch: float, settings: GraspSettings) -> Grasp:

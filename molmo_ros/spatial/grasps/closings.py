@@ -26,6 +26,9 @@ _LOWEST = -10.0  # where nothing is
 _STEP = 0.008  # metres from one depth of the fingers to the next
 _DEEPEST = 0.12  # metres under the top of a thing that are looked at
 _HOLD = 0.003  # metres that the thing must reach above the ends of the fingers
+_SHOULDER, _LYING = 0.001, 0.01  # and that another part of it must, to be a shoulder, if it is not
+# near the ground, where noise is as high
+_SIDE, _WIDE = 1, 3  # cells beside what is held that are not a shoulder, and that one is wide
 _PALM_GAP = 0.005  # metres that the palm keeps from all
 _ASIDE = 0.002  # metres that the widest opening leaves on each side of it, and
 _ROOM = 0.005  # what a narrower one does, since it may go into the thing
@@ -55,8 +58,10 @@ class Closings:
     depth: (K,) metres. wanted: (K,) metres of depth that reach the middle of its height. taper:
     (K,) how much the sides of what is held lean towards each other, away from the ends of the
     fingers: a tangent. skew: (K,) how aslant they lie to the fingers: a tangent. filled: (K,) share
-    of the fingers' width. away: (K,) metres from the point that was meant. off: (K,) metres from
-    the middle of mass, across the approach. why: (K,) index into REASONS.
+    of the fingers' width. clear: (K,) whether nothing else of the thing is between the open
+    fingers, on which they would rest as they close. away: (K,) metres from the point that was
+    meant. off: (K,) metres from the middle of mass, across the approach. why: (K,) index into
+    REASONS.
     """
 
     rotation: Floats
@@ -68,6 +73,7 @@ class Closings:
     taper: Floats
     skew: Floats
     filled: Floats
+    clear: Bools
     away: Floats
     off: Floats
     why: Integers
@@ -128,6 +134,9 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     wanted = (highest - low) / 2 + min(settings.finger_length, settings.finger) / 2
     wanted = np.clip(wanted, _LEAST_DEPTH, settings.finger_length - _PALM_GAP)
     opening, why = _checked(grid, own, beside, x, y, h, width, settings)
+    ends = levels[::_FINER]
+    over = np.where(ends > low + _LYING, _SHOULDER, _HOLD).astype(np.float32)
+    clear = opening < _between_shoulders(strip[rows, None, columns] > (ends + over)[:, None], at)
     for bad, reason in (
         (_low(rotation, x, y, h, opening, settings), TOO_LOW),
         ((taper > _MOST_TAPER) | (skew > _MOST_SKEW) | (filled < _LEAST_FILLED), ASLANT),
@@ -144,6 +153,7 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
         taper,
         skew,
         filled,
+        clear,
         _away(thing.point @ rotation, left, right, y, h, touched, settings),
         np.hypot(x - thing.mass @ rotation[:, 0], y - thing.mass @ rotation[:, 1]),
         why,
@@ -281,6 +291,31 @@ def _touched(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Flo
     """(K,) how high both sides of runs reach, a cell inside: where fingers touch them."""
     inside = np.minimum(start + 1, stop - 1), np.maximum(stop - 2, start)
     return np.minimum(*(strip[rows, column] for column in inside)).astype(np.float64)
+
+
+def _between_shoulders(high: Bools, at: tuple[Integers, Integers, Integers, Integers]) -> Floats:
+    """The opening (K,) within which nothing of the thing but the runs reaches the fingers' ends.
+
+    high: (R, L, W) cells that do, at every level of the runs. Those next to a run are its own
+    sides, which lean; and a few are noise.
+    """
+    row, level, start, stop = at
+    level = level // _FINER
+    wide = np.ones((1, _WIDE), np.uint8)
+    flat = high.reshape(-1, high.shape[2]).astype(np.uint8)
+    # One anchor for both would shift it.
+    kept = cv2.dilate(cv2.erode(flat, wide, anchor=(0, 0)), wide, anchor=(_WIDE - 1, 0))
+    # Far beyond both ends nothing is.
+    last = high.shape[2] - 1
+    far = np.int32(10 * high.shape[2])
+    column, there = np.arange(last + 1, dtype=np.int32), kept.reshape(high.shape) > 0
+    before = np.maximum.accumulate(np.where(there, column, -far), axis=2)
+    after = np.minimum.accumulate(np.where(there, column, far)[..., ::-1], axis=2)[..., ::-1]
+    left, right = start - 1 - _SIDE, stop + _SIDE
+    left = np.where(left < 0, -far, before[row, level, left.clip(0)])
+    right = np.where(right > last, far, after[row, level, right.clip(max=last)])
+    middle = (start + stop - 1) / 2
+    return np.asarray((2 * np.minimum(middle - left, right - middle) - 1) * _CELL)
 
 
 def _checked(

@@ -10,11 +10,14 @@ from molmo_ros.spatial.grasp import Approach, GraspSettings
 from molmo_ros.spatial.grasps.closings import Closings
 from molmo_ros.spatial.windows import Floats
 
+LEAST_SCORE = 0.02  # of what scored less in physics, one in twenty held
+OF_UNSEEN = 0.2  # share of a score that is lost where nothing of the fingers' space is seen
 _NEAR_POINT = 0.025  # metres: what was pointed at is what is held
 _FAR = 0.1  # metres: what is farther is not meant
 _NEAR_MASS = 0.06  # metres: what is held near its middle does not turn
 _LEAN, _SLANT = 0.7, 0.9  # tangents at which sides slip out of the fingers
 _ROOM = 0.006  # metres on each side that open fingers are better off the thing as they come
+_ON_SHOULDER = 0.7  # where fingers would rest on something else of the thing as they close
 # What ways count that are not the wanted one: less is seen of what is there.
 _OTHER_WAYS = {
     Approach.ABOVE: 0.7,
@@ -40,4 +43,7 @@ def scores(
     full = np.clip(2 * found.filled - 0.7, 0.1, 1.0)
     room = np.clip(0.3 + 0.7 * ((found.opening - found.width) / 2 - 0.002) / _ROOM, 0.3, 1.0)
     way = 1.0 if approach is settings.approach else _OTHER_WAYS[approach]
-    return np.asarray(way * near * balanced * deep * upright * along * full * room)
+    score = way * near * balanced * deep * upright * along * full * room
+    # A shoulder says which way is better, not that none would hold.
+    least = np.minimum(score, LEAST_SCORE / (1 - OF_UNSEEN))
+    return np.asarray(np.where(found.clear, score, np.maximum(_ON_SHOULDER * score, least)))
