@@ -3,6 +3,7 @@
 """The script that is run once on a borrowed GPU must not fail there for reasons of its own."""
 
 import json
+import sys
 from itertools import product
 
 from benchmarks import gpu
@@ -35,11 +36,13 @@ def test_what_fails_or_has_no_time_left_is_said_and_ends_nothing(tmp_path, monke
     def broken(*_):
         raise RuntimeError('CUDA error: an illegal memory access was encountered')
 
+    monkeypatch.setitem(sys.modules, 'benchmarks.gpu_molmo2', None)  # as before transformers 5.20
     monkeypatch.setattr(gpu, 'goldens', broken)
     monkeypatch.setattr(gpu, 'identity', lambda *_: setattr(gpu.time, 'monotonic', lambda: 1e12))
     monkeypatch.setattr(gpu.time, 'monotonic', lambda: 0.0)
     findings = gpu.run(1, tmp_path)
     assert not findings.right and len(findings.checks) == 2
     page = (tmp_path / 'gpu.md').read_text()
+    assert 'Molmo2 and MolmoPoint: transformers' in page
     assert 'FAILED | RuntimeError: CUDA error' in page
     assert 'speed of 7B-D, quantize none: no time was left' in page
