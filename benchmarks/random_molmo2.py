@@ -51,12 +51,13 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 TINY_CROPS = Molmo2PreprocessorConfig(image_size=56, max_crops=4, margins=(1, 1))
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """A token a piece, and one for every other character."""
-    pieces = [*PIECES, '\n', *map(chr, range(32, 127))]
+def tiny_tokenizer(words: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """A token a piece, and one for every other character. words: further pieces."""
+    known = sorted({*PIECES, *words}, key=len, reverse=True)
+    pieces = [*known, '\n', *map(chr, range(32, 127))]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
-    pattern = '|'.join(map(re.escape, PIECES)) + r'|[\s\S]'
+    pattern = '|'.join(map(re.escape, known)) + r'|[\s\S]'
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
     backend.decoder = decoders.Fuse()
     backend.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
@@ -194,14 +195,15 @@ def write_checkpoint(
     pieces: Sequence[str] = (),
     noise: float = 0.05,
     text: Mapping[str, Any] = NOTHING,
+    words: Sequence[str] = (),
     **saving: Any,
 ) -> None:
     """A folder whose model writes the pieces given, the more loosely the more noise.
 
-    Without pieces it writes noise alone. text: fields of its decoder's configuration. saving: of
-    `save_pretrained`.
+    Without pieces it writes noise alone. text: fields of its decoder's configuration. words: see
+    `tiny_tokenizer`. saving: of `save_pretrained`.
     """
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(words)
     model = tiny_model(tokenizer, text)
     if pieces:
         tilt(model, tokenizer, pieces, noise)
