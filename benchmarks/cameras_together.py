@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +25,9 @@ from numpy.typing import NDArray
 
 from benchmarks.engine import FIRST_SEED, SHAPES, clock_of, load
 from molmo_ros.engine import Answer, AskedImage, Question, QueuedQuestion
-from molmo_ros.engine.decoding import Decoder, Line
+from molmo_ros.engine.decoding import Decoder
 from molmo_ros.engine.local import LocalEngine
-from molmo_ros.engine.writer import Prediction
+from molmo_ros.engine.point_decoding import PointDecoder
 from molmo_ros.model.loading import LoadedMolmo
 from molmo_ros.pointing import Mode
 from molmo_ros.tabletop.world import make_scene, render, truth_of
@@ -40,7 +42,7 @@ class Bench:
 
     def __init__(self, loaded: LoadedMolmo) -> None:
         self._loaded, self._clock = loaded, clock_of(loaded.model)
-        self._passes = self._seed = 0
+        self._seed = 0
 
     def run(self, cameras: int, known: bool, mode: Mode) -> dict[str, tuple[float, float, int]]:
         """Seconds until the first is told and until all are, and passes; by the way it is asked."""
@@ -51,7 +53,7 @@ class Bench:
             if known:
                 for image, _ in asked:
                     engine.answer(image, Question('something else', max_points=1))
-            told[way] = self._measured(engine, asked, way != 'in turn')
+            told[way] = measured(engine, asked, way != 'in turn', self._clock)
         return told
 
     def _asked(self, mode: Mode) -> Asked:
@@ -63,56 +65,54 @@ class Bench:
         words = f'{thing.colour} {thing.kind}' if mode is Mode.POINT else 'object'
         return rendering.color.copy(), Question(words, mode, points)
 
-    def _measured(
-        self, engine: LocalEngine, asked: Sequence[Asked], together: bool
-    ) -> tuple[float, float, int]:
-        self._passes = 0
-        ends: list[float] = []
 
-        def tell(outcome: Answer | Exception) -> None:
-            if isinstance(outcome, Exception):
-                raise outcome
-            ends.append(self._clock())
+def measured(
+    engine: LocalEngine, asked: Sequence[Asked], together: bool, clock: Callable[[], float]
+) -> tuple[float, float, int]:
+    """Seconds until the first is told and until all are, and passes.
 
-        waiting = [AskedImage(image, [QueuedQuestion(one, tell)]) for image, one in asked]
+    together: whether the others wait beside the first, and are not asked when it is told.
+    """
+    ends: list[float] = []
 
-        def more() -> AskedImage | None:
-            return waiting.pop(0) if waiting and together else None
+    def tell(outcome: Answer | Exception) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+        ends.append(clock())
 
-        begin = self._clock()
-        with counting(self._count):
-            while waiting:
-                engine.answer_frames(waiting.pop(0), more)
-        return ends[0] - begin, ends[-1] - begin, self._passes
+    waiting = [AskedImage(image, [QueuedQuestion(one, tell)]) for image, one in asked]
 
-    def _count(self) -> None:
-        self._passes += 1
+    def more() -> AskedImage | None:
+        return waiting.pop(0) if waiting and together else None
+
+    begin = clock()
+    with counting() as passes:
+        while waiting:
+            engine.answer_frames(waiting.pop(0), more)
+    return ends[0] - begin, ends[-1] - begin, len(passes)
 
 
-class counting:
-    """Tells of each pass of a decoder."""
+@contextmanager
+def counting() -> Iterator[list[int]]:
+    """Notes about how many images the lines of each pass of a decoder are."""
+    passes: list[int] = []
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self._tell = tell
+    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(decoder: Decoder, *arguments: Any) -> Any:
+            passes.append(len({line.frame for line in arguments[-1]}))
+            return method(decoder, *arguments)
 
-    def __enter__(self) -> None:
-        self._plain = Decoder.read, Decoder.read_image
-        read, read_image = self._plain
+        return noted
 
-        def counted(decoder: Decoder, lines: Sequence[Line]) -> list[list[Prediction]]:
-            self._tell()
-            return read(decoder, lines)
-
-        def counted_image(
-            decoder: Decoder, image: torch.Tensor, lines: Sequence[Line]
-        ) -> list[list[Prediction]]:
-            self._tell()
-            return read_image(decoder, image, lines)
-
-        Decoder.read, Decoder.read_image = counted, counted_image  # type: ignore[method-assign, assignment]
-
-    def __exit__(self, *_: object) -> None:
-        Decoder.read, Decoder.read_image = self._plain  # type: ignore[method-assign]
+    names = [(kind, name) for kind in (Decoder, PointDecoder) for name in ('read', 'read_image')]
+    plain = [(kind, name, getattr(kind, name)) for kind, name in names]
+    for kind, name, method in plain:
+        setattr(kind, name, noting(method))
+    try:
+        yield passes
+    finally:
+        for kind, name, method in plain:
+            setattr(kind, name, method)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
@@ -38,6 +39,7 @@ from transformers import AutoModelForCausalLM
 from benchmarks.random_molmo import IMAGE_TOKENS, ONE_POINT, random_molmo, tilt, tiny_tokenizer
 from molmo_ros.engine import Answer, Question
 from molmo_ros.engine.local import LocalEngine
+from molmo_ros.engine.networks import Loaded
 from molmo_ros.engine.requests import STAGES, Stopwatch
 from molmo_ros.model.config import MolmoConfig, TextConfig, VisionConfig
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
@@ -77,6 +79,15 @@ NARROW = MolmoConfig(
 SHAPES = {'7b-d': SEVEN_B_D, 'narrow': NARROW}
 
 
+class Network(Protocol):
+    """What is told of a network of any generation."""
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+
 @dataclass(frozen=True)
 class Rates:
     """What the device reaches: FLOP/s on a large matrix product, bytes/s on a long read."""
@@ -107,13 +118,11 @@ CASES = (
 )
 
 
-class Bench:
-    """One loaded model, asked in every way."""
+class Asking:
+    """A loaded model of whatever generation, asked in every way."""
 
-    def __init__(self, loaded: LoadedMolmo) -> None:
-        self.loaded = loaded
+    def __init__(self, loaded: Loaded) -> None:
         self.engine = LocalEngine(loaded)
-        self.generator = _causal_model(loaded.model)
         self._asked = 0
         self._clock = clock_of(loaded.model)
         Stopwatch.clock = staticmethod(self._clock)
@@ -146,6 +155,15 @@ class Bench:
         begin = self._clock()
         answers = self.engine.answer_many(image, questions)
         return answers, self._clock() - begin
+
+
+class Bench(Asking):
+    """A Molmo of the first generation, beside `generate`."""
+
+    def __init__(self, loaded: LoadedMolmo) -> None:
+        super().__init__(loaded)
+        self.loaded = loaded
+        self.generator = _causal_model(loaded.model)
 
     @torch.inference_mode()
     def generate(self, size: tuple[int, int]) -> tuple[float, float]:
@@ -242,42 +260,46 @@ def cost(loaded: LoadedMolmo, work: Mapping[str, int], passes: int) -> tuple[flo
     """FLOPs, and bytes of weights read: what any implementation of these passes must spend."""
     model, vision = loaded.model, loaded.model.config.vision
     patches, width = vision.grid**2 + 1, vision.hidden_size
-    blocks = sum(_size(block) for block in model.vision.blocks)
+    blocks = sum(weights_of(block) for block in model.vision.blocks)
     attention = len(model.vision.blocks) * 4 * patches**2 * width
     pooling, projector = model.connector.pooling, model.connector.projector
-    pooled = _size(pooling.wq) + _size(pooling.wo) + _size(projector)
-    connector = _size(pooling.wk) + _size(pooling.wv) + pooled / model.config.pool**2
+    pooled = weights_of(pooling.wq) + weights_of(pooling.wo) + weights_of(projector)
+    connector = weights_of(pooling.wk) + weights_of(pooling.wv) + pooled / model.config.pool**2
     crop = attention + 2 * patches * (blocks + connector)
-    text, head = _active(model), _size(model.lm_head)
+    text, head = _active(model), weights_of(model.lm_head)
     rows = work['image_tokens'] + work['text_tokens']
     image = work['image_tokens']
     mixing = model.config.text.num_layers * 2 * image**2 * model.config.text.hidden_size
     flops = work['crops'] * crop + 2 * text * rows + mixing + 2 * head * work['choices']
-    seen = _bytes(model.vision) + _bytes(model.connector) if work['crops'] else 0
-    return flops, seen + passes * (_bytes(model.text.layers) + _bytes(model.lm_head))
+    seen = bytes_of(model.vision) + bytes_of(model.connector) if work['crops'] else 0
+    return flops, seen + passes * (bytes_of(model.text.layers) + bytes_of(model.lm_head))
 
 
 def _active(model: Molmo) -> float:
     """Weights of the decoder's layers that one token goes through."""
     text = model.config.text
-    total = sum(_size(layer) for layer in model.text.layers)
+    total = sum(weights_of(layer) for layer in model.text.layers)
     if not text.num_experts:
         return total
     expert = 3 * text.hidden_size * text.intermediate_size
     return total - text.num_layers * expert * (text.num_experts - text.experts_per_token)
 
 
-def _size(module: nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters())
+def weights_of(module: nn.Module) -> int:
+    """How many it has; those that are packed count as what they stand for."""
+    states = [(weight, getattr(weight, 'quant_state', None)) for weight in module.parameters()]
+    count = sum(one.numel() if state is None else state.shape.numel() for one, state in states)
+    return count + sum(part.codes.numel() for part in module.modules() if hasattr(part, 'codes'))
 
 
-def _bytes(module: nn.Module) -> int:
+def bytes_of(module: nn.Module) -> int:
+    """Of all that it holds."""
     held = (*module.parameters(), *module.buffers())
     return sum(weight.numel() * weight.element_size() for weight in held)
 
 
 @torch.inference_mode()
-def measure_rates(model: Molmo) -> Rates:
+def measure_rates(model: Network) -> Rates:
     """What the device reaches, in the model's dtype."""
     clock = clock_of(model)
     cuda = model.device.type == 'cuda'
@@ -306,12 +328,12 @@ def _warm(bench: Bench, size: tuple[int, int]) -> None:
         bench.generate(size)
 
 
-def clock_of(model: Molmo) -> Callable[[], float]:
+def clock_of(model: Network) -> Callable[[], float]:
     """Seconds elapsed on a GPU, of this process's processor time on a CPU."""
     return time.perf_counter if model.device.type == 'cuda' else time.process_time
 
 
-def _synchronise(model: Molmo) -> None:
+def _synchronise(model: Network) -> None:
     if model.device.type == 'cuda':
         torch.cuda.synchronize()
 
@@ -359,7 +381,8 @@ def main() -> None:
     model = loaded.model
     name = torch.cuda.get_device_name() if model.device.type == 'cuda' else platform.processor()
     print(
-        f'{arguments.model}, {model.config.text.family}, {_size(model) / 1e6:.0f} M parameters, '
+        f'{arguments.model}, {model.config.text.family}, '
+        f'{weights_of(model) / 1e6:.0f} M parameters, '
         f'{str(model.dtype).removeprefix("torch.")}, quantize {arguments.quantize}; '
         f'{name or platform.machine()}, {torch.get_num_threads()} threads, '
         f'torch {torch.__version__}'

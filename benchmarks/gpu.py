@@ -4,14 +4,18 @@
 
     python -m benchmarks.gpu --minutes 10 [--out FOLDER]
 
-Right comes first: the goldens in float32 and bfloat16; tiny random checkpoints of every
-architecture, all tokens beside plain greedy decoding, through captured passes, on every GPU there
-is; whether passes were captured, and why not. Then speed: 7B-D's shape with random weights, in
-bfloat16 and quantised, each case beside its floor (FLOPs and bytes at the rates that this device
-reached just before) and beside `generate` with the release's 27 passes and growing cache. Neither a
-network nor rendering is needed; what a missing package leaves out is said. Without a GPU it runs on
-the CPU with a tiny model, which shows that it runs. Writes gpu.json and gpu.md into --out. What
-does not fit into --minutes is left out, and said.
+Right comes first: the goldens in float32 and bfloat16, through transformers' classes and through
+the engine's passes (from the cache, beside another question, behind another frame); tiny random
+checkpoints of every architecture, all tokens beside plain greedy decoding, one question, several,
+and two frames at once, through captured passes, on every GPU there is; whether passes were
+captured, and why not. Then speed: the shapes of 7B-D, Molmo2-8B and MolmoPoint-8B with random
+weights in bfloat16, then quantised, each case beside its floor (FLOPs and bytes at the rates that
+this device reached just before), 7B-D also beside `generate` with the release's 27 passes and
+growing cache; and two cameras at once beside two in turn. Neither a network nor rendering is
+needed; what a missing package or an older transformers leaves out is said. Without a GPU it runs
+on the CPU with tiny models, which shows that it runs. Writes gpu.json and gpu.md into --out. What
+does not fit into --minutes is left out, and said: a step begins only while there is as much time
+as the longest of its kind took.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,32 +41,24 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from benchmarks.engine import CASES, SEVEN_B_D, Bench, cost, measure_rates
-from benchmarks.engine_checks import plain_tokens
-from benchmarks.random_molmo import (
-    IMAGE_TOKENS,
-    ONE_POINT,
-    POINTS,
-    TINY_PREPROCESSOR,
-    random_molmo,
-    tilt,
-    tiny_config,
-    tiny_tokenizer,
-)
-from molmo_ros.engine import Question
+from benchmarks.cameras_together import measured
+from benchmarks.engine import CASES, Asking, Bench, clock_of, measure_rates
+from benchmarks.gpu_kinds import Kind, Made, molmo
+from molmo_ros.engine import Answer, AskedImage, Question, QueuedQuestion
+from molmo_ros.engine.checking import check_checkpoint
 from molmo_ros.engine.local import LocalEngine
-from molmo_ros.model.checking import check_checkpoint
-from molmo_ros.model.config import MolmoConfig
+from molmo_ros.engine.networks import Loaded
+from molmo_ros.model.config import TextFamily
 from molmo_ros.model.loading import LoadedMolmo
-from molmo_ros.model.preprocessing import ImageTokens, PreprocessorConfig
-from molmo_ros.model.quantization import QUANTIZATIONS, check_available, quantize_weight
-from molmo_ros.model.tokenizer import MolmoTokenizer
+from molmo_ros.model.quantization import QUANTIZATIONS, check_available
 from molmo_ros.pointing import Mode
 
 GOLDENS = Path(__file__).parents[1] / 'tests/model/goldens'
-FAMILIES = ('qwen2', 'olmo2', 'olmoe')
+FAMILIES: tuple[TextFamily, ...] = ('qwen2', 'olmo2', 'olmoe')
+TYPES = ('float32', 'bfloat16')
 SPOKEN = (CASES[0], CASES[1], CASES[2], CASES[5], CASES[8])
-SIZE = (640, 480)
+SIZE, TINY_SIZE = (640, 480), (120, 90)
+CAMERAS = 2
 
 
 @dataclass
@@ -82,9 +80,12 @@ class Session:
 
     def __init__(self, findings: Findings, seconds: float) -> None:
         self.findings, self._end = findings, time.monotonic() + seconds
+        self._longest: dict[str, float] = {}
 
-    def step(self, name: str, work: Callable[[], None]) -> None:
-        if time.monotonic() > self._end:
+    def step(self, kind: str, name: str, work: Callable[[], None]) -> None:
+        """kind: of those that take about as long."""
+        begin = time.monotonic()
+        if begin + self._longest.get(kind, 0) > self._end:
             self.findings.left_out.append(f'{name}: no time was left')
             return
         print(name, flush=True)
@@ -95,77 +96,118 @@ class Session:
             self.findings.checks.append({'name': name, 'passed': False, 'found': why})
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        self._longest[kind] = max(self._longest.get(kind, 0), time.monotonic() - begin)
+
+
+def golden_folders() -> list[Path]:
+    """Tiny checkpoints beside what the reference computed, of releases that this transformers
+    knows."""
+    known = {'molmo': True, 'molmo_point': later_kinds() is not None}
+    found = []
+    for path in sorted(GOLDENS.iterdir()):
+        if (path / 'config.json').is_file():
+            fields = json.loads((path / 'config.json').read_text())
+            if known.get(fields.get('model_type'), False):
+                found.append(path)
+    return found
 
 
 def goldens(findings: Findings, device: str, dtype: str) -> None:
-    """The four releases' tiny checkpoints beside what the reference computed."""
-    for folder in sorted(path for path in GOLDENS.iterdir() if (path / 'config.json').is_file()):
-        if json.loads((folder / 'config.json').read_text()).get('model_type') != 'molmo':
-            continue
+    """Through transformers' classes, and through the engine's passes."""
+    for folder in golden_folders():
         report = check_checkpoint(folder, folder / 'expected.safetensors', device, dtype)
         name = f'{folder.name} in {dtype} on {device}'
-        findings.checks.append({'name': name, 'passed': report.passed, 'found': ''})
+        told = [one for one in report.findings if not one.passed or one.name.startswith('the eng')]
+        found = '; '.join(f'{one.name}: {one.detail}' for one in told)
+        findings.checks.append({'name': name, 'passed': report.passed, 'found': found})
 
 
-def identity(findings: Findings, device: str, family: str, dtype: str, questions: int) -> None:
+def identity(findings: Findings, device: str, kind: Kind, dtype: str, questions: int) -> None:
     """Tokens of a tiny checkpoint beside plain greedy decoding; in float32 they must be equal."""
-    rng, pixels = random.Random(family), np.random.default_rng(1)
+    rng, pixels = random.Random(kind.name), np.random.default_rng(1)
     different = asked = 0
     refused = ''
     for noise in (0.02, 0.3):
-        config = tiny_config(family)  # type: ignore[arg-type]
-        loaded = random_loaded(config, device, getattr(torch, dtype), TINY_PREPROCESSOR, noise)
-        engine = LocalEngine(loaded)
+        loaded = kind.tiny(Made(device, getattr(torch, dtype), noise))
+        engine = LocalEngine(loaded, patience=0)
         for _ in range(questions // 8):
             image = pixels.integers(0, 256, (rng.randrange(60, 140), 120, 3), dtype=np.uint8)
             batch = [
                 Question(f'{rng.choice("abcdef") * rng.randrange(1, 9)} mug', rng.choice([*Mode]))
                 for _ in range(4)
             ]
-            expected = plain_tokens(loaded, image, batch)
-            answers = [engine.answer(image, batch[0]), *engine.answer_many(image, batch[1:])]
-            asked += len(batch)
-            different += sum(
-                answer.tokens != tokens for answer, tokens in zip(answers, expected, strict=True)
-            )
+            other = np.ascontiguousarray(image[:, ::-1])
+            pairs = [*((image, one) for one in batch), (other, batch[0])]
+            expected = [kind.plain(loaded, *pair) for pair in pairs]
+            first, *some = batch
+            told = [engine.answer(image, first), *engine.answer_many(image, some[:-1])]
+            tokens = [answer.tokens for answer in told]
+            tokens += at_once(engine, [(image, some[-1]), (other, first)])
+            asked += len(pairs)
+            different += sum(a != b for a, b in zip(tokens, expected, strict=True))
         refused = refused or engine.refused_capture
-        engine.close()
+    engine.close()
     exact = dtype == 'float32'
     found = f'{different} of {asked} answers differ'
     findings.checks.append(
         {
-            'name': f'{family} in {dtype} on {device} beside plain greedy decoding',
+            'name': f'{kind.name} in {dtype} on {device} beside plain greedy decoding',
             'passed': not exact or not different,
             'found': found + ('' if exact else ' (ties are decided by the shape of a pass)'),
         }
     )
     if device != 'cpu':
-        name = f'passes of {family} in {dtype} on {device} are captured'
+        name = f'passes of {kind.name} in {dtype} on {device} are captured'
         findings.checks.append({'name': name, 'passed': not refused, 'found': refused})
 
 
-def speed(
-    findings: Findings, config: MolmoConfig, device: str, quantize: str, repeats: int
-) -> None:
+def at_once(
+    engine: LocalEngine, asked: Sequence[tuple[NDArray[np.uint8], Question]]
+) -> list[tuple[int, ...]]:
+    """The tokens of answers about several frames that wait at the same time."""
+    told: dict[int, Answer | Exception] = {}
+
+    def teller(index: int) -> Callable[[Answer | Exception], None]:
+        return lambda outcome: told.update({index: outcome})
+
+    waiting = [
+        AskedImage(image, [QueuedQuestion(question, teller(index))])
+        for index, (image, question) in enumerate(asked)
+    ]
+    while waiting:
+        engine.answer_frames(waiting.pop(0), lambda: waiting.pop(0) if waiting else None)
+    answers = []
+    for index in range(len(asked)):
+        outcome = told[index]
+        if isinstance(outcome, Exception):
+            raise outcome
+        answers.append(outcome.tokens)
+    return answers
+
+
+def speed(findings: Findings, kind: Kind, device: str, quantize: str, repeats: int) -> None:
     """All cases of a shape, beside their floors."""
-    tiny = config.vision.image_size < 336
-    dtype = torch.float32 if device == 'cpu' else torch.bfloat16
-    preprocessor = TINY_PREPROCESSOR if tiny else PreprocessorConfig()
-    loaded = random_loaded(config, device, dtype, preprocessor, 0.02, quantize)
-    size = (120, 90) if tiny else SIZE
-    bench = Pictures(loaded)
+    tiny = device == 'cpu'
+    dtype = torch.float32 if tiny else torch.bfloat16
+    loaded = (kind.tiny if tiny else kind.whole)(Made(device, dtype, quantize=quantize))
+    size = TINY_SIZE if tiny else SIZE
+    weights = quantize if quantize != 'none' else str(dtype)[6:]
+    shape = f'{kind.shape}, tiny' if tiny else kind.shape
+    bench = Generating(loaded) if isinstance(loaded, LoadedMolmo) else Pictures(loaded)
     rates = measure_rates(loaded.model)
-    for case in SPOKEN:
-        bench.run(case, size)
+    if not tiny:  # whatever is done once
+        for case in SPOKEN:
+            bench.run(case, size)
+        cameras(bench, loaded, size, 1)
+    rows: list[dict[str, Any]] = []
     with power() as watts:
         for case in SPOKEN:
             runs = [bench.run(case, size) for _ in range(repeats)]
             answers, seconds = runs[-1][0], statistics.median(spent for _, spent in runs)
             passes = max(answer.passes for answer in answers)
-            flops, read = cost(loaded, answers[-1].work, passes)
-            findings.timings.append(
+            flops, read = kind.cost(loaded, answers[-1].work, passes)
+            rows.append(
                 {
-                    'weights': quantize if quantize != 'none' else str(dtype)[6:],
                     'case': case.name,
                     'passes': passes,
                     'ms': 1e3 * seconds,
@@ -173,46 +215,74 @@ def speed(
                     'tokens_per_second': sum(len(a.tokens) for a in answers) / seconds,
                 }
             )
-        generated = statistics.median(bench.generate(size)[0] for _ in range(repeats))
-    weights = quantize if quantize != 'none' else str(dtype)[6:]
-    findings.timings.append(
-        {'weights': weights, 'case': '`generate`, 27 passes', 'passes': 27, 'ms': 1e3 * generated}
-    )
-    findings.machine[f'rates, {weights}'] = (
+        if isinstance(bench, Generating):
+            generated = statistics.median(bench.generate(size)[0] for _ in range(repeats))
+            rows.append({'case': '`generate`, 27 passes', 'passes': 27, 'ms': 1e3 * generated})
+        rows += cameras(bench, loaded, size, repeats)
+    findings.timings += [{'shape': shape, 'weights': weights, **row} for row in rows]
+    findings.machine[f'rates, {shape}, {weights}'] = (
         f'{rates.flops / 1e12:.1f} TFLOP/s, {rates.bytes / 1e9:.0f} GB/s'
     )
     if watts:
-        findings.machine[f'power, {weights}'] = f'{statistics.median(watts):.0f} W'
+        findings.machine[f'power, {shape}, {weights}'] = f'{statistics.median(watts):.0f} W'
+    if bench.engine.refused_capture:
+        why = bench.engine.refused_capture
+        findings.left_out.append(f'{shape}, {weights}: passes are not captured: {why}')
     bench.engine.close()
 
 
-class Pictures(Bench):
-    """As `Bench`, with pictures that need no renderer."""
+def cameras(
+    bench: Pictures, loaded: Loaded, size: tuple[int, int], repeats: int
+) -> list[dict[str, Any]]:
+    """A question about each of several pictures: until all are told, in turn and at once."""
+    rows = []
+    for known in (False, True):
+        for together in (False, True):
+            runs = [
+                measured(bench.engine, bench.pairs(size, known), together, clock_of(loaded.model))
+                for _ in range(repeats)
+            ]
+            pictures, way = ('known' if known else 'new'), ('at once' if together else 'in turn')
+            rows.append(
+                {
+                    'case': f'{CAMERAS} cameras, {pictures} pictures, {way}',
+                    'passes': runs[-1][2],
+                    'ms': 1e3 * statistics.median(until_all for _, until_all, _ in runs),
+                }
+            )
+    return rows
+
+
+class Pictures(Asking):
+    """As `Asking`, with pictures that need no renderer."""
 
     def table(self, width: int, height: int) -> tuple[NDArray[np.uint8], str]:
         self._asked += 1
         pixels = np.random.default_rng(self._asked)
         return pixels.integers(0, 256, (height, width, 3), dtype=np.uint8), 'red mug'
 
+    def pairs(self, size: tuple[int, int], known: bool) -> list[tuple[NDArray[np.uint8], Question]]:
+        """A picture of each camera, which was asked about before or not, and a question."""
+        pairs = []
+        for _ in range(CAMERAS):
+            image, thing = self.table(*size)
+            if known:
+                self.engine.answer(image, self.questions(thing, 1)[0])
+            pairs.append((image, self.questions(thing, 1)[0]))
+        return pairs
 
-def random_loaded(
-    config: MolmoConfig,
-    device: str,
-    dtype: torch.dtype,
-    preprocessor: PreprocessorConfig,
-    noise: float,
-    quantize: str = 'none',
-) -> LoadedMolmo:
-    """A model with random weights that writes one point, or points for ever where it is noisy."""
-    model = random_molmo(config, 0, torch.device(device), dtype)
-    backend = tiny_tokenizer(3 if config.text.family == 'olmo2' else 1)
-    tilt(model, backend, [ONE_POINT] if noise < 0.1 else [ONE_POINT, POINTS], noise)
-    if quantize != 'none':
-        for name in [name for name, _ in model.text.layers.named_parameters()]:
-            quantize_weight(model.text.layers, name, quantize)
-    ids = backend.convert_tokens_to_ids(list(IMAGE_TOKENS[:4]))
-    tokenizer = MolmoTokenizer(backend, ImageTokens(*ids), backend.eos_token_id)
-    return LoadedMolmo(model, tokenizer, preprocessor)
+
+class Generating(Pictures, Bench):
+    """And with `generate`."""
+
+
+def later_kinds() -> tuple[Kind, ...] | None:
+    """Molmo2 and MolmoPoint; None where transformers knows none."""
+    try:
+        from benchmarks.gpu_molmo2 import molmo2, molmo_point
+    except ImportError:
+        return None
+    return molmo2(), molmo_point()
 
 
 @contextmanager
@@ -246,13 +316,14 @@ def page(findings: Findings) -> str:
     ]
     lines += [
         '',
-        '| weights | case | passes | ms | floor, ms | tokens a second |',
-        '|---' * 6 + '|',
+        '| shape | weights | case | passes | ms | floor, ms | tokens a second |',
+        '|---' * 7 + '|',
     ]
     for row in findings.timings:
         floor, tokens = row.get('floor_ms'), row.get('tokens_per_second')
         lines.append(
-            f'| {row["weights"]} | {row["case"]} | {row["passes"]} | {row["ms"]:.1f} '
+            f'| {row["shape"]} | {row["weights"]} | {row["case"]} | {row["passes"]} '
+            f'| {row["ms"]:.1f} '
             f'| {"" if floor is None else f"{floor:.1f}"} '
             f'| {"" if tokens is None else f"{tokens:.0f}"} |'
         )
@@ -275,39 +346,40 @@ def run(minutes: float, out: Path, repeats: int = 10, questions: int = 64) -> Fi
     torch.backends.cuda.matmul.allow_tf32 = False
     out.mkdir(parents=True, exist_ok=True)
 
-    def step(name: str, work: Callable[[], None]) -> None:
-        session.step(name, work)
+    def write() -> None:
         (out / 'gpu.json').write_text(json.dumps(asdict(findings), indent=2))
         (out / 'gpu.md').write_text(page(findings))
 
+    def step(kind: str, name: str, work: Callable[[], None]) -> None:
+        session.step(kind, name, work)
+        write()
+
     first = gpus[0] if gpus else 'cpu'
-    for dtype in ('float32', 'bfloat16'):
-        step(f'goldens in {dtype}', lambda dtype=dtype: goldens(findings, first, dtype))  # type: ignore[misc]
+    later = later_kinds()
+    if later is None:
+        findings.left_out.append(
+            f'Molmo2 and MolmoPoint: transformers {transformers.__version__} knows none, 5.20 does'
+        )
+    for dtype in TYPES:
+        step('goldens', f'goldens in {dtype}', partial(goldens, findings, first, dtype))
+    kinds = [*map(molmo, FAMILIES), *(later or ())]
     for device in gpus[:1] + gpus[-1:] * (len(gpus) > 1) if gpus else ['cpu']:
-        for family in FAMILIES:
-            for dtype in ('float32', 'bfloat16'):
-                step(
-                    f'identity of {family} in {dtype} on {device}',
-                    lambda device=device, family=family, dtype=dtype: identity(  # type: ignore[misc]
-                        findings, device, family, dtype, questions
-                    ),
-                )
-    config = SEVEN_B_D if gpus else tiny_config('qwen2')
-    for quantize in QUANTIZATIONS:
+        for kind, dtype in product(kinds, TYPES):
+            step(
+                'identity',
+                f'identity of {kind.name} in {dtype} on {device}',
+                partial(identity, findings, device, kind, dtype, questions),
+            )
+    # Every shape once before any is quantised.
+    for quantize, kind in product(QUANTIZATIONS, [molmo('qwen2'), *(later or ())]):
+        name = f'speed of {kind.shape}, quantize {quantize}'
         try:
             check_available(quantize)
         except ValueError as error:
-            findings.left_out.append(f'quantize {quantize}: {error}')
+            findings.left_out.append(f'{name}: {error}')
             continue
-        step(
-            f'speed, quantize {quantize}',
-            lambda quantize=quantize: speed(findings, config, first, quantize, repeats),  # type: ignore[misc]
-        )
-    findings.left_out.append(
-        'the shapes of Molmo2 and MolmoPoint: nobody has written them down here'
-    )
-    (out / 'gpu.json').write_text(json.dumps(asdict(findings), indent=2))
-    (out / 'gpu.md').write_text(page(findings))
+        step('speed', name, partial(speed, findings, kind, first, quantize, repeats))
+    write()
     return findings
 
 

@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -25,21 +26,24 @@ import tokenizers
 import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from molmo_ros.engine import Question
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.networks import MolmoPointNetwork
-from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
+from molmo_ros.model.molmo2_preprocessing import Molmo2PreprocessorConfig, preprocess_molmo2
 from molmo_ros.model.molmo_point import MolmoPoint
 from molmo_ros.model.molmo_point_config import MolmoPointConfig
 from molmo_ros.model.molmo_point_keys import key_map
 from molmo_ros.model.molmo_point_loading import (
     LoadedMolmoPoint,
+    MolmoPointTokenizer,
     compute_rotary,
     load_molmo_point,
 )
 from molmo_ros.model.point_greedy import greedy_point_tokens
+from molmo_ros.model.point_ids import PointIds
 from molmo_ros.pointing import Mode, Style, label_for, prompt_for
 from molmo_ros.pointing.grounded import GroundedFollower
 
@@ -62,6 +66,52 @@ PIECES = sorted(
     reverse=True,
 )
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+TINY_CROPS = Molmo2PreprocessorConfig(image_size=56, max_crops=4, margins=(1, 1))
+
+EIGHT_B: dict[str, Any] = {
+    'vit_config': {
+        'hidden_size': 1152,
+        'intermediate_size': 4304,
+        'num_hidden_layers': 27,
+        'num_attention_heads': 16,
+        'num_key_value_heads': 16,
+        'head_dim': 72,
+        'hidden_act': 'gelu_pytorch_tanh',
+        'layer_norm_eps': 1e-6,
+        'image_default_input_size': [378, 378],
+        'image_patch_size': 14,
+        'image_num_pos': 729,
+    },
+    'adapter_config': {
+        'vit_layers': [-3, -9],
+        'pooling_attention_mask': True,
+        'hidden_size': 1152,
+        'num_attention_heads': 16,
+        'num_key_value_heads': 16,
+        'head_dim': 72,
+        'hidden_act': 'silu',
+        'intermediate_size': 12288,
+        'text_hidden_size': 4096,
+        'positional_embeddings': 16,
+        'attention_pooling_out_layer': False,
+        'attn_implementation': 'sdpa',
+    },
+    'text': {
+        'hidden_size': 4096,
+        'num_attention_heads': 32,
+        'num_key_value_heads': 8,
+        'head_dim': 128,
+        'vocab_size': 151936,
+        'additional_vocab_size': 128,
+        'num_hidden_layers': 36,
+        'intermediate_size': 12288,
+        'max_position_embeddings': 36864,
+        'rope_theta': 1e6,
+    },
+    'patch_embed_dim': 256,
+    'token_prediction_rotary_theta': 50000,
+}
+"""MolmoPoint-8B's shape, for `tiny_fields`."""
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -142,13 +192,18 @@ def tiny_fields(tokenizer: PreTrainedTokenizerFast, **more: Any) -> dict[str, An
 
 
 @torch.no_grad()
-def random_molmo_point(config: MolmoPointConfig, seed: int) -> MolmoPoint:
-    """Weights have the spread that keeps activations near one."""
+def random_molmo_point(
+    config: MolmoPointConfig,
+    seed: int,
+    device: torch.device | str = 'cpu',
+    dtype: torch.dtype = torch.float32,
+) -> MolmoPoint:
+    """A model on `device`; weights have the spread that keeps activations near one."""
     with torch.device('meta'):
-        model = MolmoPoint(config)
-    model.to_empty(device='cpu')
-    compute_rotary(model, 'cpu')
-    generator = torch.Generator().manual_seed(seed)
+        model = MolmoPoint(config).to(dtype)
+    model.to_empty(device=device)
+    compute_rotary(model, device)
+    generator = torch.Generator(device).manual_seed(seed)
     for name, weight in model.named_parameters():
         if 'norm' in name:
             weight.fill_(0.0 if name.endswith('bias') else 1.0)
@@ -186,9 +241,27 @@ def tilt(
     if model.points.end is not None:
         # Along a direction that the rotary embedding hardly turns.
         slow = len(model.points.end) // 2 - 1
-        one = embeddings[vocabulary['1']]
-        model.points.patch_q.weight[slow] = one / one.norm()
+        way = functional.normalize(embeddings[vocabulary['1']], dim=0)
+        if ends > 0:  # and none before the first point
+            way = way - functional.normalize(embeddings[vocabulary[HEAD[-1]]], dim=0)
+        model.points.patch_q.weight[slow] = way
         model.points.end.zero_()[slow] = ends
+
+
+def in_memory(
+    model: MolmoPoint,
+    backend: PreTrainedTokenizerFast,
+    preprocessor: Molmo2PreprocessorConfig = TINY_CROPS,
+) -> LoadedMolmoPoint:
+    """What loading a folder with these would give; the ids of the model's config are the
+    tokenizer's."""
+    ids, config = backend.get_vocab(), model.config
+    points = PointIds(config.vocabulary, preprocessor.pool[0] * preprocessor.pool[1], config.ends)
+    turn_start, turn_end = ids['<|im_start|>'], ids['<|im_end|>']
+    tokenizer = MolmoPointTokenizer(
+        backend, config.image, backend.eos_token_id, turn_start, turn_end, points
+    )
+    return LoadedMolmoPoint(model, tokenizer, replace(preprocessor, fused=True))
 
 
 def write_checkpoint(
@@ -227,7 +300,7 @@ def greedy_answer(
 ) -> tuple[int, ...]:
     """The tokens of plain greedy decoding, up to where the answer is finished."""
     tokenizer, config = loaded.tokenizer, loaded.model.config
-    inputs = preprocess_molmo2(image, loaded.preprocessor, tokenizer.image)
+    inputs = preprocess_molmo2(image, loaded.preprocessor, tokenizer.image, loaded.model.device)
     asked = tokenizer.encode_question(prompt_for(question.query, question.mode, Style.MOLMO2))
     room = config.text['max_position_embeddings'] - 1 - len(inputs.token_ids) - len(asked)
     told: list[int] = []

@@ -17,7 +17,6 @@ from torch.nn import functional
 from molmo_ros.engine.decoding import (
     FEW_ROWS,
     MAX_REPLAYED_ROWS,
-    REPLAYED_ROWS,
     Decoder,
     Ints,
     Line,
@@ -239,7 +238,7 @@ class PointDecoder(Decoder):
     def _step_states(self, rows: Rows, embeds: Tensor) -> Tensor:
         count = len(rows.tokens)
         captured = self._row_step > 1 and count <= MAX_REPLAYED_ROWS
-        fill = next(size for size in REPLAYED_ROWS if count <= size) - count if captured else 0
+        fill = next(size for size in self._sizes if count <= size) - count if captured else 0
         filled = rows.filled(fill, 0)
         mask = self._mask(filled.owners, filled.positions)
         self._reserve()

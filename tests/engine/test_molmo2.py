@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.random_molmo2 import NONE, ONE, POINTS, write_checkpoint
+from benchmarks.random_molmo2 import NONE, ONE, POINTS, generated, prompt, write_checkpoint
 from molmo_ros.cli import main
 from molmo_ros.engine import (
     EngineError,
@@ -23,8 +23,7 @@ from molmo_ros.engine import (
     load_engine,
 )
 from molmo_ros.model.molmo2 import load_molmo2
-from molmo_ros.model.molmo2_preprocessing import preprocess_molmo2
-from molmo_ros.pointing import Mode, Style, finished, prompt_for
+from molmo_ros.pointing import Mode
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (90, 160, 3), dtype=np.uint8)
 
@@ -104,46 +103,6 @@ def test_absence_is_an_answer(checkpoint):
 
 
 SCALED = {'rope_type': 'linear', 'rope_theta': 1e4, 'factor': 4.0}
-
-
-def prompt(loaded, image, words):
-    """What transformers' Molmo2 takes."""
-    tokenizer = loaded.tokenizer
-    seen = preprocess_molmo2(image, loaded.preprocessor, tokenizer.image)
-    question = tokenizer.encode_question(words)
-    ids = torch.tensor([[tokenizer.bos, *seen.token_ids, *question]])
-    kinds = torch.zeros_like(ids)
-    kinds[0, 1 : 1 + len(seen.token_ids)] = 1
-    return {
-        'input_ids': ids,
-        'pixel_values': seen.pixel_values,
-        'image_token_pooling': seen.token_pooling,
-        'image_grids': seen.grids,
-        'mm_token_type_ids': kinds,
-    }
-
-
-def generated(loaded, image, question):
-    """The tokens of transformers' own `generate`, up to where the answer is finished."""
-    tokenizer = loaded.tokenizer
-    words = prompt_for(question.query, question.mode, Style.MOLMO2)
-    inputs = prompt(loaded, image, words)
-    whole = loaded.model.generate(
-        **inputs,
-        attention_mask=torch.ones_like(inputs['input_ids']),
-        do_sample=False,
-        max_length=loaded.model.config.text_config.max_position_embeddings,
-        eos_token_id=sorted(tokenizer.stops),
-    )
-    ids = []
-    for token in whole[0, inputs['input_ids'].shape[1] :].tolist():
-        if token in tokenizer.stops:
-            break
-        ids.append(token)
-        text = tokenizer.decode(ids)
-        if question.mode is not Mode.ASK and finished(text, question.max_points, Style.MOLMO2):
-            break
-    return tuple(ids)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,12 @@ import pytest
 from benchmarks.random_molmo_point import HEAD, ONE_POINT, compare, write_checkpoint
 from molmo_ros.cli import main
 from molmo_ros.engine import EngineError, Question, load_engine
+from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.point_belief import PointBelief, PointLayout, measure
 from molmo_ros.grounding.annotate import heated
+from molmo_ros.model.fast_text import FastText
+from molmo_ros.model.molmo_point_loading import load_molmo_point
+from molmo_ros.model.options import LoadOptions
 from molmo_ros.pointing import Mode
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (90, 160, 3), dtype=np.uint8)
@@ -119,6 +123,21 @@ def test_tokens_are_those_of_plain_greedy_decoding(seed, tmp_path):
 def test_its_decoder_can_be_quantised(checkpoint):
     engine = engine_of(checkpoint(), quantize='int8')
     assert len(engine.answer(IMAGE, Question('mugs')).points) == 1
+
+
+def test_four_bit_weights_are_put_through_with_few_rows(checkpoint, monkeypatch):
+    """With more than four a GPU unpacks them first, and takes longer than with bfloat16."""
+    sizes, put = [], FastText.states
+
+    def note(self, embeds, *others, **more):
+        sizes.append(len(embeds))
+        return put(self, embeds, *others, **more)
+
+    monkeypatch.setattr(FastText, 'states', note)
+    loaded = load_molmo_point(checkpoint(), LoadOptions('cpu', quantize='int4'))
+    answer = LocalEngine(loaded, row_step=8).answer(IMAGE, Question('mugs'))
+    assert len(answer.points) == 1
+    assert len(sizes) == answer.passes and set(sizes[1:]) == {4}
 
 
 def test_ask_draws_where_it_would_have_pointed(checkpoint, tmp_path):
