@@ -27,6 +27,7 @@ import random
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ from numpy.typing import NDArray
 from benchmarks.cameras_together import measured
 from benchmarks.engine import CASES, Asking, Bench, clock_of, measure_rates
 from benchmarks.gpu_kinds import Kind, Made, molmo
+from benchmarks.random_molmo_point import golden_with_image
 from molmo_ros.engine import Answer, AskedImage, Question, QueuedQuestion
 from molmo_ros.engine.checking import check_checkpoint
 from molmo_ros.engine.local import LocalEngine
@@ -115,7 +117,11 @@ def golden_folders() -> list[Path]:
 def goldens(findings: Findings, device: str, dtype: str) -> None:
     """Through transformers' classes, and through the engine's passes."""
     for folder in golden_folders():
-        report = check_checkpoint(folder, folder / 'expected.safetensors', device, dtype)
+        with tempfile.TemporaryDirectory() as place:
+            file = folder / 'expected.safetensors'
+            if (folder / 'case.json').is_file():
+                file = golden_with_image(folder, Path(place))
+            report = check_checkpoint(folder, file, device, dtype)
         name = f'{folder.name} in {dtype} on {device}'
         told = [one for one in report.findings if not one.passed or one.name.startswith('the eng')]
         found = '; '.join(f'{one.name}: {one.detail}' for one in told)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
@@ -316,6 +316,29 @@ def greedy_answer(
         if question.mode is not Mode.ASK and follower.finished(question.max_points):
             break
     return tuple(told)
+
+
+def wavy_image(width: int, height: int, seed: int) -> np.ndarray:
+    """What the goldens are of: sums of sinusoids, (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    out = np.zeros((height, width, 3))
+    for channel in range(3):
+        for _ in range(6):
+            fx, fy = rng.uniform(0, 0.08), rng.uniform(0, 0.08)
+            phase, amplitude = rng.uniform(0, 6.28), rng.uniform(0.3, 1)
+            out[..., channel] += amplitude * np.sin(fx * x + fy * y + phase)
+    out = (out - out.min()) / (out.max() - out.min())
+    return np.round(out * 255).astype(np.uint8)
+
+
+def golden_with_image(folder: Path, into: Path) -> Path:
+    """A file like the golden's in a folder, with its image in it, as `check` reads them."""
+    size = json.loads((folder / 'case.json').read_text())['image']
+    expected = load_file(folder / 'expected.safetensors')
+    file = into / 'expected.safetensors'
+    save_file(expected | {'image': torch.from_numpy(wavy_image(**size))}, file)
+    return file
 
 
 def random_rules(rng: random.Random) -> dict[str, str]:

@@ -11,7 +11,8 @@ from benchmarks.engine import CASES, Rates
 
 
 def test_it_checks_times_and_writes_with_what_is_here(tmp_path, monkeypatch):
-    (tmp_path / 'one').symlink_to(gpu.GOLDENS / 'molmoe-1b-tiny')  # test_goldens.py has them all
+    for name in ('molmoe-1b-tiny', 'molmo-point-tiny-b'):  # their own tests have them all
+        (tmp_path / name).symlink_to(gpu.GOLDENS / name)
     monkeypatch.setattr(gpu, 'GOLDENS', tmp_path)
     monkeypatch.setattr(gpu, 'FAMILIES', ('qwen2',))  # and test_identity.py
     monkeypatch.setattr(gpu, 'TYPES', ('float32',))
@@ -21,7 +22,7 @@ def test_it_checks_times_and_writes_with_what_is_here(tmp_path, monkeypatch):
     findings = gpu.run(5, tmp_path, repeats=1, questions=8)
     assert findings.right, findings.checks
     written = json.loads((tmp_path / 'gpu.json').read_text())
-    assert len(written['checks']) == 1 + 3
+    assert len(written['checks']) == 2 + 3
     told = {(row['shape'], row['weights']): set() for row in written['timings']}
     for row in written['timings']:
         told[row['shape'], row['weights']].add(row['case'])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.random_molmo_point import write_checkpoint
+from benchmarks.random_molmo_point import golden_with_image, wavy_image, write_checkpoint
 from molmo_ros.cli import main
 from molmo_ros.engine.point_belief import PointLayout
 from molmo_ros.engine.point_order import Order
@@ -29,20 +29,6 @@ from molmo_ros.model.point_ids import Kind, PointIds
 
 GOLDENS = Path(__file__).parent / 'goldens'
 TINY = ('molmo-point-tiny-a', 'molmo-point-tiny-b')
-
-
-def wavy_image(width, height, seed):
-    """As the reference's numbers were made of: sums of sinusoids."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
-    out = np.zeros((height, width, 3))
-    for channel in range(3):
-        for _ in range(6):
-            fx, fy = rng.uniform(0, 0.08), rng.uniform(0, 0.08)
-            phase, amplitude = rng.uniform(0, 6.28), rng.uniform(0.3, 1)
-            out[..., channel] += amplitude * np.sin(fx * x + fy * y + phase)
-    out = (out - out.min()) / (out.max() - out.min())
-    return np.round(out * 255).astype(np.uint8)
 
 
 @pytest.fixture(scope='module', params=TINY)
@@ -83,19 +69,10 @@ def test_tokens_logits_and_points_are_the_reference_s(golden):
     np.testing.assert_allclose(ours, expected['points'][:, 2:].numpy(), atol=1e-3)
 
 
-def with_image(folder, tmp_path):
-    """The golden's file, and its image in it, as `check` reads them."""
-    size = json.loads((folder / 'case.json').read_text())['image']
-    expected = load_file(folder / 'expected.safetensors')
-    file = tmp_path / 'expected.safetensors'
-    save_file(expected | {'image': torch.from_numpy(wavy_image(**size))}, file)
-    return file
-
-
 def test_check_compares_the_plain_classes_and_the_engine_with_the_reference(tmp_path, capsys):
     folder = GOLDENS / TINY[0]
     words = ['check', str(folder), '--device', 'cpu', '--dtype', 'float32', '--json']
-    words += ['--expected', str(with_image(folder, tmp_path))]
+    words += ['--expected', str(golden_with_image(folder, tmp_path))]
     assert main(words) == 0
     findings = {one['name']: one for one in json.loads(capsys.readouterr().out)['findings']}
     assert findings['logits']['values']['largest_difference'] < 1e-4
@@ -108,7 +85,7 @@ def test_check_fails_where_only_the_engine_is_wrong(tmp_path, monkeypatch, capsy
     folder = GOLDENS / TINY[1]
     monkeypatch.setattr(Order, '_forbidden', lambda self, count: np.ones(count, np.bool_))
     words = ['check', str(folder), '--device', 'cpu', '--dtype', 'float32']
-    assert main([*words, '--expected', str(with_image(folder, tmp_path))]) == 1
+    assert main([*words, '--expected', str(golden_with_image(folder, tmp_path))]) == 1
     out = capsys.readouterr().out
     wrong = [line for line in out.splitlines() if 'WRONG' in line]
     assert len(wrong) == 1 and "the engine's tokens" in wrong[0]
