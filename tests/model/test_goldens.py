@@ -66,9 +66,9 @@ def test_bfloat16_is_no_worse_than_documented(name):
     report = check_checkpoint(GOLDENS / name, file, 'cpu', 'bfloat16')
     assert report.passed, report.findings
     values = {finding.name: finding.values for finding in report.findings}
-    # 0.058 with AVX2, 0.077 with AMX, whose products are rounded elsewhere; 0.0800 with AVX512-BF16
-    # and torch 2.11: docs/checkpoints.md.
-    assert values['image features']['relative_norm'] < 0.085
+    # 0.058 with AVX2, 0.077 with AMX, whose products are rounded elsewhere. With AVX512-BF16 torch
+    # 2.11 is a hair above (docs/checkpoints.md); the one that is pinned is not.
+    assert values['image features']['relative_norm'] < 0.08
     assert values['logits']['relative_norm'] < 0.06
     assert values['likeliest tokens']['share_equal'] > 0.93
 
