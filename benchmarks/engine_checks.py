@@ -42,6 +42,7 @@ from benchmarks.random_molmo import (
 from molmo_ros.engine import Question
 from molmo_ros.engine.confidence import NEAR
 from molmo_ros.engine.local import LocalEngine
+from molmo_ros.engine.requests import heard
 from molmo_ros.model.greedy import greedy_tokens
 from molmo_ros.model.loading import LoadedMolmo, load_molmo
 from molmo_ros.model.preprocessing import ImageTokens, preprocess
@@ -92,7 +93,8 @@ def plain_tokens(
     with torch.inference_mode():
         embeds = loaded.model.embed_image(inputs, tokenizer.eos)
     answers = []
-    for question in questions:
+    for asked in questions:
+        question = heard(asked, loaded.model.config.language)  # as the engine hears it
         suffix = tokenizer.encode_question(prompt_for(question.query, question.mode))
         room = loaded.model.config.text.max_positions - embeds.shape[1] - len(suffix)
         ids: list[int] = []
