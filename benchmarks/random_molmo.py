@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import tokenizers
 import torch
-from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from molmo_ros.model.config import MolmoConfig, TextConfig, TextFamily, VisionConfig
@@ -135,6 +135,19 @@ def tilt(
     embedding, head = model.text.embed_tokens.weight, model.lm_head.weight
     for before, after in sorted(pairs):
         head[after] += embedding[before] / embedding[before].norm()
+
+
+def split_tokenizer(pieces: Iterable[str], special: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Molmo2's kind: a token a piece, the longest first, and one for every other character."""
+    known = sorted({*pieces}, key=len, reverse=True)
+    tokens = dict.fromkeys([*known, '\n', *map(chr, range(32, 127))])
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
+    pattern = '|'.join(map(re.escape, known)) + r'|[\s\S]'
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
+    backend.decoder = decoders.Fuse()
+    backend.add_special_tokens([AddedToken(name, special=True) for name in special])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token='<|endoftext|>')
 
 
 def tiny_tokenizer(digits_together: int = 1) -> PreTrainedTokenizerFast:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import tokenizers
 import torch
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
+from benchmarks.random_molmo import split_tokenizer
 from molmo_ros.engine import Question
 from molmo_ros.model.molmo2 import LoadedMolmo2, Molmo2Tokenizer
 from molmo_ros.model.molmo2_preprocessing import (
@@ -53,15 +51,7 @@ TINY_CROPS = Molmo2PreprocessorConfig(image_size=56, max_crops=4, margins=(1, 1)
 
 def tiny_tokenizer(words: Sequence[str] = ()) -> PreTrainedTokenizerFast:
     """A token a piece, and one for every other character. words: further pieces."""
-    known = sorted({*PIECES, *words}, key=len, reverse=True)
-    pieces = [*known, '\n', *map(chr, range(32, 127))]
-    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
-    pattern = '|'.join(map(re.escape, known)) + r'|[\s\S]'
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
-    backend.decoder = decoders.Fuse()
-    backend.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token='<|endoftext|>')
+    return split_tokenizer({*PIECES, *words}, SPECIAL)
 
 
 def tiny_config(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,13 +21,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import tokenizers
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
+from benchmarks.random_molmo import split_tokenizer
 from molmo_ros.engine import Question
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.networks import MolmoPointNetwork
@@ -116,14 +114,7 @@ EIGHT_B: dict[str, Any] = {
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """A token a piece, and one for every other character."""
-    pieces = [*PIECES, '\n', *map(chr, range(32, 127))]
-    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token='?'))
-    pattern = '|'.join(map(re.escape, PIECES)) + r'|[\s\S]'
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), 'isolated')
-    backend.decoder = decoders.Fuse()
-    backend.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token='<|endoftext|>')
+    return split_tokenizer(PIECES, SPECIAL)
 
 
 def tiny_fields(tokenizer: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:

@@ -265,14 +265,14 @@ class Decoder:
         mask = self._mask(whole.owners, last_seen) if self.masks_image(questions) else None
         self._reserve()
         embeds = torch.cat([image, self._embed(self._tensor(rows.tokens))])
-        hidden = self._text.forward(
+        states = self._text.states(
             embeds,
             self._tensor(whole.positions),
             self._tensor(whole.slots),
             None if mask is None else self._tensor(mask),
             self._tensor(whole.wanted),
         )
-        return self._predict(hidden).cpu().numpy()
+        return self._predict(states).cpu().numpy()
 
     def _with_image(self, frame: int, rows: Rows) -> tuple[Rows, Ints]:
         """Rows with those of an image before them, and up to which position each sees."""
@@ -347,10 +347,11 @@ class Decoder:
     def _read_tokens(
         self, tokens: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, wanted: Tensor
     ) -> Tensor:
-        hidden = self._text.forward(self._embed(tokens), positions, slots, mask, wanted)
-        return self._predict(hidden)
+        states = self._text.states(self._embed(tokens), positions, slots, mask, wanted)
+        return self._predict(states)
 
-    def _predict(self, hidden: Tensor) -> Tensor:
+    def _predict(self, states: Tensor) -> Tensor:
+        hidden = self._text.norm(states)
         if len(hidden) <= FEW_ROWS and hidden.device.type == 'cpu':
             # Few rows by a long matrix: the other way round the weights are read once.
             return choices((self._head.weight @ hidden.T).T.contiguous(), self._watched)

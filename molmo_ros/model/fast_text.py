@@ -87,7 +87,7 @@ class FastText:
             grown[:, :, :, : self.slots] = self.cache
             self.cache = grown
 
-    def forward(
+    def states(
         self,
         embeds: Tensor,
         positions: Tensor,
@@ -100,19 +100,8 @@ class FastText:
         embeds (T, hidden), positions and slots (T,). mask (T, n) says which of the first n slots
         each row sees, its own among them; None if the rows are all there is, in order. wanted (W,):
         whose hidden states to return; the last layer computes no others. All by default.
-        Returns hidden states (W or T, hidden) after the last norm.
+        Returns hidden states (W or T, hidden) before the last norm, which is `norm`.
         """
-        return self.norm(self.states(embeds, positions, slots, mask, wanted))
-
-    def states(
-        self,
-        embeds: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        mask: Tensor | None,
-        wanted: Tensor | None = None,
-    ) -> Tensor:
-        """As `forward`, but before the last norm."""
         angles = [(cos[positions][:, None], sin[positions][:, None]) for cos, sin in self._rotary]
         rows = None if mask is None else self._bias(mask, embeds.dtype)
         extent = self.slots if mask is None else mask.shape[1]

@@ -12,7 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.random_molmo_point import golden_with_image, wavy_image, write_checkpoint
+from benchmarks.random_molmo_point import (
+    EIGHT_B,
+    golden_with_image,
+    wavy_image,
+    write_checkpoint,
+)
 from molmo_ros.cli import main
 from molmo_ros.engine.point_belief import PointLayout
 from molmo_ros.engine.point_order import Order
@@ -102,47 +107,13 @@ def places(tokens, config, layout):
 
 def eight_billion():
     """MolmoPoint-8B's config.json, as the reference's converter writes it."""
+    shape = {name: value for name, value in EIGHT_B.items() if name != 'text'}
     return {
         'model_type': 'molmo_point',
-        'vit_config': {
-            'hidden_size': 1152,
-            'intermediate_size': 4304,
-            'num_hidden_layers': 27,
-            'num_attention_heads': 16,
-            'num_key_value_heads': 16,
-            'head_dim': 72,
-            'hidden_act': 'gelu_pytorch_tanh',
-            'layer_norm_eps': 1e-6,
-            'image_default_input_size': [378, 378],
-            'image_patch_size': 14,
-            'image_num_pos': 729,
-        },
-        'adapter_config': {
-            'vit_layers': [-3, -9],
-            'pooling_attention_mask': True,
-            'hidden_size': 1152,
-            'num_attention_heads': 16,
-            'num_key_value_heads': 16,
-            'head_dim': 72,
-            'hidden_act': 'silu',
-            'intermediate_size': 12288,
-            'text_hidden_size': 4096,
-            'positional_embeddings': 16,
-            'attention_pooling_out_layer': False,
-            'attn_implementation': 'sdpa',
-        },
+        **shape,
         'text_config': {
-            'hidden_size': 4096,
-            'num_attention_heads': 32,
-            'num_key_value_heads': 8,
-            'head_dim': 128,
-            'vocab_size': 151936,
-            'additional_vocab_size': 128,
+            **EIGHT_B['text'],
             'qkv_bias': False,
-            'num_hidden_layers': 36,
-            'intermediate_size': 12288,
-            'max_position_embeddings': 36864,
-            'rope_theta': 1000000.0,
             'use_qk_norm': True,
             'qk_norm_type': 'qwen3',
             'layer_norm_eps': 1e-6,
@@ -159,9 +130,7 @@ def eight_billion():
         'location_token_id': 151949,
         'patch_location': '3x3',
         'no_more_points_class': True,
-        'patch_embed_dim': 256,
         'token_prediction_rotary': 'one_d',
-        'token_prediction_rotary_theta': 50000,
     }
 
 
