@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from molmo_ros.engine.networks import Network
 from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FRAME, IMAGE, PADDING, Slots
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
+from molmo_ros.model.products import HELD_TWICE, SMALL, Product, weights_in
 from molmo_ros.model.replay import CudaRecorder, Replay
 
 SLOT_STEP = 512  # the cache grows by this much
@@ -32,7 +33,6 @@ SPARE_ROWS = 32
 # oneDNN writes a kernel for each number of rows; what a small decoder reads is filled up to these.
 SMALL_STEP = 8
 MOST_RESERVED = 1 << 30  # bytes of the cache that are taken at once where passes are captured
-FEW_ROWS = 8
 NEGLIGIBLE = -80.0  # of a logit, below the largest; its exp is a denormal soon, and those are slow
 
 Ints = NDArray[np.int64]
@@ -102,7 +102,12 @@ class Decoder:
         row_step: int = 1,
     ) -> None:
         self._both_ways = network.both_ways
-        self._embed, self._head = network.text.get_input_embeddings(), network.lm_head
+        self._embed, head = network.text.get_input_embeddings(), network.lm_head
+        weights = weights_in([head])
+        self._small_head = weights <= SMALL
+        self._head = head
+        if type(head) is nn.Linear:
+            self._head = Product(head.weight, head.bias, twice=weights <= HELD_TWICE)
         self._device = network.lm_head.weight.device
         self._text = FastText(network.text)
         captures = self._device.type == 'cuda'
@@ -137,7 +142,7 @@ class Decoder:
             return 0
         if self._device.type == 'cuda':
             return MAX_REPLAYED_ROWS
-        return SPARE_ROWS if self._text.small else 0
+        return SPARE_ROWS if self._text.small and self._small_head else 0
 
     @property
     def refused_capture(self) -> str:
@@ -352,9 +357,6 @@ class Decoder:
 
     def _predict(self, states: Tensor) -> Tensor:
         hidden = self._text.norm(states)
-        if len(hidden) <= FEW_ROWS and hidden.device.type == 'cpu':
-            # Few rows by a long matrix: the other way round the weights are read once.
-            return choices((self._head.weight @ hidden.T).T.contiguous(), self._watched)
         return choices(self._head(hidden), self._watched)
 
     def _mask(self, owners: Ints, last_seen: Ints) -> NDArray[np.bool_]:

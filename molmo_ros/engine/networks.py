@@ -24,6 +24,7 @@ from molmo_ros.model.molmo2_preprocessing import Molmo2ImageInputs, preprocess_m
 from molmo_ros.model.molmo_point import PointImage
 from molmo_ros.model.molmo_point_loading import LoadedMolmoPoint
 from molmo_ros.model.preprocessing import preprocess
+from molmo_ros.model.products import multiply_faster
 from molmo_ros.model.tokens import Tokenizer
 from molmo_ros.pointing import Style
 
@@ -101,6 +102,8 @@ class Molmo2Network:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._loaded = loaded
         _check_rope(self.text)
+        multiply_faster(loaded.model.model.vision_tower)
+        multiply_faster(loaded.model.model.multi_modal_projector)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokenizer, model = self._loaded.tokenizer, self._loaded.model
@@ -133,6 +136,8 @@ class MolmoPointNetwork:
         self.point_tokenizer = loaded.tokenizer
         self._preprocessor = loaded.preprocessor
         _check_rope(self.text)
+        multiply_faster(loaded.model.vision)
+        multiply_faster(loaded.model.connector)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokens, device = self.point_tokenizer.image, self.model.device

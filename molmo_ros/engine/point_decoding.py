@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from molmo_ros.engine.decoding import (
-    FEW_ROWS,
     MAX_REPLAYED_ROWS,
     Decoder,
     Ints,
@@ -285,10 +284,7 @@ class PointDecoder(Decoder):
         """(rows, ...) float32: what `choices` gives, the logits of the best id of the vocabulary
         and of a patch."""
         hidden, config = self._text.norm(states), self._model.config
-        if len(hidden) <= FEW_ROWS and hidden.device.type == 'cpu':
-            logits = (self._head.weight @ hidden.T).T.contiguous()
-        else:
-            logits = self._head(hidden).contiguous()
+        logits = self._head(hidden).contiguous()
         of_patch = logits[:, config.patch_token, None].clone()
         logits[:, [config.patch_token, config.subpatch_token, config.location_token]] = ABSENT
         best = logits.max(dim=-1, keepdim=True).values

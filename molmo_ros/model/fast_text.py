@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from molmo_ros.model.experts import MOST_AT_ONCE, experts_at_once, has_plain_experts
 from molmo_ros.model.fused import Projection, fuse
-from molmo_ros.model.products import Product, is_small
+from molmo_ros.model.products import HELD_TWICE, SMALL, Product, weights_in
 
 Norm = Callable[[Tensor], Tensor]
 Onto = Callable[[Tensor, Tensor], Tensor]
@@ -55,9 +55,10 @@ class FastText:
         # Molmo2 may scale the angles in some layers only.
         unscaled = getattr(text, 'rotary_emb_unscaled', None)
         scaled_in = config.rope_scaling_layers if unscaled else range(len(text.layers))
-        self.small = is_small(text.layers)
+        weights = weights_in(text.layers)
+        self.small, twice = weights <= SMALL, weights <= HELD_TWICE
         self._blocks = [
-            _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu', self.small)
+            _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu', twice)
             for index, layer in enumerate(text.layers)
         ]
         self.four_bit = any(type(part).__name__ == 'Linear4bit' for part in text.modules())
@@ -171,7 +172,7 @@ def _table(rotary: nn.Module, positions: int) -> tuple[Tensor, Tensor]:
     return cos[0].contiguous(), torch.cat([-first, second], dim=-1)
 
 
-def _block(layer: nn.Module, rotary: int, silu: bool, small: bool) -> _Block:
+def _block(layer: nn.Module, rotary: int, silu: bool, twice: bool) -> _Block:
     attention = layer.self_attn
     if getattr(layer, 'norm_after', False):
         norms = (None, layer.input_layernorm, None, layer.post_attention_layernorm)
@@ -183,26 +184,28 @@ def _block(layer: nn.Module, rotary: int, silu: bool, small: bool) -> _Block:
     q_norm, k_norm = (getattr(attention, name, None) for name in ('q_norm', 'k_norm'))
     return _Block(
         _norm(before_attention),
-        fuse(attention.q_proj, attention.k_proj, attention.v_proj, small=small),
+        fuse(attention.q_proj, attention.k_proj, attention.v_proj, twice=twice),
         None if q_norm is None else _norm(q_norm),
         None if k_norm is None else _norm(k_norm),
-        _onto(attention.o_proj, after_attention, small),
+        _onto(attention.o_proj, after_attention, twice),
         _norm(before_mlp),
-        _mlp(layer.mlp, after_mlp, silu, small),
+        _mlp(layer.mlp, after_mlp, silu, twice),
         rotary,
     )
 
 
-def _onto(linear: nn.Module, norm: nn.Module | None, small: bool) -> Onto:
+def _onto(linear: nn.Module, norm: nn.Module | None, twice: bool) -> Onto:
     """What adds a product to something, with a norm between them where there is one."""
-    if norm is None and type(linear) is nn.Linear:
-        product = Product(linear.weight, linear.bias, small=small)
-        return lambda hidden, x: product(x, hidden)
     after = _norm(norm)
-    return lambda hidden, x: hidden + after(linear(x))
+    if type(linear) is not nn.Linear:
+        return lambda hidden, x: hidden + after(linear(x))
+    product = Product(linear.weight, linear.bias, twice=twice)
+    if norm is None:
+        return lambda hidden, x: product(x, hidden)
+    return lambda hidden, x: hidden + after(product(x))
 
 
-def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool, small: bool) -> Onto:
+def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool, twice: bool) -> Onto:
     """As `_onto`, of a SwiGLU as one product, its activation in place, and another."""
     parts = [getattr(mlp, name, None) for name in ('gate_proj', 'up_proj', 'down_proj')]
     if not silu or any(part is None for part in parts):
@@ -215,7 +218,7 @@ def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool, small: bool) -> Ont
 
         return other
     gate, up, down = parts
-    both, onto = fuse(gate, up, small=small), _onto(down, norm, small)
+    both, onto = fuse(gate, up, twice=twice), _onto(down, norm, twice)
 
     def swiglu(hidden: Tensor, x: Tensor) -> Tensor:
         gated, other = both(x).chunk(2, dim=-1)

@@ -18,7 +18,7 @@ from torch.nn import functional
 from molmo_ros.model.fused import Projection, fuse
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import ImageInputs
-from molmo_ros.model.products import Product, is_small
+from molmo_ros.model.products import HELD_TWICE, Product, multiply_faster, weights_in
 
 QUICK = 1.702
 
@@ -30,11 +30,12 @@ class FastVision:
         self._model = model
         self._heads = model.config.vision.num_heads
         tower = model.vision
-        small = is_small([tower])
-        self._embedded = Product(tower.patch_embedding.weight, small=small)
-        self._qkv = [_fused(block.self_attn, small) for block in tower.blocks]
-        self._out = [_linear(block.self_attn.out_proj, small) for block in tower.blocks]
-        self._mlps = [_quick_gelu(block.mlp, small) for block in tower.blocks]
+        twice = weights_in([tower]) <= HELD_TWICE
+        self._embedded = Product(tower.patch_embedding.weight, twice=twice)
+        self._qkv = [_fused(block.self_attn, twice) for block in tower.blocks]
+        self._out = [_linear(block.self_attn.out_proj, twice) for block in tower.blocks]
+        self._mlps = [_quick_gelu(block.mlp, twice) for block in tower.blocks]
+        multiply_faster(model.connector)
 
     def embed_image(self, inputs: ImageInputs, bos: int) -> Tensor:
         """The decoder's input for a BOS and the image, (1 + tokens, hidden)."""
@@ -71,16 +72,16 @@ class FastVision:
         return projected
 
 
-def _fused(attention: nn.Module, small: bool) -> Projection:
-    return fuse(attention.q_proj, attention.k_proj, attention.v_proj, small=small)
+def _fused(attention: nn.Module, twice: bool) -> Projection:
+    return fuse(attention.q_proj, attention.k_proj, attention.v_proj, twice=twice)
 
 
-def _linear(part: nn.Module, small: bool) -> Product:
-    return Product(part.weight, part.bias, small=small)
+def _linear(part: nn.Module, twice: bool) -> Product:
+    return Product(part.weight, part.bias, twice=twice)
 
 
-def _quick_gelu(mlp: nn.Module, small: bool) -> Callable[[Tensor, Tensor], Tensor]:
+def _quick_gelu(mlp: nn.Module, twice: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """What adds the block's two products, with QuickGELU between them, to what it is given."""
-    up = Product(mlp.fc1.weight, mlp.fc1.bias.detach() * QUICK, QUICK, small)
-    down = Product(mlp.fc2.weight, mlp.fc2.bias, 1 / QUICK, small)
+    up = Product(mlp.fc1.weight, mlp.fc1.bias.detach() * QUICK, QUICK, twice)
+    down = Product(mlp.fc2.weight, mlp.fc2.bias, 1 / QUICK, twice)
     return lambda x, onto: down(functional.silu(up(x), inplace=True), onto)

@@ -15,8 +15,8 @@ Projection = Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
-def fuse(*parts: nn.Module, small: bool = False) -> Projection:
-    """Return a function that gives what `parts` give, side by side; small: see `Product`.
+def fuse(*parts: nn.Module, twice: bool = False) -> Projection:
+    """Return a function that gives what `parts` give, side by side; twice: see `Product`.
 
     Plain linear layers become views of one matrix, so nothing is held twice. Others (quantised
     ones) are called one after the other.
@@ -25,7 +25,7 @@ def fuse(*parts: nn.Module, small: bool = False) -> Projection:
         return lambda x: torch.cat([part(x) for part in parts], dim=-1)
     weight = _join([part.weight for part in parts])
     bias = None if parts[0].bias is None else _join([part.bias for part in parts])
-    return Product(weight, bias, small=small)
+    return Product(weight, bias, twice=twice)
 
 
 def _join(parameters: list[nn.Parameter]) -> Tensor:

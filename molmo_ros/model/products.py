@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Products with a weight; in float32 on an x86 CPU by oneDNN, where that takes less time.
 
-`torch.nn.functional.linear` multiplies float32 by MKL there. oneDNN adds a bias, and what a product
-is added to, on the way. It wants the weights in an order of its own: many rows pay for that each
-time, and small networks keep a copy in that order, so that few rows gain, too. It writes a kernel
-for every number of rows, in half a millisecond and half a MB each, and keeps the last 1,024 of
-them: here 64, some 60 MB.
+`torch.nn.functional.linear` multiplies float32 by MKL there, which reads the weights two or three
+times slower than memory gives them where two to thirty rows are multiplied (on an AMD EPYC:
+benchmarks/few_rows.py). oneDNN also adds a bias, and what a product is added to, on the way. It
+wants the weights in an order of its own: networks that are not large keep a copy in that order,
+with which few rows are faster still. It writes a kernel for every number of rows, in half a
+millisecond and half a MB each, and keeps the last 1,024 of them: here 64, some 60 MB.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SMALL = 16_000_000  # weights of a network that are held twice
-ROWS = 256  # from which on putting the weights in order costs little
-ORDERED_ROWS = 8  # from which on a product with ordered weights is faster
+SMALL = 16_000_000  # weights of a network for which a pass of some more rows takes little longer
+HELD_TWICE = 80_000_000  # weights of a part that are kept in oneDNN's order, too: 320 MB
+ROWS = 2  # from which on oneDNN reads the weights faster than MKL
+# Up to so many MKL is the faster the other way round, with a long matrix of short rows; or up to
+# what comes before the second, where the weights are in oneDNN's order.
+TURNED_ROWS = 6
+ORDERED_ROWS = 3
+TURNED_WIDTH = 1024  # of a row
 _ORDERED_FOR = 16  # rows; the order is as good for others
 # Twelve lengths of questions beside two sizes of pictures. Read at the first use; the second is of
 # torch's own cache of the same kernels.
@@ -29,34 +35,44 @@ for _name in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'):
     os.environ.setdefault(_name, '64')
 
 
-def is_small(parts: Iterable[nn.Module]) -> bool:
-    """Whether the weights of these modules are few enough to be held twice."""
-    return sum(weight.numel() for part in parts for weight in part.parameters()) <= SMALL
+def weights_in(parts: Iterable[nn.Module]) -> int:
+    """How many weights these modules have."""
+    return sum(weight.numel() for part in parts for weight in part.parameters())
 
 
 class Product:
     """alpha · (x @ weight.T) + bias, with the weights as they are when it is made.
 
-    weight (out, in), bias (out,) or None. small: whether the weights may be held twice.
+    weight (out, in), bias (out,) or None. twice: whether the weights may be held twice.
     """
 
     @torch.no_grad()
     def __init__(
-        self, weight: Tensor, bias: Tensor | None = None, alpha: float = 1.0, small: bool = False
+        self, weight: Tensor, bias: Tensor | None = None, alpha: float = 1.0, twice: bool = False
     ) -> None:
         self._weight, self._bias, self._alpha = weight, bias, alpha
         self._ordered: Tensor | None = None
+        self._turned = 0  # up to how many rows are multiplied the other way round
         self._fewest: int | None = None  # rows for oneDNN
-        if weight.dtype == torch.float32 and _has_onednn(weight.device):
-            self._fewest = ROWS
-            if small:
-                order = torch.ops.mkldnn._reorder_linear_weight
-                self._ordered, self._fewest = order(weight * alpha, _ORDERED_FOR), ORDERED_ROWS
+        if weight.dtype != torch.float32 or weight.device.type != 'cpu':
+            return
+        out, width = weight.shape
+        if out > 2 * width and width <= TURNED_WIDTH:
+            self._turned = TURNED_ROWS
+        if not _may_multiply(weight):
+            return
+        self._fewest = max(ROWS, self._turned + 1)
+        if twice:
+            order = torch.ops.mkldnn._reorder_linear_weight
+            self._ordered = order(weight * alpha, _ORDERED_FOR)
+            self._fewest = ORDERED_ROWS if self._turned else ROWS
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """(..., in) -> (..., out), added to `onto` (..., out) where that is given."""
-        if self._fewest is None or x.numel() < self._fewest * x.shape[-1]:
-            return self._by_torch(x, onto)
+        rows = x.numel() // x.shape[-1]
+        if self._fewest is None or rows < self._fewest:
+            turned = 1 < rows <= self._turned and x.dim() == 2
+            return self._by_torch(x, onto, turned)
         if self._ordered is not None:
             return _by_onednn(x, self._ordered, self._bias, onto)
         if self._alpha == 1:
@@ -67,18 +83,31 @@ class Product:
             return product.mul_(self._alpha)
         return torch.add(onto, product, alpha=self._alpha)
 
-    def _by_torch(self, x: Tensor, onto: Tensor | None) -> Tensor:
+    def _by_torch(self, x: Tensor, onto: Tensor | None, turned: bool) -> Tensor:
         weight, bias = self._weight, self._bias
-        if bias is None and self._alpha == 1:
-            if onto is not None and x.dim() == 2:
+        if turned:
+            product = (weight @ x.t()).t().contiguous()
+            if self._alpha != 1:
+                product.mul_(self._alpha)
+            if bias is not None:
+                product.add_(bias)
+        elif self._alpha == 1:
+            if bias is None and onto is not None and x.dim() == 2:
                 return torch.addmm(onto, x, weight.t())
-            product = functional.linear(x, weight)
+            product = functional.linear(x, weight, bias)
         elif bias is None:
             product = functional.linear(x, weight).mul_(self._alpha)
         else:
             flat = torch.addmm(bias, x.flatten(0, -2), weight.t(), alpha=self._alpha)
             product = flat.view(*x.shape[:-1], -1)
         return product if onto is None else product.add_(onto)
+
+
+def multiply_faster(part: nn.Module) -> None:
+    """Let a module's linear layers multiply as `Product` does; for reading alone."""
+    for linear in part.modules():
+        if type(linear) is nn.Linear and _may_multiply(linear.weight):
+            linear.forward = Product(linear.weight, linear.bias)
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | None) -> Tensor:
@@ -88,10 +117,11 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | No
     return multiply.binary(x, onto, weight, bias, 'add')
 
 
-def _has_onednn(device: torch.device) -> bool:
-    """Its operators are not of torch's public interface: they may be absent."""
+def _may_multiply(weight: Tensor) -> bool:
+    """oneDNN's operators are not of torch's public interface: they may be absent."""
     return (
-        device.type == 'cpu'
+        weight.dtype == torch.float32
+        and weight.device.type == 'cpu'
         and platform.machine() in ('x86_64', 'AMD64')
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, '_linear_pointwise')
