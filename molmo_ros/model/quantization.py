@@ -75,15 +75,16 @@ class Int8Linear(nn.Module):
         return (y if self.bias is None else y + self.bias).to(x.dtype)
 
     def _product(self, x: Tensor) -> Tensor:
-        if x.device.type != 'cpu':
+        width, on_cpu = x.shape[-1], x.device.type == 'cpu'
+        few = x.dtype == torch.bfloat16 and x.numel() <= FEW_ROWS * width and not width % WIDTHS
+        if on_cpu and few and hasattr(torch.ops.aten, '_weight_int8pack_mm'):  # not public
+            multiply = torch.ops.aten._weight_int8pack_mm
+            product = multiply(x.reshape(-1, width), self.codes, self.scale.to(x.dtype))
+            return product.view(*x.shape[:-1], -1)
+        at_once = rows_of_part(x)
+        if not on_cpu or len(self.codes) <= at_once:
             return functional.linear(x, self.codes.to(x.dtype)) * self.scale
-        width = x.shape[-1]
-        if x.dtype == torch.bfloat16 and x.numel() <= FEW_ROWS * width and not width % WIDTHS:
-            multiply = getattr(torch.ops.aten, '_weight_int8pack_mm', None)  # is not public
-            if multiply is not None:
-                product = multiply(x.reshape(-1, width), self.codes, self.scale.to(x.dtype))
-                return product.view(*x.shape[:-1], -1)
-        room = torch.empty(min(rows_of_part(x), len(self.codes)), width, dtype=x.dtype)
+        room = torch.empty(at_once, width, dtype=x.dtype)
 
         def unpacked(begin: int, end: int) -> Tensor:
             return room[: end - begin].copy_(self.codes[begin:end])
