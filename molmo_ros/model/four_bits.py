@@ -20,7 +20,7 @@ from bitsandbytes.functional import (
 )
 from torch import Tensor, nn
 
-from molmo_ros.model.unpacking import STEP, by_parts
+from molmo_ros.model.unpacking import STEP, by_parts, rows_of_part
 
 
 class Linear4bit(library.Linear4bit):
@@ -28,8 +28,9 @@ class Linear4bit(library.Linear4bit):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
+        one_part = x.device.type != 'cpu' or self.out_features <= rows_of_part(x)
         learns = x.requires_grad and torch.is_grad_enabled()  # keeps nothing unpacked till then
-        if x.device.type != 'cpu' or learns or x.dtype != self.compute_dtype:
+        if one_part or learns or x.dtype != self.compute_dtype:
             return super().forward(x)
         codes, state = self.weight.data.view(-1), self.weight.quant_state
         rows, width = state.shape
