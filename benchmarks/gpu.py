@@ -11,11 +11,12 @@ and two frames at once, through captured passes, on every GPU there is; whether 
 captured, and why not. Then speed: the shapes of 7B-D, Molmo2-8B and MolmoPoint-8B with random
 weights in bfloat16, then quantised, each case beside its floor (FLOPs and bytes at the rates that
 this device reached just before), 7B-D also beside `generate` with the release's 27 passes and
-growing cache; and two cameras at once beside two in turn. Neither a network nor rendering is
-needed; what a missing package or an older transformers leaves out is said. Without a GPU it runs
-on the CPU with tiny models, which shows that it runs. Writes gpu.json and gpu.md into --out. What
-does not fit into --minutes is left out, and said: a step begins only while there is as much time
-as the longest of its kind took.
+growing cache; two cameras at once beside two in turn; and a product with one matrix of 7B-D, packed
+in every way that there is (`benchmarks.quantised_products`). Neither a network nor rendering is
+needed; what a missing package or an older transformers leaves out is said. Without a GPU it runs on
+the CPU with tiny models, which shows that it runs. Writes gpu.json and gpu.md into --out. What does
+not fit into --minutes is left out, and said: a step begins only while there is as much time as the
+longest of its kind took.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from numpy.typing import NDArray
 from benchmarks.cameras_together import measured
 from benchmarks.engine import CASES, Asking, Bench, clock_of, measure_rates
 from benchmarks.gpu_kinds import Kind, Made, molmo
+from benchmarks.quantised_products import SHAPES, measure
 from benchmarks.random_molmo_point import golden_with_image
 from molmo_ros.engine import Answer, AskedImage, Question, QueuedQuestion
 from molmo_ros.engine.checking import check_checkpoint
@@ -60,16 +62,20 @@ FAMILIES: tuple[TextFamily, ...] = ('qwen2', 'olmo2', 'olmoe')
 TYPES = ('float32', 'bfloat16')
 SPOKEN = (CASES[0], CASES[1], CASES[2], CASES[5], CASES[8])
 SIZE, TINY_SIZE = (640, 480), (120, 90)
+PRODUCTS, TINY_PRODUCTS = ('7b-d-down', '7b-d-qkv'), ('demo-down',)
+PRODUCT_ROWS, TINY_PRODUCT_ROWS = (1, 4, 8, 16, 64, 800), (1, 4)
 CAMERAS = 2
 
 
 @dataclass
 class Findings:
-    """What a session found: checks that passed or failed, timings, and what was left out."""
+    """What a session found: checks that passed or failed, timings of answers and of products with
+    packed weights, and what was left out."""
 
     machine: dict[str, str]
     checks: list[dict[str, Any]] = field(default_factory=list)
     timings: list[dict[str, Any]] = field(default_factory=list)
+    products: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     @property
@@ -237,6 +243,28 @@ def speed(findings: Findings, kind: Kind, device: str, quantize: str, repeats: i
     bench.engine.close()
 
 
+def products(findings: Findings, shape: str, device: str, repeats: int) -> None:
+    """A product with one matrix, packed in every way that there is here."""
+    rows, dtype = (
+        (TINY_PRODUCT_ROWS, torch.float32) if device == 'cpu' else (PRODUCT_ROWS, torch.bfloat16)
+    )
+    for told in measure(SHAPES[shape], dtype, torch.device(device), rows, repeats):
+        if told.absent:
+            findings.left_out.append(f'product of {shape}, {told.name}: {told.absent}')
+        if not told.seconds:
+            continue
+        findings.products.append(
+            {
+                'shape': shape,
+                'way': told.name,
+                'bytes_a_weight': told.held,
+                'error': told.error,
+                'captured': told.captured,
+                'us': {str(count): 1e6 * seconds for count, seconds in told.seconds.items()},
+            }
+        )
+
+
 def cameras(
     bench: Pictures, loaded: Loaded, size: tuple[int, int], repeats: int
 ) -> list[dict[str, Any]]:
@@ -333,9 +361,28 @@ def page(findings: Findings) -> str:
             f'| {"" if floor is None else f"{floor:.1f}"} '
             f'| {"" if tokens is None else f"{tokens:.0f}"} |'
         )
+    lines += product_lines(findings.products)
     if findings.left_out:
         lines += ['', 'Left out:', '', *(f'* {what}' for what in findings.left_out)]
     return '\n'.join([*lines, ''])
+
+
+def product_lines(found: Sequence[dict[str, Any]]) -> list[str]:
+    """What a product with one matrix takes, in microseconds, by how many rows are multiplied."""
+    if not found:
+        return []
+    rows = list(dict.fromkeys(count for one in found for count in one['us']))
+    head = ' | '.join(f'us, {count} rows' for count in rows)
+    lines = ['', f'| product | way | bytes a weight | error | captured | {head} |']
+    lines.append('|---' * (5 + len(rows)) + '|')
+    for one in found:
+        times = (one['us'].get(count) for count in rows)
+        cells = ' | '.join('' if spent is None else f'{spent:.0f}' for spent in times)
+        lines.append(
+            f'| {one["shape"]} | {one["way"]} | {one["bytes_a_weight"]:.3f} '
+            f'| {100 * one["error"]:.2f} % | {"yes" if one["captured"] else "no"} | {cells} |'
+        )
+    return lines
 
 
 def run(minutes: float, out: Path, repeats: int = 10, questions: int = 64) -> Findings:
@@ -377,14 +424,19 @@ def run(minutes: float, out: Path, repeats: int = 10, questions: int = 64) -> Fi
                 partial(identity, findings, device, kind, dtype, questions),
             )
     # Every shape once before any is quantised.
-    for quantize, kind in product(QUANTIZATIONS, [molmo('qwen2'), *(later or ())]):
-        name = f'speed of {kind.shape}, quantize {quantize}'
-        try:
-            check_available(quantize)
-        except ValueError as error:
-            findings.left_out.append(f'{name}: {error}')
-            continue
-        step('speed', name, partial(speed, findings, kind, first, quantize, repeats))
+    for quantize in QUANTIZATIONS:
+        for kind in (molmo('qwen2'), *(later or ())):
+            name = f'speed of {kind.shape}, quantize {quantize}'
+            try:
+                check_available(quantize)
+            except ValueError as error:
+                findings.left_out.append(f'{name}: {error}')
+                continue
+            step('speed', name, partial(speed, findings, kind, first, quantize, repeats))
+        if quantize == 'none':
+            for shape in PRODUCTS if gpus else TINY_PRODUCTS:
+                work = partial(products, findings, shape, first, repeats)
+                step('products', f'products of {shape}', work)
     write()
     return findings
 

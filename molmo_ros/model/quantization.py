@@ -4,7 +4,9 @@
 
 Weights only: activations, norms, embeddings, the output head and all of the vision path keep their
 type. 'int8' stores a signed byte a weight and a scale a row; 'int4' is NF4, 16 levels in blocks of
-64 whose scales are quantised too.
+64 whose scales are quantised too. On a CPU a matrix is unpacked and multiplied in parts that its
+cache holds: as a whole it would be new memory in each pass, which takes longer than the product.
+`python -m benchmarks.quantised_products` measures it.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molmo_ros.extras import require
+from molmo_ros.model.unpacking import by_parts, rows_of_part
 
 Quantization = Literal['none', 'int8', 'int4']
 QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
 
 _ROWS = 1024
+# Up to which torch's own product of bfloat16 and int8 takes less time on a CPU. It does not look
+# whether the width is one of those that it can read.
+FEW_ROWS, WIDTHS = 8, 64
 # Bytes a weight takes, scales included (int8's rows are thousands of weights long).
 BYTES_PER_WEIGHT = {'int8': 1.002, 'int4': 0.5 + 1 / 64 + 4 / (64 * 256)}
 
@@ -64,8 +70,26 @@ class Int8Linear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.linear(x, self.codes.to(x.dtype)) * self.scale
+        """(..., in) -> (..., out)."""
+        y = self._product(x)
         return (y if self.bias is None else y + self.bias).to(x.dtype)
+
+    def _product(self, x: Tensor) -> Tensor:
+        width, on_cpu = x.shape[-1], x.device.type == 'cpu'
+        few = x.dtype == torch.bfloat16 and x.numel() <= FEW_ROWS * width and not width % WIDTHS
+        if on_cpu and few and hasattr(torch.ops.aten, '_weight_int8pack_mm'):  # not public
+            multiply = torch.ops.aten._weight_int8pack_mm
+            product = multiply(x.reshape(-1, width), self.codes, self.scale.to(x.dtype))
+            return product.view(*x.shape[:-1], -1)
+        at_once = rows_of_part(x)
+        if not on_cpu or len(self.codes) <= at_once:
+            return functional.linear(x, self.codes.to(x.dtype)) * self.scale
+        room = torch.empty(at_once, width, dtype=x.dtype)
+
+        def unpacked(begin: int, end: int) -> Tensor:
+            return room[: end - begin].copy_(self.codes[begin:end])
+
+        return by_parts(x, len(self.codes), unpacked) * self.scale
 
 
 class QuantizedExperts(nn.Module):
@@ -90,28 +114,11 @@ class QuantizedExperts(nn.Module):
 
 
 def _quantized(linear: nn.Linear, quantize: str) -> nn.Module:
-    return Int8Linear(linear) if quantize == 'int8' else _int4(linear)
+    if quantize == 'int8':
+        return Int8Linear(linear)
+    from molmo_ros.model.four_bits import four_bits
 
-
-def _int4(linear: nn.Linear) -> nn.Module:
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
-    weight = linear.weight.detach()
-    packed = Linear4bit(
-        linear.in_features,
-        linear.out_features,
-        bias=False,
-        compute_dtype=weight.dtype,
-        device='meta',
-    )
-    # Where a CPU has AVX512-BF16 the library would pack anew for a kernel of its own, which refuses
-    # widths that are no multiples of 32 and 64, and rounds scales and products to bfloat16.
-    packed.support_avx512bf16_for_cpu = False
-    packed.weight = Params4bit(weight, requires_grad=False, quant_type='nf4')
-    # Moving quantises, to the same device too.
-    packed.to(weight.device)
-    packed.bias = linear.bias
-    return packed
+    return four_bits(linear)
 
 
 def _linear(weight: Tensor) -> nn.Linear:

@@ -14,7 +14,11 @@ import torch
 from torch import Tensor
 
 MOST = 64  # captures kept, those used last
-CLOSE = 0.05  # what a replay may be off: kernels are chosen anew for a capture
+# What a replay may be off, because kernels are chosen anew for a capture, and the share of its
+# numbers that may be off by more. In 16 bits those are hidden states, which have no size of their
+# own: other kernels made half of them differ by more than 0.05 after 28 layers, and all together by
+# 1.4 % of their norm. There it is a share of a row's median.
+CLOSE, ROUNDED = 0.05, 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +74,11 @@ class _Captured:
     replay: Callable[[], None]
     inputs: tuple[Tensor, ...]
     output: Tensor
+
+
+def _median(states: Tensor) -> Tensor:
+    """(..., n) -> (..., 1): a few numbers of hidden states are a thousand times the others."""
+    return states.float().abs().median(dim=-1, keepdim=True).values
 
 
 class Replay:
@@ -134,7 +143,8 @@ class Replay:
         replay, output = recorder.record(lambda: self._function(*static, **sizes))
         output.fill_(float('nan'))  # an empty capture would give what was there before, for ever
         replay()
-        wrong = (output - expected).abs().nan_to_num(float('inf')) > CLOSE
+        off = (output - expected).abs().float().nan_to_num(float('inf'))
+        wrong = off > (CLOSE if expected.dtype == torch.float32 else _median(expected) * ROUNDED)
         # Near ties may be decided otherwise; a capture that is wrong is wrong nearly everywhere.
         if wrong.float().mean() > CLOSE:
             raise RuntimeError('its replay does not give what it gave')

@@ -30,7 +30,17 @@ def test_it_checks_times_and_writes_with_what_is_here(tmp_path, monkeypatch):
     assert set(told) == set(product(shapes, ('float32', 'int4')))
     cases = {'cold', 'same frame', 'cold, 8 questions', '2 cameras, new pictures, at once'}
     assert all(some >= cases for some in told.values())
-    assert '| 7B-D, tiny | float32 | cold |' in (tmp_path / 'gpu.md').read_text()
+    page = (tmp_path / 'gpu.md').read_text()
+    assert '| 7B-D, tiny | float32 | cold |' in page
+    for way, error in (
+        ('int8, here', 0.02),
+        ('int4, here', 0.2),
+        ('int4, torch, groups of 64', 0.2),
+    ):
+        (told,) = (one for one in written['products'] if one['way'] == way)
+        assert 0 < told['error'] < error and set(told['us']) == {'1', '4'}
+        assert f'| demo-down | {way} |' in page
+    assert 'int4, torchao, groups of 64: only for bfloat16' in page
 
 
 def test_what_fails_or_has_no_time_left_is_said_and_ends_nothing(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,21 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from molmo_ros.engine import EngineError, fetch_checkpoint, load_engine
-from molmo_ros.model import memory, options
+from molmo_ros.model import memory, options, unpacking
 from molmo_ros.model.checkpoint import key_map, stored_tensors
 from molmo_ros.model.config import UnsupportedCheckpoint
 from molmo_ros.model.hub import checkpoint_folder
 from molmo_ros.model.loading import load_model, read_config
 from molmo_ros.model.memory import NotEnoughMemory
 from molmo_ros.model.options import LoadOptions
-from molmo_ros.model.quantization import Int8Linear
+from molmo_ros.model.quantization import Int8Linear, quantize_weight
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = Path(__file__).parent / 'goldens'
+TOLERANCE = {
+    torch.float32: {'atol': 1e-5, 'rtol': 1e-5},
+    torch.bfloat16: {'atol': 0.02, 'rtol': 0.02},
+}
 NAMES = ('molmo-7b-d-tiny', 'molmo-7b-o-tiny', 'molmoe-1b-tiny')
 
 
@@ -169,6 +174,28 @@ def test_eight_bits_are_weights_only():
     # Half a step, and what float16 rounds off first.
     assert (weight - linear.weight).abs().max() <= packed.scale.max() * 0.6
     torch.testing.assert_close(packed(x), x @ weight.T + linear.bias, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('width', [192, 130])  # 130: torch's own kernel would read beyond it
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+def test_packed_weights_are_multiplied_in_parts_as_if_they_were_whole(monkeypatch, dtype, width):
+    """A part that is left out, or that begins within a block, would be noise in every answer."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    monkeypatch.setattr(unpacking, '_PART', 64 * 192 * 4)
+    linear = torch.nn.Linear(width, 150).to(dtype).requires_grad_(False)
+    weight, bias = linear.weight.clone(), linear.bias
+    for rows, quantize in product((1, 8, 40), ('int8', 'int4')):
+        packed = torch.nn.Sequential(torch.nn.Linear(1, 1), linear)
+        quantize_weight(packed, '1.weight', quantize)
+        if quantize == 'int8':
+            whole = packed[1].codes.float() * packed[1].scale[:, None]
+        else:  # as the library does both
+            codes, state = quantize_4bit(weight, compress_statistics=True, quant_type='nf4')
+            whole = dequantize_4bit(codes, state).float()
+        x = torch.randn(2, rows, width).to(dtype)
+        expected = (x.float() @ whole.T + bias).to(dtype)
+        torch.testing.assert_close(packed[1](x), expected, **TOLERANCE[dtype])
 
 
 def test_an_unknown_quantisation_is_refused():

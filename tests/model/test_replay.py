@@ -17,19 +17,21 @@ from molmo_ros.model.replay import MOST, Replay
 
 
 class Recorder:
-    """Plays a function again, into the same output; error: what a capture ends in."""
+    """Plays a function again, into the same output; error: what a capture ends in; change: what
+    its kernels make of what others give."""
 
     device = torch.device('cpu')
 
-    def __init__(self, error=None, plays=True):
+    def __init__(self, error=None, plays=True, change=lambda output: output):
         self.error, self.plays, self.recorded, self.forgotten = error, plays, 0, 0
+        self.change = change
 
     def record(self, work):
         self.recorded += 1
         if self.error is not None:
             raise self.error
         output = work().clone()
-        return (lambda: output.copy_(work()) if self.plays else None), output
+        return (lambda: output.copy_(self.change(work())) if self.plays else None), output
 
     def forget(self):
         self.forgotten += 1
@@ -56,6 +58,26 @@ def test_an_empty_capture_is_refused_aloud(caplog):
         for value in (1.0, 7.0):
             assert torch.equal(replay(torch.full((4,), value)), torch.full((4,), 2 * value))
     assert 'not captured' in caplog.text and replay.refused
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+def test_states_in_16_bits_may_differ_as_they_do_between_kernels_and_not_by_more(dtype):
+    """MolmoPoint's passes end in these, of any size: refused, each would take the longer way."""
+    random = torch.Generator().manual_seed(0)
+    states = torch.randn(8, 512, generator=random)
+    noise = torch.randn(8, 512, generator=random)
+    states[:, 7] *= 1000
+    for size in (0.2, 40.0):
+        x = (size * states).to(dtype)
+        rounded = Recorder(change=lambda output: output * (1 + 0.03 * noise).to(dtype))
+        others = Recorder(change=lambda output: output.flip(0))
+        for recorder, refused in ((rounded, False), (others, True)):
+            replay = Replay(doubled, True, recorder)
+            replay(x)
+            assert bool(replay.refused) is refused
+    probabilities = Replay(doubled, True, Recorder(change=lambda output: output + 0.1))
+    probabilities(torch.rand(8, 12))
+    assert probabilities.refused
 
 
 def test_what_cannot_be_captured_runs_as_it_is_and_is_not_tried_again(caplog):
