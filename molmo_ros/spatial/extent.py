@@ -23,7 +23,7 @@ from .hollow import rim_around, without_holes
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, Integers
+from .windows import Bools, Floats, Integers, along_rays, distances
 
 _ACROSS = 160  # pixels that the patch is thinned to: bounds the time that a point takes
 _LEAST_PIXELS = 20  # of the thinned patch; fewer give no axes worth the name
@@ -176,8 +176,8 @@ def patch_around(
     rays = camera.ray(columns[None, :], rows[:, None])
     near = np.where(valid, z, 1.0)
     sigma = settings.noise.sigma(near, focal)
-    points = rays * near[..., None]
-    valid &= np.linalg.norm(points - position, axis=2) < max_size
+    points = along_rays(rays, near)
+    valid &= distances(points, position) < max_size
     seed = int(np.searchsorted(columns, column)), int(np.searchsorted(rows, row))
     pixel = stride * float(position[2]) / focal
     return Patch(points, valid, sigma, seed, pixel, columns, rows, stride)

@@ -23,7 +23,7 @@ from .grasp import Unseen
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, within
+from .windows import Bools, Floats, distances, within
 
 _NEAR = 0.05  # metres about the point that its surface is fitted to
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # of a reading on the surface: noise, and metres that it is uneven
@@ -121,7 +121,7 @@ def _surface(
 ) -> Plane | None:
     """The surface that a point is on; None where that is not flat."""
     points, tolerance = patch.points[patch.valid], _tolerance(patch.sigma[patch.valid])
-    near = np.linalg.norm(points - point.position, axis=1) < _NEAR
+    near = distances(points, point.position) < _NEAR
     sigma = settings.noise.sigma(point.position[2], float(camera.K[0, 0]))
     here = float(_tolerance(np.asarray(sigma)))
     plane = supporting_plane(points[near], tolerance[near], point.position, here)
@@ -164,7 +164,7 @@ def _levelled(plane: Plane, position: Floats, points: Floats, tolerance: Floats)
     """
     thin = max(1, len(points) // _MOST_FITTED)
     points, tolerance = points[::thin], tolerance[::thin]
-    away = np.linalg.norm(points - position, axis=1)
+    away = distances(points, position)
     for reach in _WIDER:
         chosen = points[(away < reach) & (np.abs(plane.height(points)) < tolerance)]
         for _ in range(_STEPS):

@@ -57,11 +57,14 @@ def _filled(shape: tuple[int, ...], cells: Integers) -> Bools:
 def _grown(space: Bools, by: int) -> Bools:
     """By so many cells along each axis."""
     for axis in range(3):
-        grown = space.copy()
-        for step in range(1, by + 1):
+        reached = 0
+        while reached < by:
+            # What has grown by so many grows by one more than twice as many in one step.
+            step = min(by - reached, reached + 1)
             ahead, behind = [slice(None)] * 3, [slice(None)] * 3
             ahead[axis], behind[axis] = slice(step, None), slice(None, -step)
+            grown = space.copy()
             grown[tuple(ahead)] |= space[tuple(behind)]
             grown[tuple(behind)] |= space[tuple(ahead)]
-        space = grown
+            space, reached = grown, reached + step
     return space
