@@ -23,7 +23,7 @@ from .grasp import Unseen
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, distances, within
+from .windows import Bools, Floats, distances, from_origin, weighed, within
 
 _NEAR = 0.05  # metres about the point that its surface is fitted to
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # of a reading on the surface: noise, and metres that it is uneven
@@ -169,8 +169,8 @@ def _levelled(plane: Plane, position: Floats, points: Floats, tolerance: Floats)
         chosen = points[(away < reach) & (np.abs(plane.height(points)) < tolerance)]
         for _ in range(_STEPS):
             weights = 1 / np.maximum(np.abs(plane.height(chosen)), 2e-4)
-            middle = (chosen * weights[:, None]).sum(0) / weights.sum()
-            apart = chosen - middle
+            middle = weighed(chosen, weights)
+            apart = from_origin(chosen, middle)
             normal = np.linalg.eigh(apart.T @ (apart * weights[:, None]))[1][:, 0]
             normal = normal if normal @ plane.normal > 0 else -normal
             plane = Plane(normal, float(normal @ middle))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,26 @@ def from_origin(points: Floats, origin: Floats) -> Floats:
     for axis in range(3):
         np.subtract(points[..., axis], origin[axis], out=moved[..., axis])
     return moved
+
+
+def lowest(points: NDArray[Any]) -> NDArray[Any]:
+    """(D,) the least of each coordinate of points (N, D)."""
+    return np.array([column.min() for column in points.T])
+
+
+def highest(points: NDArray[Any]) -> NDArray[Any]:
+    """(D,) the greatest of each coordinate of points (N, D)."""
+    return np.array([column.max() for column in points.T])
+
+
+def sums(points: Floats) -> Floats:
+    """(D,) of each coordinate of points (N, D); `sum` takes four times as long."""
+    return np.asarray(np.einsum('nd->d', points))
+
+
+def weighed(points: Floats, weights: Floats) -> Floats:
+    """(D,) the mean of points (N, D) that count so much (N,)."""
+    return np.asarray(np.einsum('nd,n->d', points, weights) / weights.sum())
 
 
 def distances(points: Floats, position: Floats) -> Floats:

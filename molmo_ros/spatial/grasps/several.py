@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from molmo_ros.spatial.windows import Bools, Floats, Integers
+from molmo_ros.spatial.windows import Bools, Floats, Integers, highest, lowest
 
 _CELL = 0.004  # metres
 _RIM, _GAP, _BAND = 1, 5, 8  # cells around a thing: its own outline, what touches it, what goes on
@@ -24,8 +24,8 @@ def its_outline(own: Floats, others: Floats) -> tuple[Bools, bool]:
     """
     if not len(own) or not len(others):
         return np.zeros(len(others), bool), False
-    low = own.min(0) - (_BAND + 1) * _CELL
-    shape = tuple(((own.max(0) - low) / _CELL).astype(int) + _BAND + 2)
+    low = lowest(own) - (_BAND + 1) * _CELL
+    shape = tuple(((highest(own) - low) / _CELL).astype(int) + _BAND + 2)
     cells = ((others - low) / _CELL).astype(int)
     inside = ((others >= low) & (cells < shape)).all(1)
     rim = _filled(shape, ((own - low) / _CELL).astype(int))

@@ -15,7 +15,15 @@ from molmo_ros.spatial.edges import GRAZING, veil
 from molmo_ros.spatial.extent import Extent, basis_across
 from molmo_ros.spatial.lift_settings import LiftSettings
 from molmo_ros.spatial.support import Plane
-from molmo_ros.spatial.windows import Bools, Floats, along_rays, from_origin, within
+from molmo_ros.spatial.windows import (
+    Bools,
+    Floats,
+    along_rays,
+    from_origin,
+    highest,
+    lowest,
+    within,
+)
 
 _MOST_POINTS = 5000  # of the thing
 _AROUND = 0.16  # metres about the thing that a gripper may come through
@@ -111,7 +119,7 @@ def surroundings_of(
     reach = int(_AROUND * focal / near)
     # The patch of pixels around the thing.
     height, width = depth.shape
-    (left, top), (right, bottom) = extent.pixels.min(0), extent.pixels.max(0)
+    (left, top), (right, bottom) = lowest(extent.pixels), highest(extent.pixels)
     left, top = max(int(left) - reach, 0), max(int(top) - reach, 0)
     right, bottom = min(int(right) + reach + 1, width), min(int(bottom) + reach + 1, height)
     thing = np.zeros((bottom - top, right - left), np.float32)
