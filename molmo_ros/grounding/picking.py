@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.spatial import (
@@ -32,8 +33,9 @@ from molmo_ros.spatial import (
     visible_extent,
 )
 from molmo_ros.spatial.grasp import quaternion_of, rotation_of
+from molmo_ros.spatial.parts import parts_by_color, parts_by_shape
 from molmo_ros.spatial.tool_frames import in_tool_frame
-from molmo_ros.spatial.windows import Floats
+from molmo_ros.spatial.windows import Floats, along_rays
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ def pick(
             tool_frame=grasp.tool_frame,
         )
     found = grasps_of(seen_point, seen, depth, camera, lift, grasp, up)
-    grasps = transform_grasps(found, T)
-    notes = '; '.join(_notes(extent, pose, grasp, grasps))
+    several = _several(seen, found, capture, camera, lift)
+    grasps = replace(transform_grasps(found, T), may_be_several=bool(several))
+    notes = '; '.join(_notes(extent, pose, grasp, grasps, several))
     told = _told(_by_grasp(pose, grasps, grasp), grasp)
     return Pick(extent, told, notes, grasps, place, grasp.tool_frame)
 
@@ -127,6 +130,48 @@ def seeing_camera(
     return camera, T_target_optical
 
 
+def _several(
+    seen: Extent,
+    grasps: Grasps,
+    capture: Capture,
+    camera: CameraModel,
+    lift: LiftSettings,
+) -> str:
+    """Why what was measured may be several things, in words; '' where nothing says so.
+
+    seen: in the frame of the camera that saw the depth.
+    """
+    if grasps.may_be_several:
+        return (
+            'hardly a gap is seen between the object and what is beside it: it may be several, or '
+            'a part of one'
+        )
+    if not grasps.ways or seen.plane is None:
+        return ''
+    depth = capture.frame.depth
+    assert depth is not None
+    sign = parts_by_shape(seen, depth, camera, lift)
+    sign = sign or parts_by_color(seen, _colors(seen, capture, camera))
+    return f'the object may be several: {sign}' if sign else ''
+
+
+def _colors(seen: Extent, capture: Capture, camera: CameraModel) -> NDArray[np.uint8]:
+    """(N, 3) RGB of the pixels of an extent, which is in the frame of the camera that saw it."""
+    color, depth, registration = capture.frame.color, capture.frame.depth, capture.registration
+    assert depth is not None
+    height, width = color.shape[:2]
+    if registration is None:
+        column, row = ((seen.pixels.T + 0.5) * (width / depth.shape[1])).astype(int)
+    else:
+        u, v = seen.pixels.T
+        model, T = capture.frame.camera, registration.T_color_depth
+        assert model is not None
+        points = along_rays(camera.ray(u, v), depth[v, u].astype(np.float64))
+        pixels = np.nan_to_num(model.project(points @ T[:3, :3].T + T[:3, 3]))
+        column, row = np.rint(pixels).astype(int).T
+    return np.asarray(color[row.clip(0, height - 1), column.clip(0, width - 1)])
+
+
 def _by_grasp(pose: ApproachPose, grasps: Grasps, settings: GraspSettings) -> ApproachPose:
     """Where to begin for the best grasp; the pose as it is where nothing is known of grasps."""
     best = grasps.best
@@ -148,7 +193,7 @@ def _told(pose: ApproachPose, settings: GraspSettings) -> ApproachPose:
 
 
 def _notes(
-    extent: Extent, pose: ApproachPose, settings: GraspSettings, grasps: Grasps
+    extent: Extent, pose: ApproachPose, settings: GraspSettings, grasps: Grasps, several: str
 ) -> list[str]:
     notes = []
     if pose.approach is not settings.approach:
@@ -157,11 +202,8 @@ def _notes(
         )
     if extent.cut:
         notes.append('the object is cut off in the depth image and may be larger')
-    if grasps.may_be_several:
-        notes.append(
-            'hardly a gap is seen between the object and what is beside it: it may be several, or '
-            'a part of one'
-        )
+    if several:
+        notes.append(several)
     if grasps.ways and grasps.best is None:
         reasons: dict[str, str] = {}  # of each kind the first, with its numbers
         for way in grasps.ways:
