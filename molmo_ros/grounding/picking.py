@@ -34,6 +34,7 @@ from molmo_ros.spatial import (
 )
 from molmo_ros.spatial.grasp import quaternion_of, rotation_of
 from molmo_ros.spatial.parts import parts_by_color, parts_by_shape
+from molmo_ros.spatial.place import Paint
 from molmo_ros.spatial.tool_frames import in_tool_frame
 from molmo_ros.spatial.windows import Floats, along_rays
 
@@ -74,8 +75,9 @@ def pick(
     T_depth_target = np.asarray(np.linalg.inv(T), np.float64)
     seen_point = transform_surface_point(point, T_depth_target)
     up = None if target.up is None else T_depth_target[:3, :3] @ target.up
+    paint = _painter(capture, camera)
     place = transform_place(
-        place_at(seen_point, depth, camera, lift, up=up, unseen=grasp.unseen), T
+        place_at(seen_point, depth, camera, lift, up=up, unseen=grasp.unseen, paint=paint), T
     )
     seen = visible_extent(seen_point, depth, camera, lift, up=up)
     if seen is None:
@@ -96,7 +98,7 @@ def pick(
             tool_frame=grasp.tool_frame,
         )
     found = grasps_of(seen_point, seen, depth, camera, lift, grasp, up)
-    several = _several(seen, found, capture, camera, lift)
+    several = _several(seen, found, depth, camera, lift, paint)
     grasps = replace(transform_grasps(found, T), may_be_several=bool(several))
     notes = '; '.join(_notes(extent, pose, grasp, grasps, several))
     told = _told(_by_grasp(pose, grasps, grasp), grasp)
@@ -133,9 +135,10 @@ def seeing_camera(
 def _several(
     seen: Extent,
     grasps: Grasps,
-    capture: Capture,
+    depth: NDArray[np.float32],
     camera: CameraModel,
     lift: LiftSettings,
+    paint: Paint,
 ) -> str:
     """Why what was measured may be several things, in words; '' where nothing says so.
 
@@ -148,28 +151,31 @@ def _several(
         )
     if not grasps.ways or seen.plane is None:
         return ''
-    depth = capture.frame.depth
-    assert depth is not None
     sign = parts_by_shape(seen, depth, camera, lift)
-    sign = sign or parts_by_color(seen, _colors(seen, capture, camera))
+    if not sign:
+        u, v = seen.pixels.T
+        points = along_rays(camera.ray(u, v), depth[v, u].astype(np.float64))
+        sign = parts_by_color(seen, paint(points))
     return f'the object may be several: {sign}' if sign else ''
 
 
-def _colors(seen: Extent, capture: Capture, camera: CameraModel) -> NDArray[np.uint8]:
-    """(N, 3) RGB of the pixels of an extent, which is in the frame of the camera that saw it."""
-    color, depth, registration = capture.frame.color, capture.frame.depth, capture.registration
-    assert depth is not None
+def _painter(capture: Capture, camera: CameraModel) -> Paint:
+    """Tells the colors that points have in the picture; camera: that which saw the depth."""
+    color, registration = capture.frame.color, capture.registration
     height, width = color.shape[:2]
-    if registration is None:
-        column, row = ((seen.pixels.T + 0.5) * (width / depth.shape[1])).astype(int)
-    else:
-        u, v = seen.pixels.T
-        model, T = capture.frame.camera, registration.T_color_depth
-        assert model is not None
-        points = along_rays(camera.ray(u, v), depth[v, u].astype(np.float64))
-        pixels = np.nan_to_num(model.project(points @ T[:3, :3].T + T[:3, 3]))
-        column, row = np.rint(pixels).astype(int).T
-    return np.asarray(color[row.clip(0, height - 1), column.clip(0, width - 1)])
+
+    def paint(points: Floats) -> NDArray[np.uint8]:
+        if registration is None:
+            pixels = (camera.project(points) + 0.5) * (width / camera.width) - 0.5
+        else:
+            T, model = registration.T_color_depth, capture.frame.camera
+            assert model is not None
+            pixels = model.project(points @ T[:3, :3].T + T[:3, 3])
+        pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
+        column, row = np.rint(pixels.clip(0, (width - 1, height - 1))).astype(int).T
+        return np.asarray(color[row, column])
+
+    return paint
 
 
 def _by_grasp(pose: ApproachPose, grasps: Grasps, settings: GraspSettings) -> ApproachPose:
