@@ -323,14 +323,13 @@ def _other_color(cells: _Cells, seen: _Seen, paint: Paint) -> Bools:
         return none
     values = np.zeros((*sure.shape, 3))
     values[sure] = _hues(paint(cells.points[sure]))
-    surface, here = values[sure], np.median(values[middle], axis=0)
-    varies = np.abs(surface - np.median(surface, axis=0))
-    spread = _VARIES * np.median(varies, axis=0)
+    usual, here = np.median(values[sure], axis=0), np.median(values[middle], axis=0)
+    spread = _VARIES * np.median(np.abs(values[sure] - usual), axis=0)
     off = values - here
     hue = np.hypot(off[..., 0], off[..., 1])
-    other = sure & (
-        (hue > max(_HUE, float(np.hypot(*spread[:2])))) | (off[..., 2] > max(_LIGHTER, spread[2]))
-    )
+    least = usual[2] + max(_LIGHTER, spread[2])
+    light, is_light = values[..., 2] > least, here[2] > least
+    other = sure & ((hue > max(_HUE, float(np.hypot(*spread[:2])))) | (light != is_light))
     other = _solid(other, _SPECK)
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(other.astype(np.uint8))
     sizes = stats[1:, cv2.CC_STAT_AREA]
