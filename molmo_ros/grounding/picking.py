@@ -36,7 +36,7 @@ from molmo_ros.spatial.grasp import quaternion_of, rotation_of
 from molmo_ros.spatial.parts import parts_by_color, parts_by_shape
 from molmo_ros.spatial.place import Paint
 from molmo_ros.spatial.tool_frames import in_tool_frame
-from molmo_ros.spatial.windows import Floats, along_rays
+from molmo_ros.spatial.windows import Floats
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,7 @@ def _several(
     if not grasps.ways or seen.plane is None:
         return ''
     sign = parts_by_shape(seen, depth, camera, lift)
-    if not sign:
-        u, v = seen.pixels.T
-        points = along_rays(camera.ray(u, v), depth[v, u].astype(np.float64))
-        sign = parts_by_color(seen, paint(points))
+    sign = sign or parts_by_color(seen, depth, camera, paint)
     return f'the object may be several: {sign}' if sign else ''
 
 

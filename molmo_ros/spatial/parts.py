@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .camera_model import CameraModel
 from .extent import Extent
 from .lift_settings import LiftSettings
+from .place import Paint
 from .windows import Bools, Floats, Integers, along_rays, distances
 
 _DRAWN = 96  # pixels along the longer side of an outline
@@ -96,12 +97,18 @@ def parts_by_shape(
     return ''
 
 
-def parts_by_color(extent: Extent, colors: NDArray[np.uint8]) -> str:
-    """The same by the colors (N, 3), RGB, of the extent's pixels."""
+def parts_by_color(
+    extent: Extent, depth: NDArray[np.float32], camera: CameraModel, paint: Paint
+) -> str:
+    """The same by the colors that the extent's pixels have in the picture."""
     column, row = _cells(extent)
-    image = np.zeros((row.max() + 2, column.max() + 2, 3), np.uint8)
-    mask = np.zeros(image.shape[:2], bool)
-    image[row, column], mask[row, column] = colors, True
+    mask = np.zeros((row.max() + 2, column.max() + 2), bool)
+    mask[row, column] = True
+    if not _is_dented(mask):
+        return ''
+    u, v = extent.pixels.T
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    image[row, column] = paint(along_rays(camera.ray(u, v), depth[v, u].astype(np.float64)))
     return 'it has two colors, with a dent between them' if _has_two_colors(mask, image) else ''
 
 
@@ -217,7 +224,7 @@ def _largest(mask: Bools) -> Bools:
 
 def _has_two_colors(mask: Bools, image: NDArray[np.uint8]) -> bool:
     """Whether it is of two colors that are as two things beside each other."""
-    both = _two_colors(mask, image) if _is_dented(mask) else None
+    both = _two_colors(mask, image)
     return both is not None and _two_things(mask, *both)
 
 
@@ -288,10 +295,9 @@ def _at_end(rod: Bools, meet: Bools) -> bool:
 
 def _hull(mask: Bools) -> float:
     """Pixels within the convex outline."""
-    row, column = np.nonzero(mask)
-    middles = np.stack([column, row], 1).astype(np.int32)
+    outline = _contour(mask)
     # Half a pixel more on all sides.
-    return float(cv2.contourArea(cv2.convexHull(middles)) + np.ptp(row) + np.ptp(column) + 1)
+    return float(cv2.contourArea(cv2.convexHull(outline)) + np.ptp(outline, axis=0).sum() + 1)
 
 
 def _ratio(mask: Bools) -> float:
@@ -302,6 +308,13 @@ def _ratio(mask: Bools) -> float:
 
 def _sides(mask: Bools) -> tuple[float, float]:
     """Pixels along and across the smallest rectangle around it."""
-    row, column = np.nonzero(mask)
-    _, sides, _ = cv2.minAreaRect(np.stack([column, row], 1).astype(np.float32))
+    _, sides, _ = cv2.minAreaRect(_contour(mask))
     return max(sides) + 1, min(sides) + 1
+
+
+def _contour(mask: Bools) -> NDArray[np.int32]:
+    """(K, 2) columns and rows of the pixels at its border."""
+    contours, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    return np.asarray(np.concatenate(contours)[:, 0], np.int32)

@@ -50,6 +50,7 @@ _RIM = 5  # cells about what is no surface, of which the color may be another's
 _MIDDLE = 0.016  # metres about the point that show the color of the surface
 _HUE, _LIGHTER = 0.06, 0.4  # by which a color is another, or its lightness, a logarithm,
 _VARIES = 5.0  # and times what that of the surface varies by
+_EVERY = 5  # of how many cells one tells what is usual
 _PIECE = 6  # cells of another color that are no speck
 _FEW, _MOSTLY = 4, 0.6  # more pieces are a pattern, unless one of them is so much of it
 _NO_LIGHT = 30.0  # of three times 255, that count as none
@@ -323,8 +324,9 @@ def _other_color(cells: _Cells, seen: _Seen, paint: Paint) -> Bools:
         return none
     values = np.zeros((*sure.shape, 3))
     values[sure] = _hues(paint(cells.points[sure]))
-    usual, here = np.median(values[sure], axis=0), np.median(values[middle], axis=0)
-    spread = _VARIES * np.median(np.abs(values[sure] - usual), axis=0)
+    some, here = values[sure][::_EVERY], np.median(values[middle], axis=0)
+    usual = np.median(some, axis=0)
+    spread = _VARIES * np.median(np.abs(some - usual), axis=0)
     off = values - here
     hue = np.hypot(off[..., 0], off[..., 1])
     least = usual[2] + max(_LIGHTER, spread[2])
