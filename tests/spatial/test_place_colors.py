@@ -57,6 +57,7 @@ def test_a_sheet_of_paper_beside_the_point_ends_the_place_and_is_named(place) ->
     [
         ((DARK_WOOD, WOOD), lambda x, y: x > 0.04),  # a shadow
         ((LILAC, WOOD), lambda x, y: np.floor(x / 0.03) % 2 == 1),  # stripes
+        ((LILAC, WOOD), lambda x, y: np.floor((x + 0.05) / 0.1) % 2 == 1),  # and wide ones
         ((LILAC, WOOD), lambda x, y: (x % 0.06 < 0.02) & (y % 0.06 < 0.02)),  # spots
     ],
 )
