@@ -428,24 +428,22 @@ def _sides(
     how much of the space between the fingers the runs fill (K,)."""
     row, level, start, stop = at
 
-    def spans(counted: Bools) -> Floats:
-        """From the first to the last of (..., K, W) that count, within each run."""
-        there = counted & within
-        some = there.any(-1)
-        cells = there.shape[-1] - there.argmax(-1) - there[..., ::-1].argmax(-1)
-        return np.where(some, cells, 0) * _CELL
-
-    column = np.arange(held.shape[2])
-    within = (column >= start[:, None]) & (column < stop[:, None])
     # Not up to the top: a flat one has no sides.
     step = _STEP / _FINER
     up = np.rint(np.minimum(0.6 * (depth - _HOLD), _TAPER) / step).astype(int)
-    up = np.clip(up, 0, len(levels) - 1 - level)
-    taper = (width + _CELL - spans(held[row, level + up])) / 2 / np.maximum(up * step, step)
+    up = np.minimum(np.maximum(up, 0), len(levels) - 1 - level)
     aside = max(round(settings.finger / 2 / _CELL), 1)
-    high = levels[level, None] + np.float32(_HOLD)
-    steps = np.array([[-aside], [0], [aside]])
-    before, here, after = spans(own[(rows[row] + steps).clip(0, len(own) - 1)] > high)
+    lines = rows[row] + np.array([[-aside], [0], [aside]])
+    lines = np.minimum(np.maximum(lines, 0), len(own) - 1)
+    there = np.empty((4, len(row), held.shape[2]), bool)
+    there[0] = held[row, level + up]
+    np.greater(own[lines], levels[level, None] + np.float32(_HOLD), out=there[1:])
+    column = np.arange(held.shape[2])
+    there &= (column >= start[:, None]) & (column < stop[:, None])
+    # From the first to the last that is there, within each run.
+    cells = there.shape[-1] - there.argmax(-1) - there[..., ::-1].argmax(-1)
+    higher, before, here, after = np.where(there.any(-1), cells, 0) * _CELL
+    taper = (width + _CELL - higher) / 2 / np.maximum(up * step, step)
     filled = (before + here + after) / 3 / (width + _CELL)
     # Both sides aslant the same way, and against each other, as at a corner.
     twist = (width + _CELL - here) / settings.finger
