@@ -23,6 +23,7 @@ from molmo_ros.spatial.windows import Bools, Floats, Integers
 
 _CELL = 0.003  # metres
 _LOWEST = -10.0  # where nothing is
+_NOTHING = np.array([_LOWEST], np.float32)
 _STEP = 0.008  # metres from one depth of the fingers to the next
 _DEEPEST = 0.12  # metres under the top of a thing that are looked at
 _HOLD = 0.003  # metres that the thing must reach above the ends of the fingers
@@ -303,15 +304,15 @@ def _with_hollows(
     same = (row[1:] == row[:-1]) & (level[1:] == level[:-1])
     if not same.any():
         return row, level, start, stop
-    last = np.flatnonzero(np.append(~same, True))
-    first = np.append(0, last[:-1] + 1)
+    ends = np.flatnonzero(~same)
+    first, last = np.concatenate(([0], ends + 1)), np.concatenate((ends, [len(same)]))
     several = last > first
     first, last = first[several], last[several]
     return (
-        np.append(row, row[first]),
-        np.append(level, level[first]),
-        np.append(start, start[first]),
-        np.append(stop, stop[last]),
+        np.concatenate((row, row[first])),
+        np.concatenate((level, level[first])),
+        np.concatenate((start, start[first])),
+        np.concatenate((stop, stop[last])),
     )
 
 
@@ -332,9 +333,11 @@ def _goes_between(width: Floats, settings: GraspSettings) -> Bools:
 
 def _highest(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
     """(K,) the top of runs."""
-    flat = np.append(strip.ravel(), np.float32(_LOWEST))
-    ends = rows[:, None] * strip.shape[1] + np.stack([start, stop], 1)
-    return np.maximum.reduceat(flat, ends.ravel())[::2].astype(np.float64)
+    flat = np.concatenate((strip.ravel(), _NOTHING))
+    ends = np.empty(2 * len(rows), np.intp)
+    ends[::2], ends[1::2] = start, stop
+    ends += np.repeat(rows * strip.shape[1], 2)
+    return np.maximum.reduceat(flat, ends)[::2].astype(np.float64)
 
 
 def _touched(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
