@@ -51,7 +51,8 @@ _MIDDLE = 0.016  # metres about the point that show the color of the surface
 _HUE, _LIGHTER = 0.06, 0.4  # by which a color is another, or its lightness, a logarithm,
 _VARIES = 5.0  # and times what that of the surface varies by
 _EVERY = 5  # of how many cells one tells what is usual
-_LIKE = 0.3  # of the size of the largest piece, from which on another is like it
+_LIKE = 0.3  # of the size of another piece, or of all of another color, from which on it may be the
+# same again, as in stripes
 _PIECE = 6  # cells of another color that are no speck
 _FEW, _MOSTLY = 4, 0.6  # more pieces are a pattern, unless one of them is so much of it
 _NO_LIGHT = 30.0  # of three times 255, that count as none
@@ -338,24 +339,24 @@ def _other_color(cells: _Cells, seen: _Seen, paint: Paint) -> Bools:
     sizes = stats[1:, cv2.CC_STAT_AREA]
     if count - 1 > _FEW and sizes.max() < _MOSTLY * sizes.sum():
         return none
-    beyond = _again(sure & ~other, values)
-    if _again(other, values) or (beyond and np.count_nonzero(other) > _LIKE * beyond):
+    own = sure & ~other
+    share = float(other.sum()) / max(float(own.sum()), 1.0)
+    if _LIKE < share < 1 / _LIKE and (_again(other, values) or _again(own, values)):
         return none
     return np.asarray(np.isin(pieces, 1 + np.flatnonzero(sizes >= _PIECE)))
 
 
-def _again(where: Bools, values: Floats) -> int:
-    """Cells of the second largest part, if it is like the largest, as with stripes; else 0."""
+def _again(where: Bools, values: Floats) -> bool:
+    """Whether its second largest part is like the largest, as with stripes."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(where.astype(np.uint8))
     if count < 3:
-        return 0
+        return False
     sizes = stats[1:, cv2.CC_STAT_AREA]
-    first, second = (1 + k for k in np.argsort(-sizes)[:2])
-    size = int(sizes[second - 1])
-    if size < max(_PIECE, _LIKE * sizes[first - 1]):
-        return 0
+    first, second = (1 + int(k) for k in np.argsort(-sizes)[:2])
+    if sizes[second - 1] < max(_PIECE, _LIKE * sizes[first - 1]):
+        return False
     apart = np.abs(values[parts == first].mean(0) - values[parts == second].mean(0))
-    return size if (apart < (_HUE / 2, _HUE / 2, _LIGHTER)).all() else 0
+    return bool((apart < (_HUE / 2, _HUE / 2, _LIGHTER)).all())
 
 
 def _hues(colors: NDArray[np.uint8]) -> Floats:
