@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.spatial import (
@@ -32,6 +33,8 @@ from molmo_ros.spatial import (
     visible_extent,
 )
 from molmo_ros.spatial.grasp import quaternion_of, rotation_of
+from molmo_ros.spatial.parts import parts_by_color, parts_by_shape
+from molmo_ros.spatial.place import Paint
 from molmo_ros.spatial.tool_frames import in_tool_frame
 from molmo_ros.spatial.windows import Floats
 
@@ -72,8 +75,9 @@ def pick(
     T_depth_target = np.asarray(np.linalg.inv(T), np.float64)
     seen_point = transform_surface_point(point, T_depth_target)
     up = None if target.up is None else T_depth_target[:3, :3] @ target.up
+    paint = _painter(capture, camera)
     place = transform_place(
-        place_at(seen_point, depth, camera, lift, up=up, unseen=grasp.unseen), T
+        place_at(seen_point, depth, camera, lift, up=up, unseen=grasp.unseen, paint=paint), T
     )
     seen = visible_extent(seen_point, depth, camera, lift, up=up)
     if seen is None:
@@ -94,8 +98,9 @@ def pick(
             tool_frame=grasp.tool_frame,
         )
     found = grasps_of(seen_point, seen, depth, camera, lift, grasp, up)
-    grasps = transform_grasps(found, T)
-    notes = '; '.join(_notes(extent, pose, grasp, grasps))
+    several = _several(seen, found, depth, camera, lift, paint)
+    grasps = replace(transform_grasps(found, T), may_be_several=bool(several))
+    notes = '; '.join(_notes(extent, pose, grasp, grasps, several))
     told = _told(_by_grasp(pose, grasps, grasp), grasp)
     return Pick(extent, told, notes, grasps, place, grasp.tool_frame)
 
@@ -127,6 +132,49 @@ def seeing_camera(
     return camera, T_target_optical
 
 
+def _several(
+    seen: Extent,
+    grasps: Grasps,
+    depth: NDArray[np.float32],
+    camera: CameraModel,
+    lift: LiftSettings,
+    paint: Paint,
+) -> str:
+    """Why what was measured may be several things, in words; '' where nothing says so.
+
+    seen: in the frame of the camera that saw the depth.
+    """
+    if grasps.may_be_several:
+        return (
+            'hardly a gap is seen between the object and what is beside it: it may be several, or '
+            'a part of one'
+        )
+    if not grasps.ways or seen.plane is None:
+        return ''
+    sign = parts_by_shape(seen, depth, camera, lift)
+    sign = sign or parts_by_color(seen, depth, camera, paint)
+    return f'the object may be several: {sign}' if sign else ''
+
+
+def _painter(capture: Capture, camera: CameraModel) -> Paint:
+    """Tells the colors that points have in the picture; camera: that which saw the depth."""
+    color, registration = capture.frame.color, capture.registration
+    height, width = color.shape[:2]
+
+    def paint(points: Floats) -> NDArray[np.uint8]:
+        if registration is None:
+            pixels = (camera.project(points) + 0.5) * (width / camera.width) - 0.5
+        else:
+            T, model = registration.T_color_depth, capture.frame.camera
+            assert model is not None
+            pixels = model.project(points @ T[:3, :3].T + T[:3, 3])
+        pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
+        column, row = np.rint(pixels.clip(0, (width - 1, height - 1))).astype(int).T
+        return np.asarray(color[row, column])
+
+    return paint
+
+
 def _by_grasp(pose: ApproachPose, grasps: Grasps, settings: GraspSettings) -> ApproachPose:
     """Where to begin for the best grasp; the pose as it is where nothing is known of grasps."""
     best = grasps.best
@@ -148,7 +196,7 @@ def _told(pose: ApproachPose, settings: GraspSettings) -> ApproachPose:
 
 
 def _notes(
-    extent: Extent, pose: ApproachPose, settings: GraspSettings, grasps: Grasps
+    extent: Extent, pose: ApproachPose, settings: GraspSettings, grasps: Grasps, several: str
 ) -> list[str]:
     notes = []
     if pose.approach is not settings.approach:
@@ -157,11 +205,8 @@ def _notes(
         )
     if extent.cut:
         notes.append('the object is cut off in the depth image and may be larger')
-    if grasps.may_be_several:
-        notes.append(
-            'hardly a gap is seen between the object and what is beside it: it may be several, or '
-            'a part of one'
-        )
+    if several:
+        notes.append(several)
     if grasps.ways and grasps.best is None:
         reasons: dict[str, str] = {}  # of each kind the first, with its numbers
         for way in grasps.ways:

@@ -99,7 +99,7 @@ class AnsweredObject:
     box around it. size: (3,) metres along the box's axes. grasp_width: metres between the fingers
     of the first of the grasps, NaN where not known. graspable: there is a way to take it. grasps:
     the best first, those that must not be taken last. may_be_several: it has hardly a gap to what
-    is beside it.
+    is beside it, or looks like two; reason says which.
     """
 
     measured: bool

@@ -84,17 +84,19 @@ class CameraModel:
 
         NaN where the lens model has no ray with z > 0 for the pixel.
         """
-        u, v = np.broadcast_arrays(np.asarray(u, np.float64), np.asarray(v, np.float64))
-        pixels = np.stack([u, v], -1).reshape(-1, 2)
-        rays = np.ones((len(pixels), 3))
-        rays[:, 0] = (pixels[:, 0] - self.K[0, 2]) / self.K[0, 0]
-        rays[:, 1] = (pixels[:, 1] - self.K[1, 2]) / self.K[1, 1]
-        if self._bends and len(pixels):
+        u, v = np.asarray(u, np.float64), np.asarray(v, np.float64)
+        shape = np.broadcast_shapes(u.shape, v.shape)
+        rays = np.ones((*shape, 3))
+        rays[..., 0] = (u - self.K[0, 2]) / self.K[0, 0]
+        rays[..., 1] = (v - self.K[1, 2]) / self.K[1, 1]
+        rays = rays.reshape(-1, 3)
+        if self._bends and len(rays):
+            pixels = np.stack(np.broadcast_arrays(u, v), -1).reshape(-1, 2)
             rays[:, :2] = self._undistorted(pixels)
         if not np.array_equal(self.R, np.eye(3)):
             rays = rays @ self.R.T
             rays /= np.where(rays[:, 2:] > 0, rays[:, 2:], np.nan)
-        return rays.reshape((*u.shape, 3))
+        return rays.reshape((*shape, 3))
 
     def project(self, xyz: ArrayLike) -> NDArray[np.float64]:
         """Pixels (..., 2) of points (..., 3) in the optical frame.
@@ -104,7 +106,7 @@ class CameraModel:
         """
         xyz = np.asarray(xyz, np.float64)
         points = xyz.reshape(-1, 3) @ self.R
-        points = np.where(points[:, 2:] > 0, points, np.nan)
+        points[~(points[:, 2] > 0)] = np.nan
         return self._distorted(points).reshape((*xyz.shape[:-1], 2))
 
     @property
@@ -135,8 +137,11 @@ class CameraModel:
         if not len(points):
             return np.zeros((0, 2))
         if not self._bends:
-            tangents = points[:, :2] / points[:, 2:]
-            return tangents * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
+            pixels = np.empty((len(points), 2))
+            for axis in (0, 1):  # NumPy is slow at many rows of two.
+                tangents = points[:, axis] / points[:, 2]
+                pixels[:, axis] = tangents * self.K[axis, axis] + self.K[axis, 2]
+            return pixels
         pixels, jacobian = self._projected(points)
         with np.errstate(invalid='ignore', over='ignore'):
             off_axis = np.hypot(points[:, 0], points[:, 1]) / points[:, 2]

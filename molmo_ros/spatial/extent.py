@@ -23,7 +23,7 @@ from .hollow import rim_around, without_holes
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, Integers
+from .windows import Bools, Floats, Integers, along_rays, distances, sums, weighed
 
 _ACROSS = 160  # pixels that the patch is thinned to: bounds the time that a point takes
 _LEAST_PIXELS = 20  # of the thinned patch; fewer give no axes worth the name
@@ -176,8 +176,8 @@ def patch_around(
     rays = camera.ray(columns[None, :], rows[:, None])
     near = np.where(valid, z, 1.0)
     sigma = settings.noise.sigma(near, focal)
-    points = rays * near[..., None]
-    valid &= np.linalg.norm(points - position, axis=2) < max_size
+    points = along_rays(rays, near)
+    valid &= distances(points, position) < max_size
     seed = int(np.searchsorted(columns, column)), int(np.searchsorted(rows, row))
     pixel = stride * float(position[2]) / focal
     return Patch(points, valid, sigma, seed, pixel, columns, rows, stride)
@@ -299,7 +299,7 @@ def _nearest(thing: Bools, seed: tuple[int, int]) -> tuple[int, int]:
 def _measured(patch: Patch, mask: Bools, plane: Plane | None) -> Extent:
     points = patch.points[mask]
     weights = points[:, 2] ** 2
-    centroid = (points * weights[:, None]).sum(0) / weights.sum()
+    centroid = weighed(points, weights)
     circle = _circle(points, plane, patch.pixel) if plane is not None else None
     if plane is None:
         axes = _principal(points)
@@ -352,7 +352,7 @@ def _circle(points: Floats, plane: Plane, pixel: float) -> _Circle | None:
 
     The farthest reach of a circle's shadow in the direction d is centre . d + radius: linear.
     """
-    centroid = points.mean(0)
+    centroid = sums(points) / len(points)
     across, _, _ = axes = across_sight(plane, centroid)
     turns = np.radians(np.arange(-90, 91, 6))
     # The second axis points away from the camera.
@@ -389,7 +389,7 @@ def _standing(points: Floats, plane: Plane) -> Floats:
     """Axes of the smallest rectangle around the shadow of the points on the plane."""
     first, second = basis_across(plane.normal)
     shadow = np.stack([points @ first, points @ second], 1)
-    middle = shadow.mean(0)
+    middle = sums(shadow) / len(shadow)
     far = np.linalg.norm(shadow - middle, axis=1)
     kept = shadow[far <= np.percentile(far, 99.5)]
     (_, _), (width, height), angle = cv2.minAreaRect((kept - middle).astype(np.float32))

@@ -10,6 +10,7 @@ far as a thing is wide, so far is it taken to reach back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -23,7 +24,7 @@ from .grasp import Unseen
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, within
+from .windows import Bools, Floats, distances, from_origin, weighed, within
 
 _NEAR = 0.05  # metres about the point that its surface is fitted to
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # of a reading on the surface: noise, and metres that it is uneven
@@ -45,6 +46,19 @@ _WIDER = (
 _STEPS = 6  # of each fit: what lies on the surface counts less and less
 _MOST_FITTED = 4000  # of its points
 _NOWHERE = np.full(3, np.nan)
+_RIM = 5  # cells about what is no surface, of which the color may be another's
+_MIDDLE = 0.016  # metres about the point that show the color of the surface
+_HUE, _LIGHTER = 0.06, 0.4  # by which a color is another, or its lightness, a logarithm,
+_VARIES = 5.0  # and times what that of the surface varies by
+_EVERY = 5  # of how many cells one tells what is usual
+_LIKE = 0.3  # of the size of another piece, or of all of another color, from which on it may be the
+# same again, as in stripes
+_PIECE = 6  # cells of another color that are no speck
+_FEW, _MOSTLY = 4, 0.6  # more pieces are a pattern, unless one of them is so much of it
+_NO_LIGHT = 30.0  # of three times 255, that count as none
+
+Paint = Callable[[Floats], NDArray[np.uint8]]
+"""The colors (M, 3), RGB, in a picture of points (M, 3) in the frame of the depth's camera."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +91,14 @@ def place_at(
     look: float = 0.25,
     up: Floats | None = None,
     unseen: Unseen = Unseen.FREE,
+    paint: Paint | None = None,
 ) -> Place:
     """The place at a lifted point, in the frame of the camera that saw the depth image (H, W).
 
     look: metres, how far around. up: (3,) unit vector against gravity in the same frame, if known;
     without it every flat surface counts as level. unseen: what the surface counts as where
-    something in front hides it.
+    something in front hides it. paint: tells the colors of points in the picture, so that what is
+    thin and of another color ends the place, too.
     """
     if point.status != LiftStatus.OK:
         return _none('the point has no position')
@@ -101,7 +117,10 @@ def place_at(
     above = _solid(firm & (plane.height(patch.points) > _tolerance(patch.sigma)), 2)
     seen = _seen(cells, plane, depth, camera, settings)
     place = Place(position, plane.normal, look)
-    return _ended(place, cells, seen, cells.feet(patch.points[above]), unseen)
+    colored = (
+        np.zeros(cells.away.shape, bool) if paint is None else _other_color(cells, seen, paint)
+    )
+    return _ended(place, cells, seen, cells.feet(patch.points[above]), colored, unseen)
 
 
 def _veiled(patch: Patch, depth: NDArray[np.float32], steep: float) -> Bools:
@@ -121,7 +140,7 @@ def _surface(
 ) -> Plane | None:
     """The surface that a point is on; None where that is not flat."""
     points, tolerance = patch.points[patch.valid], _tolerance(patch.sigma[patch.valid])
-    near = np.linalg.norm(points - point.position, axis=1) < _NEAR
+    near = distances(points, point.position) < _NEAR
     sigma = settings.noise.sigma(point.position[2], float(camera.K[0, 0]))
     here = float(_tolerance(np.asarray(sigma)))
     plane = supporting_plane(points[near], tolerance[near], point.position, here)
@@ -130,8 +149,11 @@ def _surface(
     return _levelled(plane, point.position, points, tolerance)
 
 
-def _ended(place: Place, cells: _Cells, seen: _Seen, feet: Bools, unseen: Unseen) -> Place:
-    """The place as far as it is free. feet: (N, N) cells over which something is seen."""
+def _ended(
+    place: Place, cells: _Cells, seen: _Seen, feet: Bools, colored: Bools, unseen: Unseen
+) -> Place:
+    """The place as far as it is free. feet: (N, N) cells over which something is seen. colored:
+    those of another color."""
     stands = feet | _reaching_back(feet, seen.hidden) | seen.raised
     beside = seen.nothing & (cells.distance_to(stands | seen.hidden) < _BESIDE)
     hidden = _solid((seen.hidden | beside) & ~stands, _SPECK)
@@ -141,6 +163,10 @@ def _ended(place: Place, cells: _Cells, seen: _Seen, feet: Bools, unseen: Unseen
         (cells.nearest(_solid(seen.below, _SPECK)), 'the surface ends {} away'),
         (cells.nearest(_solid(seen.nothing & ~beside, _HOLE)), 'the depth shows nothing {} away'),
         (cells.nearest(seen.outside), 'the image ends {} away'),
+        (
+            cells.nearest(colored & ~stands),
+            'the picture shows another color {} away: something thin may lie there',
+        ),
     ]
     if unseen is Unseen.OCCUPIED:
         ends.append((out_of_sight, 'the surface is hidden by what stands before it {} away'))
@@ -164,13 +190,13 @@ def _levelled(plane: Plane, position: Floats, points: Floats, tolerance: Floats)
     """
     thin = max(1, len(points) // _MOST_FITTED)
     points, tolerance = points[::thin], tolerance[::thin]
-    away = np.linalg.norm(points - position, axis=1)
+    away = distances(points, position)
     for reach in _WIDER:
         chosen = points[(away < reach) & (np.abs(plane.height(points)) < tolerance)]
         for _ in range(_STEPS):
             weights = 1 / np.maximum(np.abs(plane.height(chosen)), 2e-4)
-            middle = (chosen * weights[:, None]).sum(0) / weights.sum()
-            apart = chosen - middle
+            middle = weighed(chosen, weights)
+            apart = from_origin(chosen, middle)
             normal = np.linalg.eigh(apart.T @ (apart * weights[:, None]))[1][:, 0]
             normal = normal if normal @ plane.normal > 0 else -normal
             plane = Plane(normal, float(normal @ middle))
@@ -223,10 +249,11 @@ class _Cells:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Of each cell (N, N) what its ray meets: something before the surface, something lower,
+    """Of each cell (N, N) what its ray meets: the surface, something before it, something lower,
     nothing, or a surface a little higher; or that it is outside of the image. told: metres that the
     surface must be higher to count as that, where many readings are beside each other."""
 
+    flat: Bools
     hidden: Bools
     below: Bools
     nothing: Bools
@@ -259,6 +286,7 @@ def _seen(
     beside = cv2.dilate(higher.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     raised, told = _raised(heights, flat & ~beside)  # Where a thing begins it is hardly higher.
     return _Seen(
+        flat,
         higher,
         read & (heights < -tolerance),
         inside & ~read,
@@ -284,6 +312,58 @@ def _raised(heights: Floats, flat: Bools) -> tuple[Bools, float]:
     # The mean is the lower the nearer to an outline.
     size = (_LOW_MEANS[0], _LOW_MEANS[0])
     return cv2.dilate(raised.astype(np.uint8), np.ones(size, np.uint8)) > 0, told
+
+
+def _other_color(cells: _Cells, seen: _Seen, paint: Paint) -> Bools:
+    """The cells (N, N) of the surface that are of another color than it is at the middle.
+
+    Of a pattern there are many, of a shadow none: it is only darker.
+    """
+    sure = cv2.erode(seen.flat.astype(np.uint8), np.ones((_RIM, _RIM), np.uint8)) > 0
+    none = np.zeros_like(sure)
+    middle = sure & (cells.away < _MIDDLE)
+    if not middle.any():
+        return none
+    values = np.zeros((*sure.shape, 3))
+    values[sure] = _hues(paint(cells.points[sure]))
+    some, here = values[sure][::_EVERY], np.median(values[middle], axis=0)
+    usual = np.median(some, axis=0)
+    spread = _VARIES * np.median(np.abs(some - usual), axis=0)
+    off = values - here
+    hue = np.hypot(off[..., 0], off[..., 1])
+    least = usual[2] + max(_LIGHTER, spread[2])
+    light, is_light = values[..., 2] > least, here[2] > least
+    other = sure & ((hue > max(_HUE, float(np.hypot(*spread[:2])))) | (light != is_light))
+    other = _solid(other, _SPECK)
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(other.astype(np.uint8))
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    if count - 1 > _FEW and sizes.max() < _MOSTLY * sizes.sum():
+        return none
+    own = sure & ~other
+    share = float(other.sum()) / max(float(own.sum()), 1.0)
+    if _LIKE < share < 1 / _LIKE and (_again(other, values) or _again(own, values)):
+        return none
+    return np.asarray(np.isin(pieces, 1 + np.flatnonzero(sizes >= _PIECE)))
+
+
+def _again(where: Bools, values: Floats) -> bool:
+    """Whether its second largest part is like the largest, as with stripes."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(where.astype(np.uint8))
+    if count < 3:
+        return False
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    first, second = (1 + int(k) for k in np.argsort(-sizes)[:2])
+    if sizes[second - 1] < max(_PIECE, _LIKE * sizes[first - 1]):
+        return False
+    apart = np.abs(values[parts == first].mean(0) - values[parts == second].mean(0))
+    return bool((apart < (_HUE / 2, _HUE / 2, _LIGHTER)).all())
+
+
+def _hues(colors: NDArray[np.uint8]) -> Floats:
+    """(M, 3) of RGB (M, 3): two of color, and the logarithm of lightness."""
+    red, green, blue = colors.astype(np.float64).T
+    light = red + green + blue + _NO_LIGHT
+    return np.stack([(red - green) / light, (green - blue) / light, np.log(light)], -1)
 
 
 def _reaching_back(stands: Bools, hidden: Bools) -> Bools:

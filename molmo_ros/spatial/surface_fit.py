@@ -159,7 +159,10 @@ def _disc_noise(radius: float, step: int, correlation: float) -> _DiscNoise:
 
 def _noise_within(reach: Floats, radius: float, correlation: float) -> _DiscNoise:
     """For N discs, no wider than either."""
-    radii, which = np.unique(np.minimum(reach, radius), return_inverse=True)
+    bound = np.minimum(reach, radius)
+    if len(bound) == 1:
+        return _disc_noise(float(bound[0]), 1, correlation)
+    radii, which = np.unique(bound, return_inverse=True)
     each = [_disc_noise(float(r), 1, correlation) for r in radii]
     return _DiscNoise(*(np.concatenate(parts)[which] for parts in zip(*each, strict=True)))
 

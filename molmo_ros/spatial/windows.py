@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,5 +56,51 @@ def gather(
 def within(pixels: Floats, width: int, height: int) -> Bools:
     """Which pixels (..., 2) lie in an image, whose first one reaches from -0.5 to 0.5; NaN: not."""
     with np.errstate(invalid='ignore'):
-        inside = (pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))
-    return np.asarray(inside.all(-1))
+        u, v = pixels[..., 0], pixels[..., 1]
+        inside = (u >= -0.5) & (v >= -0.5) & (u < width - 0.5) & (v < height - 0.5)
+    return np.asarray(inside)
+
+
+def along_rays(rays: Floats, z: Floats) -> Floats:
+    """Points (..., 3) at depths (...) on rays (..., 3).
+
+    Here and below each coordinate has a turn, as NumPy is slow at many rows of three.
+    """
+    points = np.empty(rays.shape)
+    for axis in range(3):
+        np.multiply(rays[..., axis], z, out=points[..., axis])
+    return points
+
+
+def from_origin(points: Floats, origin: Floats) -> Floats:
+    """Points (..., 3) as seen from another origin (3,)."""
+    moved = np.empty(points.shape)
+    for axis in range(3):
+        np.subtract(points[..., axis], origin[axis], out=moved[..., axis])
+    return moved
+
+
+def lowest(points: NDArray[Any]) -> NDArray[Any]:
+    """(D,) the least of each coordinate of points (N, D)."""
+    return np.array([column.min() for column in points.T])
+
+
+def highest(points: NDArray[Any]) -> NDArray[Any]:
+    """(D,) the greatest of each coordinate of points (N, D)."""
+    return np.array([column.max() for column in points.T])
+
+
+def sums(points: Floats) -> Floats:
+    """(D,) of each coordinate of points (N, D); `sum` takes four times as long."""
+    return np.asarray(np.einsum('nd->d', points))
+
+
+def weighed(points: Floats, weights: Floats) -> Floats:
+    """(D,) the mean of points (N, D) that count so much (N,)."""
+    return np.asarray(np.einsum('nd,n->d', points, weights) / weights.sum())
+
+
+def distances(points: Floats, position: Floats) -> Floats:
+    """Metres (...) from points (..., 3) to a position (3,)."""
+    x, y, z = (points[..., axis] - position[axis] for axis in range(3))
+    return np.asarray(np.sqrt(x * x + (y * y + z * z)))

@@ -23,6 +23,7 @@ from molmo_ros.spatial.windows import Bools, Floats, Integers
 
 _CELL = 0.003  # metres
 _LOWEST = -10.0  # where nothing is
+_NOTHING = np.array([_LOWEST], np.float32)
 _STEP = 0.008  # metres from one depth of the fingers to the next
 _DEEPEST = 0.12  # metres under the top of a thing that are looked at
 _HOLD = 0.003  # metres that the thing must reach above the ends of the fingers
@@ -42,6 +43,7 @@ _TAPER = 0.016  # metres up over which they are
 _FARTHEST = 0.05  # metres from the point at which its score is nothing
 _ROWS = 3  # cells from one row to the next
 _SHARES = np.array([[0.0], [0.5], [1.0]])  # of the room that openings leave, which are tried
+_OUT = np.array([1.0, -1.0])[:, None, None]  # which way a finger is
 _BETWEEN = np.array([[-0.6], [0.0], [0.6]])  # of half an opening, where nothing else may be
 _WITHIN = 0.8  # what a metre from the point counts that is still within the fingers' width
 _OVER = 0.8  # and one that it is higher than where the fingers touch
@@ -109,12 +111,12 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     beside = grid.heights(others, _CELL)
     low, top = _bounds(body, rotation, settings)
     levels = _levels(low, top)
-    strip = _dilated(own, _CELL, settings.finger)
     rows, columns = _covered(own)
     # What is farther from the point than that is not what was pointed at.
     near = np.abs(grid.y(rows) - thing.point @ rotation[:, 1]) < _FARTHEST + settings.finger / 2
     rows = rows[near] if near.any() else rows
-    held = strip[rows, None, columns] > levels[None, :, None] + np.float32(_HOLD)
+    strip = _along(own, settings.finger)[rows]
+    held = strip[:, None, columns] > levels[None, :, None] + np.float32(_HOLD)
     row, level, start, stop = _fitting(*_with_hollows(*_runs(held[:, ::_FINER])), settings)
     level = level * _FINER
     if not len(row):
@@ -125,18 +127,19 @@ def closings(thing: Thing, rotation: Floats, settings: GraspSettings) -> Closing
     width = np.asarray(right - left, np.float64)
     x = (left + right) / 2
     y, h = grid.y(rows[row]), levels[level].astype(np.float64)
-    highest = _highest(strip, rows[row], start + first, stop + first)
-    touched = _touched(strip, rows[row], start + first, stop + first)
+    highest = _highest(strip, row, start + first, stop + first)
+    touched = _touched(strip, row, start + first, stop + first)
     at = row, level, start, stop
     taper, skew, filled = _sides(
         held, own[:, columns], levels, rows, at, width, highest - h, settings
     )
     wanted = (highest - low) / 2 + min(settings.finger_length, settings.finger) / 2
     wanted = np.clip(wanted, _LEAST_DEPTH, settings.finger_length - _PALM_GAP)
-    opening, why = _checked(grid, own, beside, x, y, h, width, settings)
+    maps = _Maps.of(own, beside, strip, rows, settings)
+    opening, why = _checked(grid, maps, row, x, h, width, settings)
     ends = levels[::_FINER]
     over = np.where(ends > low + _LYING, _SHOULDER, _HOLD).astype(np.float32)
-    clear = opening < _between_shoulders(strip[rows, None, columns] > (ends + over)[:, None], at)
+    clear = opening < _between_shoulders(strip[:, None, columns] > (ends + over)[:, None], at)
     for bad, reason in (
         (_low(rotation, x, y, h, opening, settings), TOO_LOW),
         ((taper > _MOST_TAPER) | (skew > _MOST_SKEW) | (filled < _LEAST_FILLED), ASLANT),
@@ -196,20 +199,68 @@ class _Grid:
     def y(self, row: Integers) -> Floats:
         return np.asarray(self.low[1] + (row + 0.5) * _CELL)
 
-    def at(self, heights: Map, x: Floats, y: Floats) -> Map:
-        """What a map (H, W) has (..., K) where x (..., K) and y (K,) lie; nothing is outside."""
-        column = ((x - self.low[0]) / _CELL).astype(np.int32)
-        row = ((y - self.low[1]) / _CELL).astype(np.int32)
-        height, width = self.shape
-        inside = (column >= 0) & (column < width) & ((row >= 0) & (row < height))
-        found = heights.ravel().take(row * np.int32(width) + column, mode='clip')
-        return np.where(inside, found, np.float32(_LOWEST))
+    def at(self, heights: Map, x: Floats, row: Integers) -> Map:
+        """What a map (R, W) has (..., K) where x (..., K) lies in rows (K,) of it.
+
+        The grid reaches so far around the body that no finger on it is outside.
+        """
+        column = ((x - self.low[0]) / _CELL).astype(np.intp)
+        column += row * heights.shape[1]
+        return np.asarray(heights.ravel().take(column, mode='clip'))
+
+    def met(self, heights: Map, x: Floats, row: Integers, h: Floats) -> Bools:
+        """Whether (..., K) at any of the first axis of x something is higher than h (K,)."""
+        return np.asarray((self.at(heights, x, row) > h).any(0))
 
 
-def _dilated(heights: Map, x: float, y: float) -> Map:
-    """The highest within a rectangle of metres x by y about each cell, an odd number of cells."""
-    kernel = np.ones([2 * round(max(size, 0) / 2 / _CELL) + 1 for size in (y, x)], np.uint8)
-    return np.asarray(cv2.dilate(heights, kernel), np.float32)
+def _along(heights: Map, y: float) -> Map:
+    """The highest within metres along the columns about each cell, an odd number of cells."""
+    return np.asarray(cv2.dilate(heights, np.ones((_odd(y), 1), np.uint8)), np.float32)
+
+
+def _across(heights: Map, x: float) -> Map:
+    """The same along the rows."""
+    return np.asarray(cv2.dilate(heights, np.ones((1, _odd(x)), np.uint8)), np.float32)
+
+
+def _odd(metres: float) -> int:
+    return 2 * round(max(metres, 0) / 2 / _CELL) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """The highest that there is under a finger or the palm, of the thing and of what is beside it.
+
+    Of the rows (R, W) in which the gripper is tried alone. beside, between, palm_beside: None where
+    there is nothing beside it.
+    """
+
+    own: Map
+    palm_own: Map
+    beside: Map | None
+    between: Map | None
+    palm_beside: Map | None
+
+    @classmethod
+    def of(
+        cls, own: Map, beside: Map, strip: Map, rows: Integers, settings: GraspSettings
+    ) -> _Maps:
+        # The cells that a finger's outline is in count as those of a thing do; and by noise a thing
+        # may seem wider than it is by a cell.
+        thickness, finger = settings.finger_thickness, settings.finger
+        of_own = _across(strip, thickness - 2 * _CELL)
+        wide, deep, _ = settings.palm
+        palm_own = _across(_along(own, deep)[rows], wide)
+        if not (beside > _LOWEST).any():
+            return cls(of_own, palm_own, None, None, None)
+        near = _along(beside, finger)[rows]
+        return cls(
+            of_own,
+            palm_own,
+            _across(near, thickness - _CELL),
+            _across(near, finger),
+            _across(_along(beside, deep)[rows], wide),
+        )
 
 
 def _bounds(body: Floats, rotation: Floats, settings: GraspSettings) -> tuple[float, float]:
@@ -253,15 +304,15 @@ def _with_hollows(
     same = (row[1:] == row[:-1]) & (level[1:] == level[:-1])
     if not same.any():
         return row, level, start, stop
-    last = np.flatnonzero(np.append(~same, True))
-    first = np.append(0, last[:-1] + 1)
+    ends = np.flatnonzero(~same)
+    first, last = np.concatenate(([0], ends + 1)), np.concatenate((ends, [len(same)]))
     several = last > first
     first, last = first[several], last[several]
     return (
-        np.append(row, row[first]),
-        np.append(level, level[first]),
-        np.append(start, start[first]),
-        np.append(stop, stop[last]),
+        np.concatenate((row, row[first])),
+        np.concatenate((level, level[first])),
+        np.concatenate((start, start[first])),
+        np.concatenate((stop, stop[last])),
     )
 
 
@@ -282,9 +333,11 @@ def _goes_between(width: Floats, settings: GraspSettings) -> Bools:
 
 def _highest(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
     """(K,) the top of runs."""
-    flat = np.append(strip.ravel(), np.float32(_LOWEST))
-    ends = rows[:, None] * strip.shape[1] + np.stack([start, stop], 1)
-    return np.maximum.reduceat(flat, ends.ravel())[::2].astype(np.float64)
+    flat = np.concatenate((strip.ravel(), _NOTHING))
+    ends = np.empty(2 * len(rows), np.intp)
+    ends[::2], ends[1::2] = start, stop
+    ends += np.repeat(rows * strip.shape[1], 2)
+    return np.maximum.reduceat(flat, ends)[::2].astype(np.float64)
 
 
 def _touched(strip: Map, rows: Integers, start: Integers, stop: Integers) -> Floats:
@@ -320,10 +373,9 @@ def _between_shoulders(high: Bools, at: tuple[Integers, Integers, Integers, Inte
 
 def _checked(
     grid: _Grid,
-    own: Map,
-    beside: Map,
+    maps: _Maps,
+    row: Integers,
     x: Floats,
-    y: Floats,
     h: Floats,
     width: Floats,
     settings: GraspSettings,
@@ -331,33 +383,24 @@ def _checked(
     """The widest opening (K,) with which nothing is met, and where there is none why."""
     fits = _goes_between(width, settings)
     least = np.minimum(width + 2 * _ROOM, settings.opening)
-    opening = np.full(len(x), settings.opening)
-    why = np.full(len(x), TOO_WIDE)
-    open_ = np.zeros(len(x), bool)
-    # The cells that a finger's outline is in count as those of a thing do; and by noise a thing may
-    # seem wider than it is by a cell.
-    thickness = settings.finger_thickness
-    of_own = _dilated(own, thickness - 2 * _CELL, settings.finger)
-    of_beside = _dilated(beside, thickness - _CELL, settings.finger)
     tried = least + _SHARES * (settings.opening - least)
-    out = np.stack([(tried + thickness) / 2, -(tried + thickness) / 2])
-    signs = np.array([_CELL, -_CELL])[:, None, None]
-    itself = grid.at(of_own, x + out + signs, y).max(0) > h
-    next_to = grid.at(of_beside, x + out, y).max(0) > h
-    for share in range(len(_SHARES)):
-        reason = np.where(next_to[share], BESIDE, np.where(itself[share], ITSELF, OK))
-        better = fits & ((reason == OK) | ~open_)
-        opening, why = np.where(better, tried[share], opening), np.where(better, reason, why)
-        open_ |= better & (reason == OK)
-    palm = settings.palm
+    out = _OUT * ((tried + settings.finger_thickness) / 2)
+    reason = np.where(grid.met(maps.own, x + out + _OUT * _CELL, row, h), ITSELF, OK)
+    if maps.beside is not None:
+        reason[grid.met(maps.beside, x + out, row, h)] = BESIDE
+    # The widest that meets nothing, or else the widest.
+    met = reason != OK
+    widest = np.where(met[2] & ~met.all(0), np.where(met[1], 0, 1), 2)
+    each = np.arange(len(x))
+    opening = np.where(fits, tried[widest, each], settings.opening)
+    why = np.where(fits, reason[widest, each], TOO_WIDE)
     highest = h + settings.finger_length - _PALM_GAP
-    for heights, bad in ((beside, PALM_BESIDE), (own, PALM_ITSELF)):
-        met = grid.at(_dilated(heights, palm[0], palm[1]), x, y) > highest
-        why = np.where((why == OK) & met, bad, why)
-    if (beside > _LOWEST).any():
-        between = _dilated(beside, settings.finger, settings.finger)
-        filled = grid.at(between, x + _BETWEEN * opening / 2, y) > h
-        why = np.where((why == OK) & filled.any(0), BETWEEN, why)
+    for heights, bad in ((maps.palm_beside, PALM_BESIDE), (maps.palm_own, PALM_ITSELF)):
+        if heights is not None:
+            why[(why == OK) & (grid.at(heights, x, row) > highest)] = bad
+    if maps.between is not None:
+        filled = grid.met(maps.between, x + _BETWEEN * opening / 2, row, h)
+        why[(why == OK) & filled] = BETWEEN
     return opening, why
 
 
@@ -388,24 +431,22 @@ def _sides(
     how much of the space between the fingers the runs fill (K,)."""
     row, level, start, stop = at
 
-    def spans(counted: Bools) -> Floats:
-        """From the first to the last of (..., K, W) that count, within each run."""
-        there = counted & within
-        some = there.any(-1)
-        cells = there.shape[-1] - there.argmax(-1) - there[..., ::-1].argmax(-1)
-        return np.where(some, cells, 0) * _CELL
-
-    column = np.arange(held.shape[2])
-    within = (column >= start[:, None]) & (column < stop[:, None])
     # Not up to the top: a flat one has no sides.
     step = _STEP / _FINER
     up = np.rint(np.minimum(0.6 * (depth - _HOLD), _TAPER) / step).astype(int)
-    up = np.clip(up, 0, len(levels) - 1 - level)
-    taper = (width + _CELL - spans(held[row, level + up])) / 2 / np.maximum(up * step, step)
+    up = np.minimum(np.maximum(up, 0), len(levels) - 1 - level)
     aside = max(round(settings.finger / 2 / _CELL), 1)
-    high = levels[level, None] + np.float32(_HOLD)
-    steps = np.array([[-aside], [0], [aside]])
-    before, here, after = spans(own[(rows[row] + steps).clip(0, len(own) - 1)] > high)
+    lines = rows[row] + np.array([[-aside], [0], [aside]])
+    lines = np.minimum(np.maximum(lines, 0), len(own) - 1)
+    there = np.empty((4, len(row), held.shape[2]), bool)
+    there[0] = held[row, level + up]
+    np.greater(own[lines], levels[level, None] + np.float32(_HOLD), out=there[1:])
+    column = np.arange(held.shape[2])
+    there &= (column >= start[:, None]) & (column < stop[:, None])
+    # From the first to the last that is there, within each run.
+    cells = there.shape[-1] - there.argmax(-1) - there[..., ::-1].argmax(-1)
+    higher, before, here, after = np.where(there.any(-1), cells, 0) * _CELL
+    taper = (width + _CELL - higher) / 2 / np.maximum(up * step, step)
     filled = (before + here + after) / 3 / (width + _CELL)
     # Both sides aslant the same way, and against each other, as at a corner.
     twist = (width + _CELL - here) / settings.finger

@@ -8,7 +8,7 @@ import numpy as np
 
 from molmo_ros.spatial.extent import Extent
 from molmo_ros.spatial.grasps.surroundings import Surroundings
-from molmo_ros.spatial.windows import Floats
+from molmo_ros.spatial.windows import Floats, lowest
 
 _TURNS = 24  # of a round thing's points about its axis
 _MOST = 400  # points that are turned
@@ -59,7 +59,7 @@ def inside(around: Surroundings, shell: Floats) -> Floats:
     """
     if not len(shell):
         return _NONE
-    low = shell[:, :2].min(0)
+    low = lowest(shell[:, :2])
     cells = ((shell[:, :2] - low) / _CELL).astype(int)
     top = np.zeros(cells.max(0) + 1)
     np.maximum.at(top, tuple(cells.T), shell[:, 2])

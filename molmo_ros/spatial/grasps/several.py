@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from molmo_ros.spatial.windows import Bools, Floats, Integers
+from molmo_ros.spatial.windows import Bools, Floats, Integers, highest, lowest
 
 _CELL = 0.004  # metres
 _RIM, _GAP, _BAND = 1, 5, 8  # cells around a thing: its own outline, what touches it, what goes on
@@ -24,10 +24,12 @@ def its_outline(own: Floats, others: Floats) -> tuple[Bools, bool]:
     """
     if not len(own) or not len(others):
         return np.zeros(len(others), bool), False
-    low = own.min(0) - (_BAND + 1) * _CELL
-    shape = tuple(((own.max(0) - low) / _CELL).astype(int) + _BAND + 2)
+    low = lowest(own) - (_BAND + 1) * _CELL
+    shape = tuple(((highest(own) - low) / _CELL).astype(int) + _BAND + 2)
     cells = ((others - low) / _CELL).astype(int)
-    inside = ((others >= low) & (cells < shape)).all(1)
+    inside = np.ones(len(others), bool)
+    for axis in range(3):  # NumPy is slow at many rows of three.
+        inside &= (others[:, axis] >= low[axis]) & (cells[:, axis] < shape[axis])
     rim = _filled(shape, ((own - low) / _CELL).astype(int))
     rim = _grown(rim, _RIM)
     gap = _grown(rim, _GAP - _RIM)
@@ -57,11 +59,14 @@ def _filled(shape: tuple[int, ...], cells: Integers) -> Bools:
 def _grown(space: Bools, by: int) -> Bools:
     """By so many cells along each axis."""
     for axis in range(3):
-        grown = space.copy()
-        for step in range(1, by + 1):
+        reached = 0
+        while reached < by:
+            # What has grown by so many grows by one more than twice as many in one step.
+            step = min(by - reached, reached + 1)
             ahead, behind = [slice(None)] * 3, [slice(None)] * 3
             ahead[axis], behind[axis] = slice(step, None), slice(None, -step)
+            grown = space.copy()
             grown[tuple(ahead)] |= space[tuple(behind)]
             grown[tuple(behind)] |= space[tuple(ahead)]
-        space = grown
+            space, reached = grown, reached + step
     return space

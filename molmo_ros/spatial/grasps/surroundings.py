@@ -15,7 +15,15 @@ from molmo_ros.spatial.edges import GRAZING, veil
 from molmo_ros.spatial.extent import Extent, basis_across
 from molmo_ros.spatial.lift_settings import LiftSettings
 from molmo_ros.spatial.support import Plane
-from molmo_ros.spatial.windows import Bools, Floats
+from molmo_ros.spatial.windows import (
+    Bools,
+    Floats,
+    along_rays,
+    from_origin,
+    highest,
+    lowest,
+    within,
+)
 
 _MOST_POINTS = 5000  # of the thing
 _AROUND = 0.16  # metres about the thing that a gripper may come through
@@ -37,7 +45,8 @@ class Stand:
 
     def of(self, points: Floats) -> Floats:
         """Points (..., 3) of the camera's frame in this one."""
-        return np.asarray((points - self.t) @ self.R)
+        flat = from_origin(points, self.t).reshape(-1, 3)  # One product, not one of each row.
+        return np.asarray((flat @ self.R).reshape(points.shape))
 
     def to_camera(self, points: Floats) -> Floats:
         """Points (..., 3) of this frame in the camera's."""
@@ -77,11 +86,9 @@ class Surroundings:
         ahead = z > 1e-3
         pixels = self.camera.project(np.where(ahead[..., None], optical, (0.0, 0.0, 1.0)))
         height, width = self.depth.shape
-        inside = ahead & np.isfinite(pixels).all(-1)
+        inside = ahead & within(pixels, width, height)
         column, row = np.rint(np.where(inside[..., None], pixels, 0)).astype(int).T
-        column, row = column.T, row.T
-        inside &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        read = self.depth[row.clip(0, height - 1), column.clip(0, width - 1)].astype(np.float64)
+        read = self.depth.ravel()[np.ascontiguousarray(row.T * width + column.T)].astype(np.float64)
         _, valid = self.settings.inverse(read)
         return np.where(inside & valid, z - read, np.nan)
 
@@ -112,7 +119,7 @@ def surroundings_of(
     reach = int(_AROUND * focal / near)
     # The patch of pixels around the thing.
     height, width = depth.shape
-    (left, top), (right, bottom) = extent.pixels.min(0), extent.pixels.max(0)
+    (left, top), (right, bottom) = lowest(extent.pixels), highest(extent.pixels)
     left, top = max(int(left) - reach, 0), max(int(top) - reach, 0)
     right, bottom = min(int(right) + reach + 1, width), min(int(bottom) + reach + 1, height)
     thing = np.zeros((bottom - top, right - left), np.float32)
@@ -135,7 +142,7 @@ def surroundings_of(
     grown = thing[::stride, ::stride]
     mine = np.abs(z - grown) < jump + 2 * extent.pitch * z / focal
     near_it = (grown > 0) & ~mine  # smeared from the thing's outline on to what is behind
-    points = stand.of(camera.ray(columns[None, :], rows[:, None]) * z[..., None])
+    points = stand.of(along_rays(camera.ray(columns[None, :], rows[:, None]), z))
     tolerance = _SIGMAS * sigma + _ROUGHNESS
     # Of a low thing what is nearer to its height than to that of the table.
     high = float(np.percentile(stand.of(extent.points)[:, 2], 90))
@@ -145,9 +152,9 @@ def surroundings_of(
     others = above & ~mine & ~near_it & (points[..., 2] > tolerance)
     low, heights = _low_lying(points[..., 2], valid & ~own & ~others, tolerance, sigma)
     points[..., 2] = np.where(low, heights, points[..., 2])
-    within = _hull(own)
-    own |= low & within
-    others |= low & ~within
+    hull = _hull(own)
+    own |= low & hull
+    others |= low & ~hull
     return Surroundings(
         stand,
         points[own],
@@ -188,12 +195,16 @@ def _hull(own: Bools) -> Bools:
 
 def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:
     """Pixels that at least four of their eight neighbours agree with: no flying pixels."""
-    padded = np.pad(np.where(valid, z, np.inf), 1, constant_values=np.inf)
     height, width = z.shape
+    z, jump = z.astype(np.float32), jump.astype(np.float32)  # as the depth image has it
+    padded = np.full((height + 2, width + 2), np.inf, np.float32)
+    padded[1:-1, 1:-1] = np.where(valid, z, np.float32(np.inf))
     count = np.zeros(z.shape, np.int8)
+    apart, near = np.empty_like(z), np.empty(z.shape, bool)
     for row in range(3):
         for column in range(3):
             if (row, column) != (1, 1):
-                other = padded[row : row + height, column : column + width]
-                count += np.abs(other - z) < jump
+                np.subtract(padded[row : row + height, column : column + width], z, out=apart)
+                np.less(np.abs(apart, out=apart), jump, out=near)
+                np.add(count, near.view(np.int8), out=count)
     return count >= 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmo_ros.spatial.windows import Floats
+from molmo_ros.spatial.windows import Floats, lowest
 
 _CELL = 0.004  # metres
 _VOXEL = 0.0028  # metres
@@ -35,7 +35,7 @@ class Thing:
 
 def middle_of_mass(body: Floats) -> Floats:
     """(3,) of what fills all that lies under its points (N, 3), z up from 0."""
-    low = body[:, :2].min(0)
+    low = lowest(body[:, :2])
     cells = ((body[:, :2] - low) / _CELL).astype(int)
     shape = cells.max(0) + 1
     top = np.zeros(shape)
@@ -51,6 +51,6 @@ def thinned(points: Floats, size: float = _VOXEL) -> Floats:
     """One of the points (N, 3) in each cube of so many metres."""
     if not len(points):
         return points
-    cubes = ((points - points.min(0)) / size).astype(np.int64)
+    cubes = ((points - lowest(points)) / size).astype(np.int64)
     keys = (cubes[:, 0] << 40) + (cubes[:, 1] << 20) + cubes[:, 2]
     return points[np.unique(keys, return_index=True)[1]]
