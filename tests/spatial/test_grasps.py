@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from molmo_ros.spatial import (
+    Approach,
     GraspSettings,
     LiftSettings,
     StereoNoise,
@@ -191,6 +192,21 @@ def test_fingers_that_close_on_what_stands_on_a_block_do_not_rest_on_the_block(
     assert best is not None
     assert best.width < 0.03
     assert on_table(best.position)[2] > high - 1e-4
+
+
+@pytest.mark.parametrize('low', [0.066, 0.078])
+def test_a_stem_is_taken_from_the_side_under_its_bowl(table, take, bodies, low) -> None:
+    """Who points at a glass's foot or stem; from above the bowl is over it."""
+    bowl, stem, foot = (
+        bodies.cylinder(tuple(at(0, 0, bottom)), UP, radius, height)
+        for bottom, radius, height in ((low, 0.034, 0.07), (0.0, 0.0055, low), (0.0, 0.03, 0.006))
+    )
+    best = take(table(others=(bowl, stem, foot)), at(0, -0.02, 0.006)).best
+    assert best is not None and best.approach is Approach.SIDE
+    place, width = on_table(best.position), best.width
+    assert np.abs(place[:2] @ np.array(AXES.T @ best.rotation[:, 0])[:2]) < 0.004
+    assert 0.012 < place[2] < low - 0.004 and width < 0.018
+    assert corners(best, HAND)[:, 2].min() > HAND.clearance - 1e-3
 
 
 def test_who_points_at_the_bottom_of_a_pan_gets_its_wall(table, take) -> None:

@@ -19,7 +19,7 @@ from molmo_ros.spatial.grasps.directions import directions
 from molmo_ros.spatial.grasps.scoring import LEAST_SCORE, OF_UNSEEN, scores
 from molmo_ros.spatial.grasps.several import its_outline
 from molmo_ros.spatial.grasps.surroundings import Surroundings, stand_under, surroundings_of
-from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned
+from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned, waist_over
 from molmo_ros.spatial.lift_settings import LiftSettings
 from molmo_ros.spatial.surface_point import SurfacePoint
 from molmo_ros.spatial.windows import Floats
@@ -36,6 +36,10 @@ _INSIDE, _STRAYS = 0.002, 3  # metres that count as inside, and readings that ma
 _FINGERS = np.array(
     [(x, y, -z) for x in (-1, 1) for y in (-0.4, 0.0, 0.4) for z in np.linspace(0.02, 0.98, 6)]
 )  # where in both it is looked up, in shares of how far out, wide and long they are
+_PALM = np.array(
+    [(x, y, -z) for x in (-0.9, -0.45, 0, 0.45, 0.9) for y in (-0.8, 0.8) for z in (0.1, 0.5, 0.9)]
+) * (0.5, 0.5, 1)  # and where in the palm
+_OF_UNSEEN_PALM = 0.8  # and where nothing of the palm's is seen
 _SEEN = 'something that is seen would be inside the gripper'
 _LOOSE = 'so much speaks against it that it would hardly hold, by its score'
 _UNSEEN = 'a finger would go where the camera does not see'
@@ -112,16 +116,20 @@ def grasps_of(
     )
     surface = np.concatenate([around.own, hidden_side(around, extent)])
     shell = thinned(surface)
-    body = np.concatenate([shell, inside(around, shell)])
+    others, meant = thinned(around.others), stand.of(point.position)
+    waist = waist_over(meant, shell, others)
+    axis = stand.of(extent.centre) if waist and extent.round else None
+    body = np.concatenate([shell, inside(around, shell, axis)])
     height = float(np.percentile(body[:, 2], 99))
-    meant = stand.of(point.position)
     mass = middle_of_mass(body)
-    thing = Thing(body, shell, thinned(around.others), meant, mass, height, around.pitch)
+    thing = Thing(body, shell, others, meant, mass, height, around.pitch)
     normal = point.normal @ stand.R
     kept: list[Grasp] = []
     refused: list[Grasp] = []
     above = np.array([0.0, 0.0, 1.0]) if up is None else up @ stand.R
-    approaches = directions(above, normal, extent.axes[1] @ stand.R, around.eye, thing.mass, height)
+    approaches = directions(
+        above, normal, extent.axes[1] @ stand.R, around.eye, thing.mass, height, waist
+    )
     found = [
         (way.approach, tried)
         for way in approaches
@@ -215,7 +223,16 @@ def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
         return replace(grasp, unseen=share, score=0.0, reason=_SEEN)
     if share > 0 and settings.unseen is Unseen.OCCUPIED:
         return replace(grasp, unseen=share, score=0.0, reason=_UNSEEN)
-    return replace(grasp, unseen=share, score=grasp.score * (1 - OF_UNSEEN * share))
+    score = grasp.score * (1 - OF_UNSEEN * share)
+    if grasp.approach is Approach.SIDE:
+        # The palm comes low among what stands around, of which the far sides are not seen.
+        there = _PALM * settings.palm - (0.0, 0.0, settings.finger_length)
+        hidden = around.unseen(grasp.position + there @ grasp.rotation.T).mean()
+        less = score * (1 - _OF_UNSEEN_PALM * float(hidden))
+        score = max(
+            less, min(score, LEAST_SCORE)
+        )  # It says which way is better, not that it fails.
+    return replace(grasp, unseen=share, score=score)
 
 
 def centred(grasp: Grasp, surface: Floats, pitch: float, settings: GraspSettings) -> Grasp:
