@@ -9,10 +9,15 @@ from itertools import product
 import numpy as np
 import pytest
 
+from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.ground import GroundingSettings, ground
+from molmo_ros.pointing import ImagePoint
 from molmo_ros.spatial import (
     Approach,
     GraspSettings,
     LiftSettings,
+    LiftStatus,
     StereoNoise,
     Unseen,
     grasps_of,
@@ -278,6 +283,44 @@ def test_what_hardly_fits_is_taken_as_far_as_the_depth_is_exact(table, camera) -
     assert refused.best is None
     reason = next(way.reason for way in refused.ways if 'too near to its sides' in way.reason)
     assert 'of 80 mm it takes 7' in reason and 'are needed' in reason
+
+
+@pytest.fixture(scope='module')
+def ask_beside(table, camera):
+    """Grounds a pixel so many pixels off the far edge of a bar; some readings there may be lost."""
+
+    def asked(pixels, lost=0):
+        depth = table(((0, 0, 0.012), (0.13, 0.016, 0.024)))
+        u, v = camera.project(at(0.01, 0.008, 0.024))
+        if lost:
+            depth[round(v) - lost : round(v) + lost] = np.nan
+        picture = np.zeros((*depth.shape, 3), np.uint8)
+        capture = Capture(Frame(picture, depth, camera, 0, 'eye'))
+        settings = GroundingSettings(LiftSettings(preset='ideal'), HAND)
+        found = ground([ImagePoint(u + 0.5, v + 0.5 - pixels, 'bar')], capture, settings)
+        return found.points[0], '; '.join(found.notes)
+
+    return asked
+
+
+def test_who_just_misses_a_thing_gets_it_and_is_told(ask_beside) -> None:
+    """The point stays on the table, where it is; far beside it no thing is taken."""
+    point, said = ask_beside(3)
+    best = point.pick.grasps.best
+    assert best is not None and np.abs(on_table(best.position)[1]) < 0.006
+    assert abs(on_table(point.surface.position)[2]) < 0.002
+    assert 'is on no object, but' in said and 'pixels beside one' in said
+    point, said = ask_beside(14)
+    assert not point.pick.grasps.ways and 'pixels beside one' not in said
+
+
+def test_on_an_outline_without_depth_the_nearer_thing_is_taken_and_it_is_told(ask_beside) -> None:
+    """Neither side has a reading at the pixel, and both are as near."""
+    point, said = ask_beside(0, lost=2)
+    assert point.surface.status is LiftStatus.OK and point.surface.near_edge
+    place = on_table(point.surface.position)
+    assert place[2] > 0.01 and abs(place[1]) < 0.012
+    assert point.pick.grasps.best is not None and 'pixels beside one' in said
 
 
 @pytest.fixture(scope='module')

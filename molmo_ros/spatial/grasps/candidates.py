@@ -38,8 +38,8 @@ _FINGERS = np.array(
 )  # where in both it is looked up, in shares of how far out, wide and long they are
 _PALM = np.array(
     [(x, y, -z) for x in (-0.9, -0.45, 0, 0.45, 0.9) for y in (-0.8, 0.8) for z in (0.1, 0.5, 0.9)]
-) * (0.5, 0.5, 1)  # and where in the palm
-_OF_UNSEEN_PALM = 0.8  # and where nothing of the palm's is seen
+) * (0.5, 0.5, 1)  # and where in the palm, in shares of its size
+_OF_UNSEEN_PALM = 0.8  # share of a score that is lost where nothing of the palm's space is seen
 _SEEN = 'something that is seen would be inside the gripper'
 _LOOSE = 'so much speaks against it that it would hardly hold, by its score'
 _UNSEEN = 'a finger would go where the camera does not see'
@@ -229,9 +229,8 @@ def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
         there = _PALM * settings.palm - (0.0, 0.0, settings.finger_length)
         hidden = around.unseen(grasp.position + there @ grasp.rotation.T).mean()
         less = score * (1 - _OF_UNSEEN_PALM * float(hidden))
-        score = max(
-            less, min(score, LEAST_SCORE)
-        )  # It says which way is better, not that it fails.
+        # That says which way is better, not that none would hold.
+        score = max(less, min(score, LEAST_SCORE))
     return replace(grasp, unseen=share, score=score)
 
 
