@@ -285,6 +285,15 @@ def test_what_hardly_fits_is_taken_as_far_as_the_depth_is_exact(table, camera) -
     assert 'of 80 mm it takes 7' in reason and 'are needed' in reason
 
 
+def test_sides_that_many_readings_show_are_known_better_than_by_one(table, camera) -> None:
+    """A reading varies by 2 mm, and a box leaves 2.9 mm on each side."""
+    depth = table(((0, 0, 0.04), (0.0742, 0.14, 0.08)))
+    noise = LiftSettings(noise=StereoNoise(0.05, 0.15, 0.0, 1.0))
+    point = lift(*camera.project(at(0, 0, 0.08)), depth, camera, noise)
+    extent = visible_extent(point, depth, camera, noise)
+    assert grasps_of(point, extent, depth, camera, noise, HAND).best is not None
+
+
 @pytest.fixture(scope='module')
 def ask_beside(table, camera):
     """Grounds a pixel so many pixels off the far edge of a bar; some readings there may be lost."""
