@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_ros.grounding.capture import OPTICAL, Capture
-from molmo_ros.grounding.picking import pick
+from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.ground import GroundingSettings, ground
+from molmo_ros.pointing.points import ImagePoint, from_centred
 from molmo_ros.spatial import (
     Extent,
     GraspSettings,
@@ -134,10 +135,12 @@ def candidates(asked: Asked) -> Proposal:
     """The ranked ways to take it that the depth around shows to be free."""
     if asked.answered is not None:
         return _of_node(asked.answered)
-    point = asked.lifted()
-    if point.status is not LiftStatus.OK:
-        return Proposal(lost='lifting', reason=point.reason)
-    found = pick(point, asked.capture, OPTICAL, asked.lift, settings_for())
+    u, v = from_centred(*asked.pixel)
+    settings = GroundingSettings(asked.lift, settings_for())
+    point = ground([ImagePoint(u, v, '')], asked.capture, settings).points[0]
+    found = point.pick
+    if point.surface.status is not LiftStatus.OK:
+        return Proposal(lost='lifting', reason=point.surface.reason)
     if found.extent is None:
         return Proposal(lost='extent', reason=found.reason)
     free = [way for way in found.grasps.ways if not way.reason]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from molmo_ros.grounding.assumptions import NOISE
 from molmo_ros.grounding.capture import OPTICAL, Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
-from molmo_ros.grounding.picking import NOT_ASKED, Pick, pick
+from molmo_ros.grounding.picking import NOT_ASKED, Pick, pick_near
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.spatial import (
     PRESETS,
@@ -185,9 +185,19 @@ def _in_target(
     if T is None:
         lost = SurfacePoint(LiftStatus.NO_TRANSFORM, reason=target.why_not)
         return GroundedPoint(point, lost, nowhere)
-    along_ray = surface.position / np.linalg.norm(surface.position)
+    return _on(transform_surface_point(surface, T), point, target)
+
+
+def _on(
+    surface: SurfacePoint, point: ImagePoint, target: TargetFrame, pick: Pick = NOT_ASKED
+) -> GroundedPoint:
+    """A point with its surface in the target frame, which is known."""
+    T = target.T_target_optical
+    assert T is not None
+    along_ray = surface.position - T[:3, 3]
+    along_ray = along_ray / np.linalg.norm(along_ray)
     approach = -surface.normal if np.all(np.isfinite(surface.normal)) else along_ray
-    return GroundedPoint(point, transform_surface_point(surface, T), T[:3, :3] @ approach)
+    return GroundedPoint(point, surface, approach, pick)
 
 
 def _picked(
@@ -206,9 +216,27 @@ def _picked(
                 reason='the time was up: the waypoint goes by the surface',
                 tool_frame=settings.grasp.tool_frame,
             )
+            yield replace(point, pick=found)
         else:
-            found = pick(point.surface, capture, target, settings.lift, settings.grasp)
-        yield replace(point, pick=found)
+            yield _of_thing(point, capture, target, settings.lift, settings.grasp)
+
+
+def _of_thing(
+    point: GroundedPoint,
+    capture: Capture,
+    target: TargetFrame,
+    lift: LiftSettings,
+    grasp: GraspSettings,
+) -> GroundedPoint:
+    """A point with the pick of the thing that it is on, or just misses.
+
+    Where the depth has no surface at the pixel, it is the thing's; else it stays where it is.
+    """
+    pixel = point.image.centred
+    surface, found = pick_near(pixel, point.surface, capture, target, lift, grasp)
+    if surface is not point.surface:
+        return _on(surface, point.image, target, found)
+    return replace(point, pick=found)
 
 
 def _notes(points: Sequence[GroundedPoint], capture: Capture, target: TargetFrame) -> Iterator[str]:

@@ -26,6 +26,7 @@ from molmo_ros.spatial import (
     approach_pose,
     grasps_of,
     place_at,
+    point_beside,
     transform_extent,
     transform_grasps,
     transform_place,
@@ -57,6 +58,9 @@ class Pick:
 
 
 NOT_ASKED = Pick()
+BESIDE = (
+    'the point is on no object, but {away:.0f} pixels beside one, which was taken for what is meant'
+)
 MOVED = 'measured at the last answer, and moved with the point since'
 
 
@@ -103,6 +107,62 @@ def pick(
     notes = '; '.join(_notes(extent, pose, grasp, grasps, several))
     told = _told(_by_grasp(pose, grasps, grasp), grasp)
     return Pick(extent, told, notes, grasps, place, grasp.tool_frame)
+
+
+def pick_near(
+    pixel: tuple[float, float],
+    point: SurfacePoint,
+    capture: Capture,
+    target: TargetFrame,
+    lift: LiftSettings,
+    grasp: GraspSettings,
+) -> tuple[SurfacePoint, Pick]:
+    """The pick of a point, or of the thing that it just misses; and the point.
+
+    pixel: (u, v) of the point in the picture, integers at pixel centres. A point that has no
+    position between surfaces gets that on the thing beside it; any other stays as it is.
+    """
+    found = pick(point, capture, target, lift, grasp)
+    if found.extent is not None:
+        return point, found
+    beside = _beside(pixel, point, capture, target, lift)
+    if beside is None:
+        return point, found
+    other, away = beside
+    picked = pick(other, capture, target, lift, grasp)
+    if picked.extent is None:
+        return point, found
+    picked = replace(
+        picked, reason='; '.join(filter(None, [BESIDE.format(away=away), picked.reason]))
+    )
+    if point.status is LiftStatus.OK:
+        return point, replace(picked, place=found.place)
+    return other, picked
+
+
+def _beside(
+    pixel: tuple[float, float],
+    point: SurfacePoint,
+    capture: Capture,
+    target: TargetFrame,
+    lift: LiftSettings,
+) -> tuple[SurfacePoint, float] | None:
+    """A point in the target frame on the thing beside a point, and how many pixels away."""
+    depth, camera, T = capture.frame.depth, capture.frame.camera, target.T_target_optical
+    if depth is None or camera is None or T is None:
+        return None
+    scale = depth.shape[1] / camera.width
+    seeing, T = seeing_camera(capture, camera, T)
+    T_depth_target = np.asarray(np.linalg.inv(T), np.float64)
+    if point.status is LiftStatus.OK:
+        u, v = seeing.project(transform_surface_point(point, T_depth_target).position)
+    elif point.status is LiftStatus.DEPTH_INVALID and capture.registration is None:
+        u, v = ((c + 0.5) * scale - 0.5 for c in pixel)
+    else:
+        return None
+    up = None if target.up is None else T_depth_target[:3, :3] @ target.up
+    found = point_beside((float(u), float(v)), depth, seeing, lift, up)
+    return None if found is None else (transform_surface_point(found[0], T), found[1] / scale)
 
 
 def moved(pick: Pick, offset: Floats) -> Pick:

@@ -23,7 +23,7 @@ from molmo_ros.errors import shortened
 from molmo_ros.grounding.capture import Capture, TargetFrame
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.grounding.ground import GroundedPoint, ground
-from molmo_ros.grounding.picking import MOVED, Pick, pick
+from molmo_ros.grounding.picking import MOVED, Pick, pick_near
 from molmo_ros.grounding.tracking import FollowedPicks, PointTracker, Tracked, view_of
 from molmo_ros.pointing.prompts import Mode
 from molmo_ros.ros.answering import Refused, Request, Status, points_within
@@ -258,7 +258,8 @@ class Watching:
             return point.pick
 
         def measure() -> Pick:
-            return pick(point.surface, capture, target, lift, grasp)
+            pixel = point.image.centred
+            return pick_near(pixel, point.surface, capture, target, lift, grasp)[1]
 
         return self._picks.of(tracked.id, tracked.answered, point.surface, measure)
 

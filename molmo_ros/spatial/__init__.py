@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the points are: camera models, depth, and the surface behind a pixel."""
 
+from .beside import point_beside
 from .calibration import (
     CalibrationError,
     CameraSizeMismatch,
@@ -65,6 +66,7 @@ __all__ = [
     'lift',
     'lift_points',
     'place_at',
+    'point_beside',
     'read_unit',
     'transform_extent',
     'transform_grasps',

@@ -9,9 +9,15 @@ from itertools import product
 import numpy as np
 import pytest
 
+from molmo_ros.grounding.capture import Capture
+from molmo_ros.grounding.frame import Frame
+from molmo_ros.grounding.ground import GroundingSettings, ground
+from molmo_ros.pointing import ImagePoint
 from molmo_ros.spatial import (
+    Approach,
     GraspSettings,
     LiftSettings,
+    LiftStatus,
     StereoNoise,
     Unseen,
     grasps_of,
@@ -193,6 +199,21 @@ def test_fingers_that_close_on_what_stands_on_a_block_do_not_rest_on_the_block(
     assert on_table(best.position)[2] > high - 1e-4
 
 
+@pytest.mark.parametrize('low', [0.066, 0.078])
+def test_a_stem_is_taken_from_the_side_under_its_bowl(table, take, bodies, low) -> None:
+    """Who points at a glass's foot or stem; from above the bowl is over it."""
+    bowl, stem, foot = (
+        bodies.cylinder(tuple(at(0, 0, bottom)), UP, radius, height)
+        for bottom, radius, height in ((low, 0.034, 0.07), (0.0, 0.0055, low), (0.0, 0.03, 0.006))
+    )
+    best = take(table(others=(bowl, stem, foot)), at(0, -0.02, 0.006)).best
+    assert best is not None and best.approach is Approach.SIDE
+    place, width = on_table(best.position), best.width
+    assert np.abs(place[:2] @ np.array(AXES.T @ best.rotation[:, 0])[:2]) < 0.004
+    assert 0.012 < place[2] < low - 0.004 and width < 0.018
+    assert corners(best, HAND)[:, 2].min() > HAND.clearance - 1e-3
+
+
 def test_who_points_at_the_bottom_of_a_pan_gets_its_wall(table, take) -> None:
     """It is wider than the hand, and the wall far from the point."""
     walls = [
@@ -262,6 +283,53 @@ def test_what_hardly_fits_is_taken_as_far_as_the_depth_is_exact(table, camera) -
     assert refused.best is None
     reason = next(way.reason for way in refused.ways if 'too near to its sides' in way.reason)
     assert 'of 80 mm it takes 7' in reason and 'are needed' in reason
+
+
+def test_sides_that_many_readings_show_are_known_better_than_by_one(table, camera) -> None:
+    """A reading varies by 2 mm, and a box leaves 2.9 mm on each side."""
+    depth = table(((0, 0, 0.04), (0.0742, 0.14, 0.08)))
+    noise = LiftSettings(noise=StereoNoise(0.05, 0.15, 0.0, 1.0))
+    point = lift(*camera.project(at(0, 0, 0.08)), depth, camera, noise)
+    extent = visible_extent(point, depth, camera, noise)
+    assert grasps_of(point, extent, depth, camera, noise, HAND).best is not None
+
+
+@pytest.fixture(scope='module')
+def ask_beside(table, camera):
+    """Grounds a pixel so many pixels off the far edge of a bar; some readings there may be lost."""
+
+    def asked(pixels, lost=0):
+        depth = table(((0, 0, 0.012), (0.13, 0.016, 0.024)))
+        u, v = camera.project(at(0.01, 0.008, 0.024))
+        if lost:
+            depth[round(v) - lost : round(v) + lost] = np.nan
+        picture = np.zeros((*depth.shape, 3), np.uint8)
+        capture = Capture(Frame(picture, depth, camera, 0, 'eye'))
+        settings = GroundingSettings(LiftSettings(preset='ideal'), HAND)
+        found = ground([ImagePoint(u + 0.5, v + 0.5 - pixels, 'bar')], capture, settings)
+        return found.points[0], '; '.join(found.notes)
+
+    return asked
+
+
+def test_who_just_misses_a_thing_gets_it_and_is_told(ask_beside) -> None:
+    """The point stays on the table, where it is; far beside it no thing is taken."""
+    point, said = ask_beside(3)
+    best = point.pick.grasps.best
+    assert best is not None and np.abs(on_table(best.position)[1]) < 0.006
+    assert abs(on_table(point.surface.position)[2]) < 0.002
+    assert 'is on no object, but' in said and 'pixels beside one' in said
+    point, said = ask_beside(14)
+    assert not point.pick.grasps.ways and 'pixels beside one' not in said
+
+
+def test_on_an_outline_without_depth_the_nearer_thing_is_taken_and_it_is_told(ask_beside) -> None:
+    """Neither side has a reading at the pixel, and both are as near."""
+    point, said = ask_beside(0, lost=2)
+    assert point.surface.status is LiftStatus.OK and point.surface.near_edge
+    place = on_table(point.surface.position)
+    assert place[2] > 0.01 and abs(place[1]) < 0.012
+    assert point.pick.grasps.best is not None and 'pixels beside one' in said
 
 
 @pytest.fixture(scope='module')

@@ -16,10 +16,10 @@ from molmo_ros.spatial.grasp import Approach, GraspSettings, Unseen
 from molmo_ros.spatial.grasps.closings import OK, REASONS, TOO_WIDE, Closings, closings
 from molmo_ros.spatial.grasps.completion import hidden_side, inside
 from molmo_ros.spatial.grasps.directions import directions
-from molmo_ros.spatial.grasps.scoring import LEAST_SCORE, OF_UNSEEN, scores
+from molmo_ros.spatial.grasps.scoring import OF_UNSEEN, least_score, scores
 from molmo_ros.spatial.grasps.several import its_outline
 from molmo_ros.spatial.grasps.surroundings import Surroundings, stand_under, surroundings_of
-from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned
+from molmo_ros.spatial.grasps.thing import Thing, middle_of_mass, thinned, waist_over
 from molmo_ros.spatial.lift_settings import LiftSettings
 from molmo_ros.spatial.surface_point import SurfacePoint
 from molmo_ros.spatial.windows import Floats
@@ -27,8 +27,9 @@ from molmo_ros.spatial.windows import Floats
 _MOST, _MOST_REFUSED = 12, 6
 _PRE = 0.1  # metres back from a grasp, and up after it, where no standoff is set
 _ALIKE_M, _ALIKE = 0.012, float(np.cos(np.radians(15)))  # two nearer than that are one
-_ASIDE = 0.0015  # metres that an open finger must come beside a thing, and so much more as the
-# noise of a reading is: where its sides are is not known better
+_ASIDE, _OF_NOISE = 0.0015, 0.6  # metres that an open finger must come beside a thing, and this
+# share of the noise of a reading more: its sides are where many readings are
+_TIGHT = 0.3  # of the score where it comes nearer than by all of the noise
 _LOOKED_AT = 200  # of the best, at which the space that is not seen is looked up
 _NEXT = 0.003  # metres beside what a map shows that are looked at
 _FEW = 12  # points that are too few to tell more
@@ -36,6 +37,10 @@ _INSIDE, _STRAYS = 0.002, 3  # metres that count as inside, and readings that ma
 _FINGERS = np.array(
     [(x, y, -z) for x in (-1, 1) for y in (-0.4, 0.0, 0.4) for z in np.linspace(0.02, 0.98, 6)]
 )  # where in both it is looked up, in shares of how far out, wide and long they are
+_PALM = np.array(
+    [(x, y, -z) for x in (-0.9, -0.45, 0, 0.45, 0.9) for y in (-0.8, 0.8) for z in (0.1, 0.5, 0.9)]
+) * (0.5, 0.5, 1)  # and where in the palm, in shares of its size
+_OF_UNSEEN_PALM = 0.8  # share of a score that is lost where nothing of the palm's space is seen
 _SEEN = 'something that is seen would be inside the gripper'
 _LOOSE = 'so much speaks against it that it would hardly hold, by its score'
 _UNSEEN = 'a finger would go where the camera does not see'
@@ -112,16 +117,20 @@ def grasps_of(
     )
     surface = np.concatenate([around.own, hidden_side(around, extent)])
     shell = thinned(surface)
-    body = np.concatenate([shell, inside(around, shell)])
+    others, meant = thinned(around.others), stand.of(point.position)
+    waist = waist_over(meant, shell, others)
+    axis = stand.of(extent.centre) if waist and extent.round else None
+    body = np.concatenate([shell, inside(around, shell, axis)])
     height = float(np.percentile(body[:, 2], 99))
-    meant = stand.of(point.position)
     mass = middle_of_mass(body)
-    thing = Thing(body, shell, thinned(around.others), meant, mass, height, around.pitch)
+    thing = Thing(body, shell, others, meant, mass, height, around.pitch)
     normal = point.normal @ stand.R
     kept: list[Grasp] = []
     refused: list[Grasp] = []
     above = np.array([0.0, 0.0, 1.0]) if up is None else up @ stand.R
-    approaches = directions(above, normal, extent.axes[1] @ stand.R, around.eye, thing.mass, height)
+    approaches = directions(
+        above, normal, extent.axes[1] @ stand.R, around.eye, thing.mass, height, waist
+    )
     found = [
         (way.approach, tried)
         for way in approaches
@@ -132,13 +141,13 @@ def grasps_of(
     for grasp in pool:
         if len(kept) >= _MOST:
             break
-        if grasp.score < LEAST_SCORE and len(refused) >= _MOST_REFUSED // 2:
+        if grasp.score < least_score(grasp.approach) and len(refused) >= _MOST_REFUSED // 2:
             break  # The rest would be refused too, and not be told.
         if any(_alike(grasp, other) for other in kept):
             continue
         grasp = _roomy(centred(grasp, surface, around.pitch, settings), around, settings)
         checked = grasp if grasp.reason else _looked(grasp, around, settings)
-        if not checked.reason and checked.score < LEAST_SCORE:
+        if not checked.reason and checked.score < least_score(checked.approach):
             checked = replace(checked, score=0.0, reason=f'{_LOOSE}: {checked.score:.3f}')
         if checked.reason:
             refused.append(checked)
@@ -215,7 +224,15 @@ def _looked(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Gras
         return replace(grasp, unseen=share, score=0.0, reason=_SEEN)
     if share > 0 and settings.unseen is Unseen.OCCUPIED:
         return replace(grasp, unseen=share, score=0.0, reason=_UNSEEN)
-    return replace(grasp, unseen=share, score=grasp.score * (1 - OF_UNSEEN * share))
+    score = grasp.score * (1 - OF_UNSEEN * share)
+    if grasp.approach is Approach.SIDE:
+        # The palm comes low among what stands around, of which the far sides are not seen.
+        there = _PALM * settings.palm - (0.0, 0.0, settings.finger_length)
+        hidden = around.unseen(grasp.position + there @ grasp.rotation.T).mean()
+        less = score * (1 - _OF_UNSEEN_PALM * float(hidden))
+        # That says which way is better, not that none would hold.
+        score = max(less, min(score, least_score(grasp.approach)))
+    return replace(grasp, unseen=share, score=score)
 
 
 def centred(grasp: Grasp, surface: Floats, pitch: float, settings: GraspSettings) -> Grasp:
@@ -247,9 +264,12 @@ def _ends(x: Floats) -> tuple[float, float]:
 def _roomy(grasp: Grasp, around: Surroundings, settings: GraspSettings) -> Grasp:
     """The grasp, refused if a finger would come nearer to the thing than its sides are known."""
     aside = (settings.opening - grasp.width) / 2
-    least = _ASIDE + around.sigma
-    if aside >= least:
+    least = _ASIDE + _OF_NOISE * around.sigma
+    if aside >= _ASIDE + around.sigma:
         return grasp
+    if aside >= least:
+        enough = min(grasp.score, least_score(grasp.approach) / (1 - OF_UNSEEN))
+        return replace(grasp, score=max(_TIGHT * grasp.score, enough))
     reason = (
         'the fingers would come too near to its sides: of '
         f'{1e3 * settings.opening:.0f} mm it takes {1e3 * grasp.width:.1f}, which leaves '

@@ -18,6 +18,9 @@ _ABOUT_NORMAL = 4
 _TILT = np.radians(30)
 _LIKE_ABOVE = np.cos(np.radians(15))  # a normal so near to the upright is no other way
 _TALL = 0.06  # metres: what is higher can be taken from the side
+_ASIDE = np.radians((0.0, 40.0, -40.0, 80.0, -80.0))  # of the camera, from which sides are taken
+_AROUND = np.radians(np.arange(0.0, 360.0, 40.0))
+_UNDER = np.radians((60.0, 75.0, 90.0))  # from above, for what has something over it
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +32,22 @@ class Direction:
 
 
 def directions(
-    up: Floats, normal: Floats, across: Floats, eye: Floats, middle: Floats, height: float
+    up: Floats,
+    normal: Floats,
+    across: Floats,
+    eye: Floats,
+    middle: Floats,
+    height: float,
+    waist: bool,
 ) -> Iterator[Direction]:
     """All that are worth a look, in a frame with z up.
 
     up: (3,) that from above is against. normal: (3,) of the surface at the point, or NaN. across:
     (3,) its narrow way. eye: (3,) where the camera is. middle: (3,) of
-    the thing. height: metres, of the thing.
+    the thing. height: metres, of the thing. waist: whether it is held under something wider.
     """
-    yield Direction(Approach.ABOVE, _turned(-up / np.linalg.norm(up), across, _FROM_ABOVE))
+    turns = _FROM_ABOVE // 3 if waist else _FROM_ABOVE
+    yield Direction(Approach.ABOVE, _turned(-up / np.linalg.norm(up), across, turns))
     up = np.array([0.0, 0.0, 1.0])
     towards = (eye - middle) * (1, 1, 0)
     length = float(np.linalg.norm(towards))
@@ -46,12 +56,13 @@ def directions(
     for way in (towards, aside, -aside):
         z = -(np.cos(_TILT) * up + np.sin(_TILT) * way)
         yield Direction(Approach.TILTED, _level(z, 1))
-    if np.isfinite(normal).all() and -0.2 < normal[2] < _LIKE_ABOVE:
+    if not waist and np.isfinite(normal).all() and -0.2 < normal[2] < _LIKE_ABOVE:
         yield Direction(Approach.NORMAL, _turned(-normal, across, _ABOUT_NORMAL))
-    if height > _TALL:
-        for degrees in (0.0, 40.0, -40.0, 80.0, -80.0):
-            c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-            yield Direction(Approach.SIDE, _level(-(c * towards + s * aside), 1))
+    tilts = _UNDER if waist else _UNDER[-1:] if height > _TALL else ()
+    for tilt in tilts:
+        for turn in _AROUND if waist else _ASIDE:
+            way = np.cos(turn) * towards + np.sin(turn) * aside
+            yield Direction(Approach.SIDE, _level(-(np.cos(tilt) * up + np.sin(tilt) * way), 1))
 
 
 def _turned(z: Floats, across: Floats, count: int) -> Floats:

@@ -10,7 +10,7 @@ from molmo_ros.spatial.grasp import Approach, GraspSettings
 from molmo_ros.spatial.grasps.closings import Closings
 from molmo_ros.spatial.windows import Floats
 
-LEAST_SCORE = 0.02  # of what scored less in physics, one in twenty held
+_LEAST, _LEAST_SIDE = 0.01, 0.02  # of what scored less in physics hardly any held
 OF_UNSEEN = 0.2  # share of a score that is lost where nothing of the fingers' space is seen
 _NEAR_POINT = 0.025  # metres: what was pointed at is what is held
 _FAR = 0.1  # metres: what is farther is not meant
@@ -25,6 +25,12 @@ _OTHER_WAYS = {
     Approach.TILTED: 0.5,
     Approach.SIDE: 0.4,
 }
+
+
+def least_score(approach: Approach) -> float:
+    """What a way must score, or it would hardly hold; from the side less is seen of what is there,
+    and it is more."""
+    return _LEAST_SIDE if approach is Approach.SIDE else _LEAST
 
 
 def scores(
@@ -45,5 +51,5 @@ def scores(
     way = 1.0 if approach is settings.approach else _OTHER_WAYS[approach]
     score = way * near * balanced * deep * upright * along * full * room
     # A shoulder says which way is better, not that none would hold.
-    least = np.minimum(score, LEAST_SCORE / (1 - OF_UNSEEN))
+    least = np.minimum(score, least_score(approach) / (1 - OF_UNSEEN))
     return np.asarray(np.where(found.clear, score, np.maximum(_ON_SHOULDER * score, least)))

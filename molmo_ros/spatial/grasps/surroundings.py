@@ -30,6 +30,7 @@ _AROUND = 0.16  # metres about the thing that a gripper may come through
 _SIGMAS, _ROUGHNESS = 3.0, 0.003  # as an extent has them
 _JUMP = 0.012  # metres in depth by which neighbouring pixels of one surface may differ
 _LOW, _LOW_MEAN = 0.0025, 9  # metres over the ground, as the mean of so many pixels squared
+_BORNE_OUT, _NOT_ALONE = 4, 2  # of eight neighbours agree with a pixel: fewer is a flying one
 _BEHIND = 0.012  # metres behind a surface from which on space is not seen
 
 
@@ -138,7 +139,8 @@ def surroundings_of(
     z = np.where(valid, z, 1.0)
     sigma = np.asarray(settings.noise.sigma(z, focal))
     jump = _JUMP + 4 * sigma
-    valid &= _borne_out(z, valid, jump + 2 * stride * z / focal)
+    alike = _alike(z, valid, jump + 2 * stride * z / focal)
+    valid &= alike >= _BORNE_OUT
     grown = thing[::stride, ::stride]
     mine = np.abs(z - grown) < jump + 2 * extent.pitch * z / focal
     near_it = (grown > 0) & ~mine  # smeared from the thing's outline on to what is behind
@@ -159,7 +161,7 @@ def surroundings_of(
         stand,
         points[own],
         points[others],
-        points[read & ~veiled & (points[..., 2] > tolerance)],
+        points[read & ~veiled & (alike >= _NOT_ALONE) & (points[..., 2] > tolerance)],
         stride * near / focal,
         float(np.median(sigma[own])) if own.any() else float(np.median(sigma)),
         depth,
@@ -193,8 +195,8 @@ def _hull(own: Bools) -> Bools:
     return within > 0
 
 
-def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:
-    """Pixels that at least four of their eight neighbours agree with: no flying pixels."""
+def _alike(z: Floats, valid: Bools, jump: Floats) -> NDArray[np.int8]:
+    """How many of the eight neighbours of each pixel agree with it."""
     height, width = z.shape
     z, jump = z.astype(np.float32), jump.astype(np.float32)  # as the depth image has it
     padded = np.full((height + 2, width + 2), np.inf, np.float32)
@@ -207,4 +209,4 @@ def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:
                 np.subtract(padded[row : row + height, column : column + width], z, out=apart)
                 np.less(np.abs(apart, out=apart), jump, out=near)
                 np.add(count, near.view(np.int8), out=count)
-    return count >= 4
+    return count
