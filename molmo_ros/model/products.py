@@ -36,8 +36,8 @@ for _name in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'):
 
 
 def weights_in(parts: Iterable[nn.Module]) -> int:
-    """How many weights these modules have."""
-    return sum(weight.numel() for part in parts for weight in part.parameters())
+    """How many weights these modules have, those among them that are packed to bytes."""
+    return sum(weight.numel() for part in parts for weight in (*part.parameters(), *part.buffers()))
 
 
 class Product:
