@@ -42,6 +42,8 @@ def point_beside(
     settings = settings.for_width(width)
     reach = max(2, round(_REACH * width))
     u, v = pixel
+    if not np.isfinite(pixel).all():
+        return None
     column, row = round(u), round(v)
     if not (0 <= column < width and 0 <= row < height):
         return None
@@ -49,11 +51,13 @@ def point_beside(
     columns = np.arange(max(column - reach - 1, 0), min(column + reach + 2, width))
     z = depth[np.ix_(rows, columns)].astype(np.float64)
     _, valid = settings.inverse(z)
+    rays = camera.ray(columns[None, :], rows[:, None])
+    valid &= np.isfinite(rays).all(-1)  # a lens model may have none for a pixel
     if not valid.any():
         return None
     z = np.where(valid, z, np.inf)
     focal = float(camera.K[0, 0])
-    points = camera.ray(columns[None, :], rows[:, None]) * np.where(valid, z, 1.0)[..., None]
+    points = rays * np.where(valid, z, 1.0)[..., None]
     position = points[np.unravel_index(z.argmin(), z.shape)]
     patch = patch_around(position, depth, camera, settings, _AROUND)
     tolerance = _SIGMAS * patch.sigma[patch.valid] + _ROUGHNESS
@@ -62,7 +66,8 @@ def point_beside(
     plane = supporting_plane(patch.points[patch.valid], tolerance, position, most, up)
     if plane is None:
         return None
-    thing = valid & (plane.height(points) > most)
+    with np.errstate(invalid='ignore'):
+        thing = valid & (plane.height(points) > most)
     # Not at its very outline, if it is wide enough.
     whole = cv2.erode(thing.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
     away = np.hypot(columns[None, :] - u, rows[:, None] - v)

@@ -199,6 +199,18 @@ def test_fingers_that_close_on_what_stands_on_a_block_do_not_rest_on_the_block(
     assert on_table(best.position)[2] > high - 1e-4
 
 
+def test_single_pixels_that_fly_are_not_in_the_way(table, take) -> None:
+    """Stereo cameras give such along outlines, where all around them is lost; they are no thing."""
+    depth = table(((0, 0, 0.015), (0.05, 0.09, 0.03)))
+    for beside in (depth[100:478, 200:281], depth[100:478, 350:431]):
+        flying = beside[5::9, 5::9] - 0.11
+        for row, column in product(range(4, 7), repeat=2):
+            beside[row::9, column::9] = np.nan
+        beside[5::9, 5::9] = flying
+    best = take(depth, at(0, 0, 0.03)).best
+    assert best is not None and best.score > 0.5
+
+
 @pytest.mark.parametrize('low', [0.066, 0.078])
 def test_a_stem_is_taken_from_the_side_under_its_bowl(table, take, bodies, low) -> None:
     """Who points at a glass's foot or stem; from above the bowl is over it."""
