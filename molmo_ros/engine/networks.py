@@ -24,7 +24,7 @@ from molmo_ros.model.molmo2_preprocessing import Molmo2ImageInputs, preprocess_m
 from molmo_ros.model.molmo_point import PointImage
 from molmo_ros.model.molmo_point_loading import LoadedMolmoPoint
 from molmo_ros.model.preprocessing import preprocess
-from molmo_ros.model.products import multiply_faster
+from molmo_ros.model.products import Products
 from molmo_ros.model.tokens import Tokenizer
 from molmo_ros.pointing import Style
 
@@ -102,8 +102,8 @@ class Molmo2Network:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._loaded = loaded
         _check_rope(self.text)
-        multiply_faster(loaded.model.model.vision_tower)
-        multiply_faster(loaded.model.model.multi_modal_projector)
+        parts = loaded.model.model
+        self._products = Products(parts.vision_tower, parts.multi_modal_projector)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokenizer, model = self._loaded.tokenizer, self._loaded.model
@@ -114,9 +114,10 @@ class Molmo2Network:
 
     def _embed(self, inputs: Molmo2ImageInputs) -> Tensor:
         model, tokenizer = self._loaded.model, self._loaded.tokenizer
-        (features,) = model.get_image_features(
-            inputs.pixel_values.to(model.dtype), inputs.token_pooling, inputs.grids
-        ).pooler_output
+        with self._products:
+            (features,) = model.get_image_features(
+                inputs.pixel_values.to(model.dtype), inputs.token_pooling, inputs.grids
+            ).pooler_output
         ids = torch.cat([inputs.token_ids.new_tensor([tokenizer.bos]), inputs.token_ids])
         (places,) = torch.where(ids == tokenizer.image.patch)
         hidden: Tensor = model.get_input_embeddings()(ids)
@@ -136,8 +137,7 @@ class MolmoPointNetwork:
         self.point_tokenizer = loaded.tokenizer
         self._preprocessor = loaded.preprocessor
         _check_rope(self.text)
-        multiply_faster(loaded.model.vision)
-        multiply_faster(loaded.model.connector)
+        self._products = Products(loaded.model.vision, loaded.model.connector)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokens, device = self.point_tokenizer.image, self.model.device
@@ -149,7 +149,9 @@ class MolmoPointNetwork:
     def _embed(self, inputs: Molmo2ImageInputs) -> SeenPoints:
         pooling = inputs.token_pooling.cpu().numpy()
         layout = PointLayout.of(pooling, inputs.raster.cpu().numpy())
-        return SeenPoints(self.model.see(inputs, self.point_tokenizer.bos), layout)
+        with self._products:
+            seen = self.model.see(inputs, self.point_tokenizer.bos)
+        return SeenPoints(seen, layout)
 
 
 def _check_rope(text: PreTrainedModel) -> None:

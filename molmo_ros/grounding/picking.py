@@ -149,17 +149,18 @@ def _beside(
 ) -> tuple[SurfacePoint, float] | None:
     """A point in the target frame on the thing beside a point, and how many pixels away."""
     depth, camera, T = capture.frame.depth, capture.frame.camera, target.T_target_optical
+    between = point.status is LiftStatus.DEPTH_INVALID and capture.registration is None
     if depth is None or camera is None or T is None:
+        return None
+    if not between and point.status is not LiftStatus.OK:
         return None
     scale = depth.shape[1] / camera.width
     seeing, T = seeing_camera(capture, camera, T)
     T_depth_target = np.asarray(np.linalg.inv(T), np.float64)
-    if point.status is LiftStatus.OK:
-        u, v = seeing.project(transform_surface_point(point, T_depth_target).position)
-    elif point.status is LiftStatus.DEPTH_INVALID and capture.registration is None:
+    if between:
         u, v = ((c + 0.5) * scale - 0.5 for c in pixel)
     else:
-        return None
+        u, v = seeing.project(transform_surface_point(point, T_depth_target).position)
     up = None if target.up is None else T_depth_target[:3, :3] @ target.up
     found = point_beside((float(u), float(v)), depth, seeing, lift, up)
     return None if found is None else (transform_surface_point(found[0], T), found[1] / scale)

@@ -18,7 +18,7 @@ from torch.nn import functional
 from molmo_ros.model.fused import Projection, fuse
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import ImageInputs
-from molmo_ros.model.products import HELD_TWICE, Product, multiply_faster, weights_in
+from molmo_ros.model.products import HELD_TWICE, Product, Products, weights_in
 
 QUICK = 1.702
 
@@ -35,13 +35,15 @@ class FastVision:
         self._qkv = [_fused(block.self_attn, twice) for block in tower.blocks]
         self._out = [_linear(block.self_attn.out_proj, twice) for block in tower.blocks]
         self._mlps = [_quick_gelu(block.mlp, twice) for block in tower.blocks]
-        multiply_faster(model.connector)
+        self._connecting = Products(model.connector)
 
     def embed_image(self, inputs: ImageInputs, bos: int) -> Tensor:
         """The decoder's input for a BOS and the image, (1 + tokens, hidden)."""
         ids, places = inputs.after(bos)
         placed = (places.flatten() >= 0).nonzero()[:, 0]
-        features = self._connect(self._encode(inputs.crops), inputs.masks, placed)
+        encoded = self._encode(inputs.crops)
+        with self._connecting:
+            features = self._connect(encoded, inputs.masks, placed)
         return self._model.embed(ids, features, places.flatten()[placed])[0]
 
     def _encode(self, crops: Tensor) -> Tensor:

@@ -103,11 +103,27 @@ class Product:
         return product if onto is None else product.add_(onto)
 
 
-def multiply_faster(part: nn.Module) -> None:
-    """Let a module's linear layers multiply as `Product` does; for reading alone."""
-    for linear in part.modules():
-        if type(linear) is nn.Linear and _may_multiply(linear.weight):
-            linear.forward = Product(linear.weight, linear.bias)
+class Products:
+    """Lets the linear layers of modules multiply as `Product` does, while it is entered.
+
+    Not for good, since who teaches the same network needs what can be differentiated.
+    """
+
+    def __init__(self, *parts: nn.Module) -> None:
+        self._products = [
+            (linear, Product(linear.weight, linear.bias))
+            for part in parts
+            for linear in part.modules()
+            if type(linear) is nn.Linear and _may_multiply(linear.weight)
+        ]
+
+    def __enter__(self) -> None:
+        for linear, product in self._products:
+            linear.forward = product
+
+    def __exit__(self, *_: object) -> None:
+        for linear, _product in self._products:
+            del linear.forward
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | None) -> Tensor:

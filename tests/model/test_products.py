@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from molmo_ros.model.products import Product, multiply_faster
+from molmo_ros.model.products import Product, Products
 
 ROWS = (1, 2, 3, 5, 6, 7, 9, 31)
 
@@ -31,12 +31,15 @@ def test_no_number_of_rows_gives_other_values(out, width, alpha, twice):
             assert product(x).is_contiguous()
 
 
-def test_layers_of_a_network_that_is_not_ours_give_the_same_values():
-    """Molmo2's encoder is transformers' own: it must see the same when oneDNN multiplies."""
+def test_a_network_that_is_not_ours_sees_the_same_and_can_be_taught_after():
+    """Molmo2's encoder is transformers' own: oneDNN knows no gradients."""
     torch.manual_seed(7)
     network = nn.Sequential(nn.Linear(24, 56), nn.GELU(), nn.Linear(56, 24, bias=False))
     x = torch.randn(3, 11, 24)
-    with torch.inference_mode():
-        before = network(x)
-        multiply_faster(network)
-        torch.testing.assert_close(network(x), before, rtol=1e-5, atol=1e-5)
+    before = network(x)
+    with torch.inference_mode(), Products(network):
+        torch.testing.assert_close(network(x), before.detach(), rtol=1e-5, atol=1e-5)
+    after = network(x)
+    assert torch.equal(after, before)
+    after.sum().backward()
+    assert all(weight.grad is not None for weight in network.parameters())
