@@ -17,6 +17,7 @@ from pathlib import Path
 import tokenizers
 import torch
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from molmo_ros.model.config import MolmoConfig, TextConfig, TextFamily, VisionConfig
@@ -95,6 +96,18 @@ def random_molmo(
             spread = 1.0 if 'embed' in name else weight.shape[-1] ** -0.5
             weight.normal_(std=spread, generator=generator)
     return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def fill(model: nn.Module, seed: int) -> None:
+    """Give a model of a later generation such weights; biases are near one, too."""
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    for name, weight in model.named_parameters():
+        if 'norm' in name:
+            weight.fill_(0.0 if name.endswith('bias') else 1.0)
+        else:
+            spread = 1.0 if 'embed' in name or weight.ndim < 2 else weight.shape[-1] ** -0.5
+            weight.normal_(std=spread, generator=generator)
 
 
 def random_exchange(rng: random.Random) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from benchmarks.random_molmo import split_tokenizer
+from benchmarks.random_molmo import fill, split_tokenizer
 from molmo_ros.engine import Question
 from molmo_ros.model.molmo2 import LoadedMolmo2, Molmo2Tokenizer
 from molmo_ros.model.molmo2_preprocessing import (
@@ -139,13 +139,7 @@ def random_molmo2(
     with torch.device(device):  # what is no parameter
         text.rotary_emb = type(text.rotary_emb)(text.config)
         text.rotary_emb_unscaled = type(text.rotary_emb)(text.config, scaled=False)
-    generator = torch.Generator(device).manual_seed(seed)
-    for name, weight in model.named_parameters():
-        if 'norm' in name:
-            weight.fill_(0.0 if name.endswith('bias') else 1.0)
-        else:
-            spread = 1.0 if 'embed' in name or weight.ndim < 2 else weight.shape[-1] ** -0.5
-            weight.normal_(std=spread, generator=generator)
+    fill(model, seed)
     return model.eval().requires_grad_(False)
 
 

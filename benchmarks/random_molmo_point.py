@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.random_molmo import split_tokenizer
+from benchmarks.random_molmo import fill, split_tokenizer
 from molmo_ros.engine import Question
 from molmo_ros.engine.local import LocalEngine
 from molmo_ros.engine.networks import MolmoPointNetwork
@@ -194,13 +194,7 @@ def random_molmo_point(
         model = MolmoPoint(config).to(dtype)
     model.to_empty(device=device)
     compute_rotary(model, device)
-    generator = torch.Generator(device).manual_seed(seed)
-    for name, weight in model.named_parameters():
-        if 'norm' in name:
-            weight.fill_(0.0 if name.endswith('bias') else 1.0)
-        else:
-            spread = 1.0 if 'embed' in name or weight.ndim < 2 else weight.shape[-1] ** -0.5
-            weight.normal_(std=spread, generator=generator)
+    fill(model, seed)
     return model.eval().requires_grad_(False)
 
 

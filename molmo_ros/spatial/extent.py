@@ -23,13 +23,14 @@ from .hollow import rim_around, without_holes
 from .lift_settings import DEFAULT_SETTINGS, LiftSettings
 from .support import Plane, supporting_plane
 from .surface_point import LiftStatus, SurfacePoint
-from .windows import Bools, Floats, Integers, along_rays, distances, sums, weighed
+from .windows import Bools, Floats, Integers, alike_beside, along_rays, distances, sums, weighed
 
 _ACROSS = 160  # pixels that the patch is thinned to: bounds the time that a point takes
 _LEAST_PIXELS = 20  # of the thinned patch; fewer give no axes worth the name
 _SIGMAS = 3.0  # of a reading's noise: what lies within belongs to the plane
 _LIFTED_SIGMAS = 2.0  # of a reading's noise, for the point itself, which many readings bear out
 _ROUGHNESS = 0.003  # metres that a table may be uneven, beside the noise
+_BORNE_OUT = 4  # of eight neighbours agree with a pixel: fewer is a flying one
 _JUMP = 0.012  # metres in depth from one pixel to the next at which a thing ends, beside the noise
 _BRIDGE = 0.6  # of the pixels midway between two parts must be above the table, if they are one
 _SEAM = 1.1  # times the shortest way between them, and a pixel: what is farther is not between
@@ -204,7 +205,7 @@ def _grown(patch: Patch, plane: Plane | None, position: Floats) -> Bools | None:
     """The pixels connected to the seed, on a surface and above the plane."""
     z = patch.points[..., 2]
     jump = _JUMP + 4 * patch.sigma + 2 * patch.pixel
-    thing = patch.valid & _borne_out(z, patch.valid, jump)
+    thing = patch.valid & (alike_beside(z, patch.valid, jump) >= _BORNE_OUT)
     if plane is None:
         return _connected(patch, thing, jump)
     # Of a low thing the pixels that are nearer to its height than to the table's.
@@ -268,19 +269,6 @@ def _distance(mask: Bools) -> NDArray[np.float32]:
     """Of each pixel from the nearest one of the mask, in pixels."""
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     return np.asarray(away, np.float32)
-
-
-def _borne_out(z: Floats, valid: Bools, jump: Floats) -> Bools:
-    """Pixels that at least four of their eight neighbours agree with: no flying pixels."""
-    padded = np.pad(np.where(valid, z, np.nan), 1, constant_values=np.nan)
-    height, width = z.shape
-    count = np.zeros(z.shape, np.int8)
-    for row in range(3):
-        for column in range(3):
-            other = padded[row : row + height, column : column + width]
-            with np.errstate(invalid='ignore'):
-                count += np.abs(other - z) < jump
-    return count > 4
 
 
 def _nearest(thing: Bools, seed: tuple[int, int]) -> tuple[int, int]:

@@ -59,9 +59,7 @@ class _Drawn:
     def of(
         cls, extent: Extent, depth: NDArray[np.float32], camera: CameraModel, lift: LiftSettings
     ) -> _Drawn:
-        column, row = _cells(extent)
-        mask = np.zeros((row.max() + 2, column.max() + 2), bool)
-        mask[row, column] = True
+        mask, column, row = _mask_of(extent)
         u, v = extent.pixels.T
         z = depth[v, u].astype(np.float64)
         seen = along_rays(camera.ray(u, v), z)
@@ -75,9 +73,12 @@ class _Drawn:
         return cls(mask, points, heights, float(sigma))
 
 
-def _cells(extent: Extent) -> NDArray[np.intp]:
-    """(2, N) columns and rows of an extent's pixels in what is drawn of it, with a margin."""
-    return np.asarray((extent.pixels - extent.pixels.min(0)).T // extent.pitch + 1)
+def _mask_of(extent: Extent) -> tuple[Bools, Integers, Integers]:
+    """(h, w) which pixels an extent has, with a margin, and the (N,) columns and rows of these."""
+    column, row = np.asarray((extent.pixels - extent.pixels.min(0)).T // extent.pitch + 1)
+    mask = np.zeros((row.max() + 2, column.max() + 2), bool)
+    mask[row, column] = True
+    return mask, column, row
 
 
 def parts_by_shape(
@@ -101,9 +102,7 @@ def parts_by_color(
     extent: Extent, depth: NDArray[np.float32], camera: CameraModel, paint: Paint
 ) -> str:
     """The same by the colors that the extent's pixels have in the picture."""
-    column, row = _cells(extent)
-    mask = np.zeros((row.max() + 2, column.max() + 2), bool)
-    mask[row, column] = True
+    mask, column, row = _mask_of(extent)
     if not _is_dented(mask):
         return ''
     u, v = extent.pixels.T
@@ -126,7 +125,7 @@ def _has_neck(mask: Bools) -> bool:
             np.maximum.at(tops, labels.ravel().astype(np.intp), away.ravel())
             tops[0] = 0.0
             one, other = np.argsort(-tops)[:2]
-            if tops[other] > level / _NECK and level > 0:
+            if tops[other] > level / _NECK:
                 parts = _shared(outline, labels == one, labels == other)
                 if min(part.sum() for part in parts) > _LEAST_PART * outline.sum():
                     return True

@@ -104,3 +104,23 @@ def distances(points: Floats, position: Floats) -> Floats:
     """Metres (...) from points (..., 3) to a position (3,)."""
     x, y, z = (points[..., axis] - position[axis] for axis in range(3))
     return np.asarray(np.sqrt(x * x + (y * y + z * z)))
+
+
+def alike_beside(z: Floats, valid: Bools, jump: Floats) -> NDArray[np.int8]:
+    """How many of the eight neighbours of each pixel (H, W) are valid and within `jump` of it.
+
+    z: metres, of anything where it is not valid. jump: metres, (H, W).
+    """
+    height, width = z.shape
+    z, jump = z.astype(np.float32), jump.astype(np.float32)  # as the depth image has it
+    padded = np.full((height + 2, width + 2), np.inf, np.float32)
+    padded[1:-1, 1:-1] = np.where(valid, z, np.float32(np.inf))
+    count = np.zeros(z.shape, np.int8)
+    apart, near = np.empty_like(z), np.empty(z.shape, bool)
+    for row in range(3):
+        for column in range(3):
+            if (row, column) != (1, 1):
+                np.subtract(padded[row : row + height, column : column + width], z, out=apart)
+                np.less(np.abs(apart, out=apart), jump, out=near)
+                np.add(count, near.view(np.int8), out=count)
+    return count

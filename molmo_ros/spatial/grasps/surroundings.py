@@ -18,6 +18,7 @@ from molmo_ros.spatial.support import Plane
 from molmo_ros.spatial.windows import (
     Bools,
     Floats,
+    alike_beside,
     along_rays,
     from_origin,
     highest,
@@ -139,7 +140,7 @@ def surroundings_of(
     z = np.where(valid, z, 1.0)
     sigma = np.asarray(settings.noise.sigma(z, focal))
     jump = _JUMP + 4 * sigma
-    alike = _alike(z, valid, jump + 2 * stride * z / focal)
+    alike = alike_beside(z, valid, jump + 2 * stride * z / focal)
     valid &= alike >= _BORNE_OUT
     grown = thing[::stride, ::stride]
     mine = np.abs(z - grown) < jump + 2 * extent.pitch * z / focal
@@ -193,20 +194,3 @@ def _hull(own: Bools) -> Bools:
         hull = cv2.convexHull(np.stack([column, row], 1).astype(np.int32))
         cv2.fillConvexPoly(within, hull, 1)
     return within > 0
-
-
-def _alike(z: Floats, valid: Bools, jump: Floats) -> NDArray[np.int8]:
-    """How many of the eight neighbours of each pixel agree with it."""
-    height, width = z.shape
-    z, jump = z.astype(np.float32), jump.astype(np.float32)  # as the depth image has it
-    padded = np.full((height + 2, width + 2), np.inf, np.float32)
-    padded[1:-1, 1:-1] = np.where(valid, z, np.float32(np.inf))
-    count = np.zeros(z.shape, np.int8)
-    apart, near = np.empty_like(z), np.empty(z.shape, bool)
-    for row in range(3):
-        for column in range(3):
-            if (row, column) != (1, 1):
-                np.subtract(padded[row : row + height, column : column + width], z, out=apart)
-                np.less(np.abs(apart, out=apart), jump, out=near)
-                np.add(count, near.view(np.int8), out=count)
-    return count
