@@ -22,6 +22,7 @@ class Row:
     one was asked for. stage: 'held', or what lost it. possible: whether it, or its part, can be
     held at all. pushed: kinds of the neighbours that were moved by more than a centimetre or
     tipped. touched: what was hit. on_part: whether both fingers held the part asked for.
+    score: of the grasp that was tried, of ours.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Row:
     reason: str = ''
     on_part: bool = False
     milliseconds: float = 0.0
+    score: float = 0.0
 
     @property
     def held(self) -> bool:

@@ -43,11 +43,12 @@ INSIDE = 0.02  # metres that the others' fingers go beyond the surface that they
 
 @dataclass(frozen=True)
 class Proposal:
-    """Grasps, the best first; without any: the stage that ended it, and why."""
+    """Grasps, the best first, and its score; without any: the stage that ended it, and why."""
 
     grasps: tuple[Grasp, ...] = ()
     lost: str = ''
     reason: str = ''
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def candidates(asked: Asked) -> Proposal:
         return Proposal(lost='extent', reason=found.reason)
     free = [way for way in found.grasps.ways if not way.reason]
     if free:
-        return Proposal(tuple(_as_told(way) for way in free))
+        return Proposal(tuple(_as_told(way) for way in free), score=free[0].score)
     if not found.grasps.ways:
         return Proposal(lost='extent', reason='no plane under it')
     return Proposal(lost='refused', reason=found.grasps.ways[0].reason)
@@ -156,13 +157,13 @@ def _of_node(answered: AnsweredPoint) -> Proposal:
     if answered.surface.status is not LiftStatus.OK:
         return Proposal(lost='lifting', reason=answered.surface.reason)
     ways = answered.object.grasps
-    free = tuple(
-        Grasp(_pose(way.position, rotation_of(way.quaternion)), way.opening, way.width)
-        for way in ways
-        if not way.reason
-    )
+    free = [way for way in ways if not way.reason]
     if free:
-        return Proposal(free)
+        told = (
+            Grasp(_pose(way.position, rotation_of(way.quaternion)), way.opening, way.width)
+            for way in free
+        )
+        return Proposal(tuple(told), score=free[0].score)
     reason = ways[0].reason if ways else answered.object.reason
     return Proposal(lost='refused' if ways else 'extent', reason=reason)
 

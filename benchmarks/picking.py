@@ -228,6 +228,7 @@ def _attempt(
     height, width = task.mask.shape
     astray = not task.mask[min(max(line, 0), height - 1), min(max(column, 0), width - 1)]
     if found.grasps:
+        row = replace(row, score=round(found.score, 3))
         row = _tried(row, shown.world, found.grasps[0].seen_from(scene.T_world_camera), task)
     else:
         row = replace(row, stage=found.lost, reason=found.reason)
