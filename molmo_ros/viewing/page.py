@@ -51,6 +51,8 @@ class Page:
         self._session = session = Session(cameras, open_engine, self, settings.rate)
         self._feed: Feed | None = None
         self._drawn: Shown | None = None
+        self._number = -1  # of the answer that the panel shows
+        self._kept: set[int] = set()
         self._live = True
         self._scene = Scene(server, settings.cloud_points)
         wishes = Wishes(
@@ -86,6 +88,8 @@ class Page:
     def on_view(self, view: View) -> None:
         """See Listener."""
         with self._lock:
+            if view is not self._session.view:
+                return  # an answer's view was gone back to while this one waited
             if self._drawn is not None and not self._fits(self._drawn, view):
                 self._draw(None)
             self._scene.draw_view(view)
@@ -98,20 +102,26 @@ class Page:
     def on_answer(self, shown: Shown, number: int, kept: list[int]) -> None:
         """See Listener."""
         with self._lock:
-            self._show(shown)
-            self._panel.add_to_history(shown, number, kept)
+            first = number not in self._kept
+            self._kept = {*kept}
+            if first:
+                self._number = number
+                # A recording that went on would leave its answer behind at once.
+                if not self._live or not self._follows():
+                    self._hold(shown.view)
+            # Whoever has gone on meanwhile, is not taken back by the rest of an answer.
+            if number == self._number:
+                self._show(shown)
+            if first:
+                self._panel.add_to_history(shown, number, kept)
 
     def on_state(self, text: str, busy: bool) -> None:
         """See Listener."""
         self._panel.tell(text, busy)
 
     def _show(self, shown: Shown) -> None:
-        # A recording that went on would leave its answer behind at once.
-        if not self._live or not self._follows():
-            self._hold(shown.view)
-        self._draw(
-            shown if self._session.view is None or self._fits(shown, self._session.view) else None
-        )
+        view = self._session.view
+        self._draw(shown if view is None or self._fits(shown, view) else None)
         self._panel.show_answer(shown, self._lines(shown))
 
     def _draw(self, shown: Shown | None) -> None:
@@ -166,6 +176,7 @@ class Page:
         if shown is None:
             return
         with self._lock:
+            self._number = number
             self._hold(shown.view)
             self._show(shown)
 

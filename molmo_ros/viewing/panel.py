@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from math import isinf
 from typing import Any
@@ -57,6 +57,7 @@ class Panel:
 
     def __init__(self, server: Any, cameras: Sequence[str], note: str, wishes: Wishes) -> None:
         self._gui, self._wishes = server.gui, wishes
+        self._loop = server.get_event_loop()
         self._shown: Shown | None = None
         gui = self._gui
         gui.configure_theme(control_width='large', show_logo=False, show_share_button=False)
@@ -101,10 +102,10 @@ class Panel:
         self._view = gui.add_button_group('Show the', [_CLOUD, _PICTURE])
         look = gui.add_button('Look from the camera')
         self._about = gui.add_html('')
-        self._camera.on_update(by_people(lambda _: wishes.choose_camera(self._camera.value)))
-        self._frame.on_update(by_people(lambda _: wishes.choose_frame(self._frame_chosen())))
+        self._camera.on_update(at_once(lambda: wishes.choose_camera(self._camera.value)))
+        self._frame.on_update(at_once(lambda: wishes.choose_frame(self._frame_chosen())))
         self._live.on_update(by_people(lambda _: wishes.play(self._live.value)))
-        self._at.on_update(by_people(lambda _: wishes.seek(self._at.value)))
+        self._at.on_update(at_once(lambda: wishes.seek(self._at.value)))
         self._view.on_click(lambda _: wishes.show_picture(self._view.value == _PICTURE))
         look.on_click(lambda event: wishes.look([event.client]))
 
@@ -125,13 +126,13 @@ class Panel:
 
     def show_camera(self, name: str, feed: Feed) -> None:
         """Another camera is looked through."""
-        self._camera.value = name
+        self._set(self._camera, name)
         recorded = bool(feed.lasts) and not isinf(feed.lasts)
         self._at.visible = recorded
         if recorded:
             self._at.label = 'Picture' if feed.counts else 'At (s)'
             self._at.max, self._at.step = feed.lasts, 1.0 if feed.counts else 0.05
-            self._at.value = 0.0
+            self._set(self._at, 0.0)
 
     def show_live(self, live: bool) -> None:
         """Whether the camera is followed."""
@@ -139,7 +140,7 @@ class Panel:
 
     def show_at(self, at: float) -> None:
         """Where in a recording it is."""
-        self._at.value = at
+        self._set(self._at, at)
 
     def show_view(self, view: View) -> None:
         """The picture, and the frames to choose from."""
@@ -147,9 +148,7 @@ class Panel:
         names = [_OPTICAL, *sorted({*view.frames, *filter(None, [view.frame])})]
         if tuple(names) != self._frame.options:
             self._frame.options = names
-        chosen = view.frame or _OPTICAL
-        if self._frame.value != chosen:
-            self._frame.value = chosen
+        self._set(self._frame, view.frame or _OPTICAL)
         why = '' if view.target.T_target_optical is not None else view.target.why_not
         missing = '; '.join(dict.fromkeys(view.capture.missing.values()))
         self._about.content = said(' · '.join(filter(None, [view.about, missing, why])))
@@ -198,6 +197,10 @@ class Panel:
         if number is not None:
             self._wishes.again(number)
 
+    def _set(self, choice: Any, value: object) -> None:
+        """Where `at_once` acts, so that what somebody chose is not set back before it counts."""
+        self._loop.call_soon_threadsafe(setattr, choice, 'value', value)
+
     def _frame_chosen(self) -> str:
         return '' if self._frame.value == _OPTICAL else self._frame.value
 
@@ -210,6 +213,16 @@ def _add_picture(gui: Any, visible: bool) -> Any:
 def by_people(act: Callable[[Any], None]) -> Callable[[Any], None]:
     """Not when a value is set from here."""
     return lambda event: act(event) if event.client is not None else None
+
+
+def at_once(act: Callable[[], None]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """As `by_people`, for what takes no time: in viser's loop, right after the value came."""
+
+    async def acted(event: Any) -> None:
+        if event.client is not None:
+            act()
+
+    return acted
 
 
 def _small(color: NDArray[np.uint8]) -> NDArray[np.uint8]:

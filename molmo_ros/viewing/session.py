@@ -74,6 +74,9 @@ class Session:
         self._wanted, self._opened = next(iter(cameras)), ''
         self._frame: str | None = None
         self._at, self._seen_at, self._plays = 0.0, 0.0, True
+        self._holds = 0
+        # What people wish and what a thread of here sets after a look at it, a moment later.
+        self._wishing = threading.Lock()
         self._feed: Feed | None = None
         self._trouble = ''  # why the camera shows nothing
         self._using = threading.Lock()  # the feed, so that it is not closed under a question
@@ -112,7 +115,8 @@ class Session:
     def choose_camera(self, name: str) -> None:
         """Look through another camera; what is no name of one is passed over."""
         if name in self._cameras:
-            self._wanted, self._frame, self._at = name, None, 0.0
+            with self._wishing:
+                self._wanted, self._frame, self._at = name, None, 0.0
 
     def choose_frame(self, frame: str) -> None:
         """Show all in another frame."""
@@ -120,7 +124,8 @@ class Session:
 
     def seek(self, at: float) -> None:
         """Go to so many seconds of a recording, or to a picture."""
-        self._at = at
+        with self._wishing:
+            self._at = at
 
     def play(self, plays: bool) -> None:
         """Follow the camera, or stay at what is seen now."""
@@ -128,7 +133,9 @@ class Session:
 
     def hold(self, view: View) -> None:
         """Stay at a view that was seen before: questions and clicks are about it."""
-        self._plays, self._frame, self._view = False, view.frame, view
+        with self._wishing:
+            self._plays, self._frame, self._view = False, view.frame, view
+            self._holds += 1
 
     def ask(self, query: str, mode: Mode) -> None:
         """Ask about what is seen when its turn comes."""
@@ -140,11 +147,13 @@ class Session:
         if len(query) > _MOST_CHARACTERS:
             self._state(f'a question has {_MOST_CHARACTERS} characters at most')
             return
-        if self._waiting:
+        with self._wishing:
+            busy, self._waiting = self._waiting, True
+            if not busy:
+                self._stopping.clear()
+        if busy:
             self._state('a question is being answered: wait for it, or stop it')
             return
-        self._waiting = True
-        self._stopping.clear()
         self._questions.put(Question(query.strip(), mode))
 
     def stop(self) -> None:
@@ -219,7 +228,8 @@ class Session:
 
     def _look(self, feed: Feed) -> None:
         frame = self._shown_in(feed)
-        last, before = self._view, self._at
+        with self._wishing:
+            last, before, holds = self._view, self._at, self._holds
         at = before
         fresh = last is None or last.frame != frame
         if isinf(feed.lasts):
@@ -230,12 +240,15 @@ class Session:
                 return
             at = (at + self._period) % feed.lasts
         view = replace(feed.take(at, frame), camera=self._opened)
-        self._seen_at = at
-        if self._at == before:  # else somebody has moved it meanwhile
-            self._at = at
-            if feed.lasts and not isinf(feed.lasts):
-                self._listener.on_at(at)
-        self._view = view
+        with self._wishing:
+            if self._holds != holds:  # somebody went to another view meanwhile, to stay there
+                return
+            self._seen_at, self._view = at, view
+            stays = self._at == before  # else somebody has moved it meanwhile
+            if stays:
+                self._at = at
+        if stays and feed.lasts and not isinf(feed.lasts):
+            self._listener.on_at(at)
         if (last is None or not _same(last, view)) and not self._ending.is_set():
             self._listener.on_view(view)
 
@@ -254,7 +267,8 @@ class Session:
                     self._asked(question)
             except Exception as error:
                 problem = 'stopped' if self._stopping.is_set() else _told(error)
-            self._waiting = self._waiting and question is None
+            with self._wishing:
+                self._waiting = self._waiting and question is None
             self._state(problem)
         engine, self._engine = self._engine, None
         if engine is not None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one sees and does on the page, over its own websocket, without a browser that draws."""
 
+import threading
 from dataclasses import replace
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from molmo_ros.errors import UserError
+from molmo_ros.viewing.session import Listener, Session
 
 from .conftest import FAR, FOCAL, HEIGHT, NEAR, WIDTH, ScriptedEngine, SlabFeed, wait_for
 
@@ -150,6 +152,77 @@ def test_a_recording_stays_at_the_picture_of_its_answer(open_page, browse):
     browser.set('At (s)', 12.5)
     browser.sees('at 12.5 s')
     wait_for(lambda: '/answer/points/1' not in browser.scene)
+
+
+def test_who_goes_on_is_not_taken_back_by_the_rest_of_an_answer(open_page, browse):
+    """Its points are shown at once; what they are on is measured for seconds more."""
+    recording = SlabFeed(lasts=30.0)
+    _, address = open_page({'bag': lambda: recording})
+    browser = browse(address)
+    many = ' '.join(f'at {60 + n} {50 + n % 20}' for n in range(60))
+    browser.ask(many)
+    browser.sees('SUCCESS')
+    browser.set('At (s)', 21.5)
+    browser.sees('at 21.5 s')
+    wait_for(lambda: not browser.labelled('Stop', 'GuiButtonMessage')['visible'])
+    browser.ask(' ')  # a mark in the order of things: all that came before is shown
+    browser.sees('the query is empty')
+    assert 'at 21.5 s' in browser.told and '/answer/points/1' not in browser.scene
+
+
+def test_who_looks_at_an_earlier_answer_keeps_it(open_page, browse):
+    _, address = open_page()
+    browser = browse(address)
+    browser.is_answered('at 30 30')
+    many = ' '.join(f'at {60 + n} {50 + n % 20}' for n in range(60))
+    browser.ask(many)
+    browser.sees('<b>at 60 50')
+    (first,) = (o for o in browser.labelled('Answer')['options'] if 'at 30 30' in o)
+    browser.set('Answer', first)
+    browser.sees('<b>at 30 30</b>')
+    wait_for(lambda: not browser.labelled('Stop', 'GuiButtonMessage')['visible'])
+    browser.ask(' ')  # a mark in the order of things: all that came before is shown
+    browser.sees('the query is empty')
+    assert '<b>at 30 30</b>' in browser.told and '<b>at 60 50' not in browser.told
+
+
+class Gated(SlabFeed):
+    """Its third view takes until the gate opens."""
+
+    def __init__(self):
+        super().__init__(lasts=30.0)
+        self.begun, self.gate = threading.Event(), threading.Event()
+
+    def take(self, at, frame):
+        if self.taken == 2:
+            self.begun.set()
+            assert self.gate.wait(60)
+        return super().take(at, frame)
+
+
+def test_a_view_that_was_on_its_way_does_not_replace_the_one_held():
+    """Else the picture of an answer is gone as soon as it is there."""
+    feed, seen = Gated(), []
+
+    class Listening(Listener):
+        def on_camera(self, name, feed): ...
+        def on_at(self, at): ...
+        def on_answer(self, shown, number, kept): ...
+        def on_state(self, text, busy): ...
+
+        def on_view(self, view):
+            seen.append(view.about)
+
+    session = Session({'bag': lambda: feed}, None, Listening(), rate=50.0)
+    session.start()
+    assert feed.begun.wait(60)
+    held = session.view
+    session.hold(held)
+    feed.gate.set()
+    session.seek(21.5)
+    wait_for(lambda: 'at 21.5 s' in seen)
+    session.close()
+    assert seen == ['at 0 s', held.about, 'at 21.5 s']
 
 
 def test_an_earlier_answer_comes_back_with_its_picture(open_page, browse):
