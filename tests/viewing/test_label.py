@@ -3,6 +3,8 @@
 """Saying by clicks where things are, and learning from what was said."""
 
 import json
+import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -59,6 +61,36 @@ def page_of(folder, browse, label='gear'):
         browser.sees('of 6)')
         yield browser
         browser.close()
+
+
+def test_a_label_can_be_typed_while_the_model_is_loading(folder, browse):
+    """What is told of the loading must not set the box back to what was in it before."""
+    typed = threading.Event()
+
+    def open_engine(told):
+        share = 0.0
+        while not typed.wait(0.002):
+            share += (1 - share) / 100
+            told('loading', share)
+        return OneByOne(Pointer())
+
+    book = LabelBook(folder)
+    with served(book, open_engine, port=0, label='bolt') as (_, address):
+        browser = browse(address)
+        browser.sees('of 6)')
+        browser.click('Ask the model')
+        browser.sees('the model: loading')
+        box = browser.labelled('Label')
+        box['value'] = 'as typed'  # until the page writes into it
+        word = ''
+        for letter in 'the smallest of all gear wheels in the upper box':
+            word += letter
+            browser.set('Label', word)
+            time.sleep(0.005)
+        browser.sees(f'{word}: 0 points')
+        typed.set()
+        wait_for(lambda: not browser.labelled('Stop', 'GuiButtonMessage')['visible'])
+        assert box['value'] == 'as typed'
 
 
 def click(browser, u, v):

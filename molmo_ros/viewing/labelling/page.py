@@ -69,7 +69,7 @@ class LabelPage:
             asks = gui.add_checkbox('Ask by itself', False, hint='the model, about each picture')
             remove = gui.add_button('Remove the line of this label')
             look = gui.add_button('Show the whole picture')
-        self._what = Click.ADDS
+        self._what, self._sought = Click.ADDS, 0
         self._label.on_update(by_people(lambda _: labeller.choose_label(self._label.value)))
         self._known.on_update(by_people(lambda _: self._chosen()))
         self._propose.on_click(lambda _: labeller.propose())
@@ -80,7 +80,7 @@ class LabelPage:
         self._change.on_click(
             lambda _: labeller.undo() if self._change.value == 'undo' else labeller.clear()
         )
-        self._number.on_update(by_people(lambda _: labeller.go(int(self._number.value) - 1)))
+        self._number.on_update(by_people(lambda _: self._seek(int(self._number.value) - 1)))
         self._step.on_click(lambda _: labeller.step(1 if self._step.value == 'next one' else -1))
         asks.on_update(by_people(lambda _: labeller.ask_by_itself(asks.value)))
         remove.on_click(lambda _: labeller.remove())
@@ -91,6 +91,10 @@ class LabelPage:
         if self._known.value != _NEW:
             self._label.value = self._known.value
             self.labeller.choose_label(self._known.value)
+
+    def _seek(self, number: int) -> None:
+        self._sought = number
+        self.labeller.go(number)
 
     def _set_click(self, what: Click) -> None:
         self._what = what
@@ -107,7 +111,7 @@ class LabelPage:
         with self._server.atomic():
             if before is None or before.color is not shown.color or before.points != shown.points:
                 self._draw(shown)
-            self._tell(shown)
+            self._tell(shown, before)
         if before is None or (
             before.color is not shown.color and _aspect(before) != _aspect(shown)
         ):
@@ -133,7 +137,7 @@ class LabelPage:
         self._picture.image = image
         self._picture.render_width, self._picture.render_height = 1.0, height
 
-    def _tell(self, shown: Shown) -> None:
+    def _tell(self, shown: Shown, before: Shown | None) -> None:
         book, number = self.labeller.book, len(shown.points)
         points = f'{number} point{"s" * (number != 1)}'
         kept = 'kept' if shown.kept else 'not kept yet' if number else 'nothing is said yet'
@@ -146,13 +150,14 @@ class LabelPage:
         self._state.content = f'<div style="padding:0 0.7em;font-size:0.85em">{lines}</div>'
         self._keep.label = f'Keep {points}' if number else 'Keep: there is none'
         self._stop.visible, self._propose.disabled = shown.busy, shown.busy
-        if self._label.value.split() != shown.label.split():
-            self._label.value = shown.label
+        # What somebody typed, chose or moved is not set back by what was told a moment before.
         names = [_NEW, *book.labels]
-        if tuple(names) != self._known.options:
+        if tuple(names) != self._known.options or before is None or before.label != shown.label:
             self._known.options = names
-        self._known.value = shown.label if shown.label in names else _NEW
-        self._number.value = shown.number + 1
+            self._known.value = shown.label if shown.label in names else _NEW
+        if shown.number != self._sought:
+            self._sought = shown.number
+            self._number.value = shown.number + 1
         written = book.about(shown.picture)
         told = ', '.join(f'{label} ({len(points)})' for label, points in written.items())
         about = f'written about this picture: {told or "nothing"}'
