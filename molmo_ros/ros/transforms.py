@@ -8,6 +8,7 @@ Both give the same answers; see `spatial.transform_tree`.
 from __future__ import annotations
 
 import importlib.util
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.errors import shortened
 from molmo_ros.extras import require
 from molmo_ros.spatial.frames import frame_name
+from molmo_ros.spatial.time_jump import LEFT_OVER, TimeJump
 from molmo_ros.spatial.transform_tree import (
     NoTransform,
     Transforms,
@@ -62,7 +65,8 @@ class Tf2Transforms:
         from rclpy.duration import Duration
 
         self._buffer = tf2_ros.Buffer(cache_time=Duration(nanoseconds=int(cache_time * 1e9)))
-        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+        self._gate = _Gate(self._buffer, node)
+        self._listener = tf2_ros.TransformListener(self._gate, node, spin_thread=False)
         self._error = tf2_ros.TransformException
 
     def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
@@ -89,9 +93,9 @@ class Tf2Transforms:
         pair = f"from '{shortened(source)}' to '{shortened(target)}'"
         return f'no transform {pair}: {shortened(said, 300)} {frames_there(known)}'
 
-    def clear(self) -> None:
+    def clear(self, jump: TimeJump | None = None) -> None:
         """See Transforms; tf2's buffer keeps the static ones."""
-        self._buffer.clear()
+        self._gate.clear(jump)
 
     def parents(self) -> dict[str, str]:
         """See Transforms."""
@@ -102,6 +106,41 @@ class Tf2Transforms:
         except yaml.YAMLError:  # tf2 quotes no names
             return {}
         return {str(child): str(entry['parent']) for child, entry in known.items()}
+
+
+class _Gate:
+    """What tf2's listener fills in place of its Buffer: it lets nothing by that is left over.
+
+    The Buffer refuses all that is `transform_cache` older than the newest that it has
+    (TF_OLD_DATA), so that one sample of before a jump would shut out all of after it.
+    """
+
+    def __init__(self, buffer: Any, node: Node) -> None:
+        self._buffer = buffer
+        self._node = node
+        self._jump: TimeJump | None = None
+        self._lock = threading.Lock()
+
+    def set_transform(self, transform: Any, authority: str) -> None:
+        """See tf2_ros.Buffer."""
+        with self._lock:
+            if self._jump is None or not self._jump.left_over(stamp_ns(transform)):
+                self._buffer.set_transform(transform, authority)
+                return
+        self._node.get_logger().warning(
+            f"the transform of '{transform.child_frame_id}' on /tf is not used: {LEFT_OVER}",
+            throttle_duration_sec=10.0,
+        )
+
+    def set_transform_static(self, transform: Any, authority: str) -> None:
+        """See tf2_ros.Buffer."""
+        self._buffer.set_transform_static(transform, authority)
+
+    def clear(self, jump: TimeJump | None) -> None:
+        """Forget what moves, and from now on what is left over."""
+        with self._lock:
+            self._jump = jump
+            self._buffer.clear()
 
 
 class TopicTransforms:
@@ -133,11 +172,10 @@ class TopicTransforms:
 
     def _add(self, message: Any, static: bool) -> None:
         for stamped in message.transforms:
-            stamp = stamped.header.stamp
             self.tree.add(
                 stamped.header.frame_id,
                 stamped.child_frame_id,
-                stamp.sec * 1_000_000_000 + stamp.nanosec,
+                stamp_ns(stamped),
                 stamped.transform,
                 static=static,
             )

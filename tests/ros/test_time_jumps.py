@@ -1,0 +1,264 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Time that jumps back while messages are on their way: what comes too late harms nobody.
+
+Topics are heard in no order among each other. All of it without DDS, so that the order is known.
+"""
+
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from rclpy.clock import Clock, ClockType
+from rclpy.time import Time
+from std_msgs.msg import Header
+
+from benchmarks.fuzz_requests import FedNode
+from molmo_ros.ros import parameters
+from molmo_ros.ros.answering import Refused
+from molmo_ros.ros.conversions import color_message, depth_message
+from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.node_settings import read_settings
+from molmo_ros.ros.streams import CameraStreams
+from molmo_ros.ros.transforms import NoTransform, Tf2Transforms, TransformTree
+
+CACHE_S = 30.0
+
+
+def ns(seconds):
+    return round(seconds * 1e9)
+
+
+def at(x):
+    return Transform(translation=Vector3(x=float(x)), rotation=Quaternion(w=1.0))
+
+
+class SimulatedNode(FedNode):
+    """A node whose time is that of a /clock."""
+
+    def __init__(self):
+        super().__init__()
+        self.clock = Clock(clock_type=ClockType.ROS_TIME)
+        self.clock._set_ros_time_is_active(True)
+
+    def get_clock(self):
+        return self.clock
+
+    def tell_time(self, seconds):
+        self.clock.set_ros_time_override(
+            Time(nanoseconds=ns(seconds), clock_type=ClockType.ROS_TIME)
+        )
+
+
+@pytest.fixture
+def settings():
+    defaults = {p.name: p.default for p in parameters.POINT_QUERY}
+    return read_settings(defaults | {'max_frame_age': 0.0, 'frame_wait': 0.0})
+
+
+class Robot:
+    """A node's streams and transforms, fed by hand. x of 'base' in 'map' is the stamp's seconds."""
+
+    def __init__(self, node, settings):
+        self.node, self.settings, self.said = node, settings, []
+        self.tree = TransformTree(CACHE_S, self.said.append)
+        self.streams = CameraStreams(node, settings.streams, self.tree)
+
+    def stand(self, *seconds):
+        for second in seconds:
+            self.tree.add('map', 'base', ns(second), at(second), static=False)
+
+    def see(self, second, stream='image'):
+        header = Header(stamp=stamp_message(ns(second)), frame_id='eye_optical')
+        messages = {
+            'image': color_message(np.zeros((6, 8, 3), np.uint8), header),
+            'depth': depth_message(np.ones((6, 8), np.float32), '16UC1', header),
+        }
+        self.node.feed(stream, messages[stream])
+
+    def where(self, second):
+        return self.tree.look_up('map', 'base', ns(second))[0, 3]
+
+    def seen(self):
+        return self.streams.capture(self.settings.frames).frame.stamp * 1e-9
+
+
+@pytest.fixture
+def simulated(settings):
+    """Time has come to 740 s and jumped back to 22 s."""
+    node = SimulatedNode()
+    simulated = Robot(node, settings)
+    node.tell_time(740)
+    simulated.stand(739.9, 740.1)
+    simulated.see(740)
+    node.tell_time(22)
+    return simulated
+
+
+@pytest.mark.parametrize(
+    'heard', [(740.05, 21.9, 22.1), (21.9, 740.05, 22.1), (21.9, 22.1, 740.05)], ids=str
+)
+def test_a_transform_of_before_the_jump_does_not_shut_out_those_of_after(simulated, heard):
+    """Every question was NO_TRANSFORM until time had come to 740 s again."""
+    simulated.stand(*heard)
+    assert simulated.where(22) == pytest.approx(22)
+
+
+def test_nothing_is_made_up_between_before_and_after_a_short_jump(settings):
+    """A loop of some seconds: both are kept, and a pose between them would be of no time at all."""
+    node = SimulatedNode()
+    looping = Robot(node, settings)
+    node.tell_time(31)
+    node.tell_time(22)
+    looping.stand(21.9, 22.0, 30.9)
+    with pytest.raises(NoTransform, match=r'newest sample on /tf is 0\.040 s before'):
+        looping.where(22.04)
+
+
+def test_poses_published_somewhat_ahead_of_time_are_used_after_a_jump(simulated):
+    simulated.stand(22.5, 23.4)
+    assert simulated.where(23) == pytest.approx(23)
+
+
+def test_who_goes_on_ahead_of_time_is_named_in_the_answer_and_once_in_the_log(simulated):
+    simulated.stand(61, 62, 63)
+    with pytest.raises(NoTransform, match=r'jumped back but a sample .* whose clock is wrong'):
+        simulated.where(22)
+    (line,) = simulated.said
+    assert "'base'" in line and '2 s ahead' in line
+
+
+def test_what_is_left_over_from_before_several_jumps_is_known(simulated):
+    simulated.node.tell_time(5)
+    simulated.stand(740.05, 4.9, 5.1)
+    assert simulated.where(5) == pytest.approx(5)
+
+
+def test_who_stamps_by_another_clock_altogether_is_heard_after_a_jump_as_before(simulated):
+    """A real camera and arm beside a simulator, with max_frame_age 0: stamps of today."""
+    simulated.stand(1_700_000_000.0, 1_700_000_000.1)
+    simulated.see(1_700_000_000.05)
+    assert simulated.where(simulated.seen()) == pytest.approx(1_700_000_000.05)
+
+
+def test_images_that_tell_the_time_wrong_do_no_lasting_harm(monkeypatch, settings):
+    """A recording played so fast that /tf is always far ahead of the last image."""
+    fast = Robot(FedNode(), settings)
+    for second in (140, 60):
+        fast.see(second)
+    later = time.monotonic() + 11
+    monkeypatch.setattr(time, 'monotonic', lambda: later)
+    fast.stand(89.9, 90.1)
+    assert fast.where(90) == pytest.approx(90)
+
+
+@pytest.mark.parametrize('stream', ['image', 'depth'])
+def test_without_a_clock_the_images_tell_what_is_of_before(settings, stream):
+    looping = Robot(FedNode(), settings)
+    looping.see(140, stream)
+    looping.stand(140)
+    looping.see(60, stream)
+    looping.stand(140.1, 59.9, 60.1)
+    assert looping.where(60) == pytest.approx(60)
+
+
+def test_a_jump_that_nobody_notices_is_followed_and_nothing_of_after_it_is_lost():
+    """Without images and without /clock, as where requests bring their pictures along."""
+    said = []
+    tree = TransformTree(CACHE_S, said.append)
+    for second in (500.0, 500.1, *np.arange(100, 101.5, 0.1)):
+        tree.add('map', 'base', ns(second), at(second), static=False)
+    assert tree.look_up('map', 'base', ns(100.05))[0, 3] == pytest.approx(100.05)
+    (line,) = said
+    assert "'base'" in line and 'earlier time' in line
+
+
+@pytest.mark.parametrize('behind', [lambda tick: 0, lambda tick: 100 + tick / 50], ids=['0', 'on'])
+def test_a_second_publisher_that_is_far_behind_does_not_take_over(behind):
+    tree = TransformTree(CACHE_S)
+    for tick in range(100):
+        tree.add('map', 'base', ns(behind(tick)), at(-1), static=False)
+        if tick % 5 == 0:
+            tree.add('map', 'base', ns(500 + tick / 50), at(1), static=False)
+    assert tree.look_up('map', 'base', ns(501))[0, 3] == 1
+
+
+@pytest.mark.parametrize('stream', ['image', 'depth'])
+def test_an_image_of_before_the_jump_is_not_asked_about_and_forgets_nothing(simulated, stream):
+    """It would pass for the newest, and the next one for another jump."""
+    with pytest.raises(Refused, match='since time jumped back'):
+        simulated.seen()
+    simulated.see(22, 'depth')
+    simulated.see(22)
+    simulated.stand(21.9, 22.1)
+    simulated.see(740.02, stream)
+    simulated.see(22.1)
+    assert simulated.seen() == pytest.approx(22)  # the newest with depth
+    assert simulated.where(22) == pytest.approx(22)
+
+
+def test_an_image_of_after_that_comes_before_the_jump_is_noticed_does_no_harm(settings):
+    node = SimulatedNode()
+    early = Robot(node, settings)
+    node.tell_time(740)
+    early.see(740)
+    early.see(22)
+    early.stand(21.95)
+    node.tell_time(22)
+    early.see(22.1)
+    early.stand(22.05, 22.15)
+    assert early.seen() == pytest.approx(22.1) and early.where(22.1) == pytest.approx(22.1)
+
+
+class RefusingBuffer:
+    """tf2's buffer: it refuses what is older than it keeps."""
+
+    def __init__(self, cache_time):
+        self.stamps, self.fixed = [], 0
+
+    def set_transform(self, transform, authority):
+        stamp = Time.from_msg(transform.header.stamp).nanoseconds
+        if stamp >= max(self.stamps, default=0) - ns(CACHE_S):
+            self.stamps.append(stamp)
+
+    def set_transform_static(self, transform, authority):
+        self.fixed += 1
+
+    def clear(self):
+        self.stamps = []
+
+
+def test_tf2_is_not_given_what_is_of_before_the_jump(monkeypatch, settings):
+    made = SimpleNamespace()
+
+    def listen(buffer, node, spin_thread):
+        made.listener = buffer
+
+    def make(cache_time):
+        made.buffer = RefusingBuffer(cache_time)
+        return made.buffer
+
+    module = SimpleNamespace(Buffer=make, TransformListener=listen, TransformException=RuntimeError)
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    node, said = SimulatedNode(), []
+    node.get_logger = lambda: SimpleNamespace(warning=lambda text, **_: said.append(text))
+    transforms = Tf2Transforms(node, CACHE_S)
+    streams = CameraStreams(node, settings.streams, transforms)
+
+    def hear(*seconds):
+        for second in seconds:
+            pose = TransformStamped(child_frame_id='base', transform=at(second))
+            pose.header.stamp = stamp_message(ns(second))
+            made.listener.set_transform(pose, 'somebody')
+
+    made.listener.set_transform_static(TransformStamped(), 'somebody')
+    node.tell_time(740)
+    hear(739.9)
+    node.tell_time(22)
+    hear(740.05, 21.9, 22.1)
+    assert made.buffer.stamps == [ns(21.9), ns(22.1)] and made.buffer.fixed == 1
+    assert "'base'" in said[0] and 'before the jump' in said[0]
+    streams.close()
