@@ -5,8 +5,10 @@
 Topics are heard in no order among each other. All of it without DDS, so that the order is known.
 """
 
+import itertools
 import sys
 import time
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,13 +19,20 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from benchmarks.fuzz_requests import FedNode
+from molmo_ros.engine import Answer
+from molmo_ros.grounding.capture import OPTICAL
+from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros import parameters
-from molmo_ros.ros.answering import Refused
+from molmo_ros.ros.answering import Refused, Request, Status
 from molmo_ros.ros.conversions import color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.ros.node_settings import read_settings
+from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import NoTransform, Tf2Transforms, TransformTree
+from molmo_ros.ros.watching import Watching
+
+from .conftest import Caller
 
 CACHE_S = 30.0
 
@@ -262,3 +271,56 @@ def test_tf2_is_not_given_what_is_of_before_the_jump(monkeypatch, settings):
     assert made.buffer.stamps == [ns(21.9), ns(22.1)] and made.buffer.fixed == 1
     assert "'base'" in said[0] and 'before the jump' in said[0]
     streams.close()
+
+
+class PromptEngine:
+    """Points at the same pixel of whatever picture, at once."""
+
+    waiting, assumed = 0, ()
+
+    def require_ready(self):
+        pass
+
+    def submit(self, image, question, should_stop):
+        answered = Future()
+        answered.set_result(Answer('', (ImagePoint(20.0, 15.0, 'it'),), None, False, 1, {}))
+        return answered
+
+
+def test_a_standing_question_is_asked_anew_after_the_jump_whatever_its_period(settings):
+    """Its points are forgotten; it would be told as answered, with none, for a whole period."""
+    node, told = FedNode(), []
+    streams = CameraStreams(node, settings.streams, TransformTree(CACHE_S))
+    book = StandingBook(1)
+    book.set('it', Request('it'), 3600.0, 3600.0)
+    noise = np.random.default_rng(4).integers(0, 255, (40, 60, 3), np.uint8)
+    watching = Watching(
+        book,
+        PromptEngine(),
+        streams,
+        lambda request, frame: OPTICAL,
+        lambda: settings,
+        lambda sightings: told.extend(sightings),
+        pytest.fail,
+    )
+
+    def told_since(second):
+        """What is told of images from then on, until there are points in one."""
+        del told[:]
+        stamps = itertools.count(ns(second), ns(0.05))
+
+        def seen():
+            header = Header(stamp=stamp_message(next(stamps)), frame_id='eye_optical')
+            node.feed('image', color_message(noise, header))
+            time.sleep(0.02)
+            return any(
+                one.points and ns(second) <= one.last.stamp < ns(second + 300) for one in told
+            )
+
+        Caller.wait_for(seen)
+        return [one for one in told if one.capture and one.capture.frame.stamp >= ns(second)]
+
+    told_since(800)
+    first, *_ = (one for one in told_since(70) if one.capture.frame.stamp < ns(800))
+    assert first.last.status is Status.NOT_READY and not first.points
+    assert watching.close(10)
