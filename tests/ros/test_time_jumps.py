@@ -9,6 +9,7 @@ import itertools
 import sys
 import time
 from concurrent.futures import Future
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,8 +20,9 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from benchmarks.fuzz_requests import FedNode
-from molmo_ros.engine import Answer
-from molmo_ros.grounding.capture import OPTICAL
+from molmo_ros.engine import Answer, Question
+from molmo_ros.grounding.capture import OPTICAL, Capture
+from molmo_ros.grounding.frame import Frame
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros import parameters
 from molmo_ros.ros.answering import Refused, Request, Status
@@ -31,6 +33,7 @@ from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import NoTransform, Tf2Transforms, TransformTree
 from molmo_ros.ros.watching import Watching
+from molmo_ros.viewing import robot
 
 from .conftest import Caller
 
@@ -324,3 +327,33 @@ def test_a_standing_question_is_asked_anew_after_the_jump_whatever_its_period(se
     first, *_ = (one for one in told_since(70) if one.capture.frame.stamp < ns(800))
     assert first.last.status is Status.NOT_READY and not first.points
     assert watching.close(10)
+
+
+def test_the_view_shown_is_not_of_before_the_jump_where_stamps_come_round(monkeypatch, settings):
+    """A simulator that is reset: points of now would be drawn on a picture of the last run."""
+    shown = SimpleNamespace(stamp=0, grey=0)
+
+    def capture(frames):
+        color = np.full((6, 8, 3), shown.grey, np.uint8)
+        return Capture(Frame(color, None, None, shown.stamp, 'eye_optical'))
+
+    about = SimpleNamespace(
+        status=Status.NO_POINTS, message='', answer='', stamp_ns=ns(11.21), points=(), count=-1,
+        waypoints=SimpleNamespace(poses=()), assumed=(), presence=0.1, stage_times={},
+    )  # fmt: skip
+    answered = SimpleNamespace(done=lambda: True, result=lambda: about)
+    client = SimpleNamespace(wait_until_ready=lambda _: True, start=lambda *_, **__: answered)
+    heard = SimpleNamespace(
+        streams=SimpleNamespace(capture=capture, topic=lambda stream: f'/{stream}'),
+        transforms=TransformTree(CACHE_S),
+        settings=settings,
+    )
+    monkeypatch.setattr(robot, 'listening', lambda *_: nullcontext(heard))
+    monkeypatch.setattr(robot, 'PointQueryClient', lambda *_: nullcontext(client))
+    feed = robot.RobotFeed()
+    for grey, second in ((10, 11.0), (10, 11.2), (10, 11.4), (90, 8.0), (90, 11.1), (90, 11.3)):
+        shown.grey, shown.stamp = grey, ns(second)
+        feed.take(0.0, '')
+    view = feed.ask(Question('it'), '', lambda: False).view
+    assert view.capture.frame.color.max() == 90
+    feed.close()
