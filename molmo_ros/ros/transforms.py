@@ -21,7 +21,7 @@ from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.errors import shortened
 from molmo_ros.extras import require
 from molmo_ros.spatial.frames import frame_name
-from molmo_ros.spatial.time_jump import LEFT_OVER, TimeJump
+from molmo_ros.spatial.time_jump import AHEAD_NS, TimeJump
 from molmo_ros.spatial.transform_tree import (
     NoTransform,
     Transforms,
@@ -32,6 +32,9 @@ from molmo_ros.spatial.transform_tree import (
     unknown_frame,
     wait_for_transform,
 )
+
+# Samples in a row: fewer may come before a jump of /clock is heard.
+_ON_AND_ON = 50
 
 __all__ = [
     'NoTransform',
@@ -108,6 +111,30 @@ class Tf2Transforms:
         return {str(child): str(entry['parent']) for child, entry in known.items()}
 
 
+class _Ahead:
+    """Says once of each frame that it goes on being stamped ahead of the node's time."""
+
+    def __init__(self, node: Node) -> None:
+        self._clock = node.get_clock()
+        self._logger = node.get_logger()
+        self._in_a_row: dict[str, int] = {}
+
+    def note(self, child: str, stamp: int) -> None:
+        """A sample of that stamp, nanoseconds, has come."""
+        now = self._clock.now().nanoseconds
+        if not now or stamp <= now + AHEAD_NS:
+            self._in_a_row.pop(child, None)
+            return
+        count = self._in_a_row[child] = self._in_a_row.get(child, 0) + 1
+        if count == _ON_AND_ON:
+            self._logger.warning(
+                f"the transform of '{shortened(child)}' on /tf is stamped "
+                f"{(stamp - now) * 1e-9:.3f} s ahead of this node's time, as were those before: "
+                'set use_sim_time alike for whoever sends it and this node, or synchronise the '
+                "machines' clocks; until then positions by it are of another time"
+            )
+
+
 class _Gate:
     """What tf2's listener fills in place of its Buffer: it lets nothing by that is left over.
 
@@ -117,20 +144,17 @@ class _Gate:
 
     def __init__(self, buffer: Any, node: Node) -> None:
         self._buffer = buffer
-        self._node = node
+        self._ahead = _Ahead(node)
         self._jump: TimeJump | None = None
         self._lock = threading.Lock()
 
     def set_transform(self, transform: Any, authority: str) -> None:
         """See tf2_ros.Buffer."""
+        stamp = stamp_ns(transform)
+        self._ahead.note(transform.child_frame_id, stamp)
         with self._lock:
-            if self._jump is None or not self._jump.left_over(stamp_ns(transform)):
+            if self._jump is None or not self._jump.left_over(stamp):
                 self._buffer.set_transform(transform, authority)
-                return
-        self._node.get_logger().warning(
-            f"the transform of '{transform.child_frame_id}' on /tf is not used: {LEFT_OVER}",
-            throttle_duration_sec=10.0,
-        )
 
     def set_transform_static(self, transform: Any, authority: str) -> None:
         """See tf2_ros.Buffer."""
@@ -150,6 +174,7 @@ class TopicTransforms:
         from tf2_msgs.msg import TFMessage
 
         self.tree = TransformTree(cache_time, node.get_logger().warning)
+        self._ahead = _Ahead(node)
         group = ReentrantCallbackGroup()
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
@@ -172,10 +197,13 @@ class TopicTransforms:
 
     def _add(self, message: Any, static: bool) -> None:
         for stamped in message.transforms:
+            stamp = stamp_ns(stamped)
+            if not static:
+                self._ahead.note(stamped.child_frame_id, stamp)
             self.tree.add(
                 stamped.header.frame_id,
                 stamped.child_frame_id,
-                stamp_ns(stamped),
+                stamp,
                 stamped.transform,
                 static=static,
             )

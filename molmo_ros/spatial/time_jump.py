@@ -11,10 +11,10 @@ from math import inf
 
 # Poses may be published ahead of time (a localisation's transform tolerance is a second or less),
 # and time itself is told once a second at least.
-_AHEAD_NS = 2_000_000_000
+AHEAD_NS = 2_000_000_000
 
 LEFT_OVER = (
-    f'time has jumped back, and its stamp is more than {_AHEAD_NS * 1e-9:g} s ahead of it: it was '
+    f'time has jumped back, and its stamp is more than {AHEAD_NS * 1e-9:g} s ahead of it: it was '
     'sent before the jump, or by somebody whose clock is wrong'
 )
 
@@ -37,5 +37,5 @@ class TimeJump:
 
     def left_over(self, stamp: int) -> bool:
         """Whether what is heard now with that stamp, nanoseconds, was sent before the jump."""
-        ahead = self.now() + _AHEAD_NS < stamp <= self.ended + _AHEAD_NS
+        ahead = self.now() + AHEAD_NS < stamp <= self.ended + AHEAD_NS
         return ahead and time.monotonic() < self.until

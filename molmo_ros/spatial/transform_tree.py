@@ -122,15 +122,12 @@ class TransformTree:
         if q is None:
             return self._refuse(child, 'its quaternion is zero, NaN or Inf')
         with self._lock:
-            left_over = not static and self._jump is not None and self._jump.left_over(stamp_ns)
-            if left_over:
+            if not static and self._jump is not None and self._jump.left_over(stamp_ns):
                 if child in self._edges:
                     self._edges[child][1].left_over = True
-            else:
-                restarted = self._series(parent, child).add(stamp_ns, t, q, static)
-        if left_over:
-            self._refuse(child, LEFT_OVER)
-        elif restarted:
+                return
+            restarted = self._series(parent, child).add(stamp_ns, t, q, static)
+        if restarted:
             self._say(child, _RESTARTED)
 
     def _series(self, parent: str, child: str) -> _Series:
