@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.clock import ClockType, JumpThreshold, ROSClock
+from rclpy.clock import TimeJump as ClockJump
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -53,9 +55,12 @@ from molmo_ros.ros.sync import (
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import CameraModel, DepthRemarks, LiftStatus, Registration, depth_remarks
 from molmo_ros.spatial.frames import frame_of
+from molmo_ros.spatial.time_jump import TimeJump
 
 # Metres; a depth camera farther from the color camera is no part of the same device.
 _ONE_DEVICE_M = 0.25
+# Seconds of wall time that a message may be on its way at most.
+_LATE_S = 10.0
 
 _LookUp = Callable[[str, str, int], NDArray[np.float64]]
 
@@ -70,7 +75,7 @@ class CameraStreams:
     def __init__(self, node: Node, settings: StreamSettings, transforms: Transforms) -> None:
         self._node = node
         self._transforms = transforms
-        self._store = FrameStore(settings.keep, settings.memory, on_jump=transforms.clear)
+        self._store = FrameStore(settings.keep, settings.memory, on_jump=self._forget_transforms)
         self._image_bits = 0
         # Looked for now, so that no question has to wait for it.
         distribution_bridge()
@@ -106,12 +111,14 @@ class CameraStreams:
         self._pixels = {IMAGE: _Last(), DEPTH: _Last()}
         self._picture = _Last()
         self._jump_handle = None
-        if node.get_clock().clock_type == ClockType.ROS_TIME:
+        self._clock = node.get_clock()
+        self._ended = 0  # the latest time from which it has jumped back
+        if self._clock.clock_type == ClockType.ROS_TIME:
             threshold = JumpThreshold(
                 min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
             )
-            self._jump_handle = node.get_clock().create_jump_callback(
-                threshold, post_callback=lambda jump: self._forget()
+            self._jump_handle = self._clock.create_jump_callback(
+                threshold, post_callback=self._forget
             )
 
     def start(self) -> None:
@@ -129,10 +136,23 @@ class CameraStreams:
     def _take_new(self, stream: str, data: bytes) -> None:
         self._store.add_new(stream, RawMessage.of(CameraInfo, data))
 
-    def _forget(self) -> None:
+    def _forget(self, told: ClockJump) -> None:
         """A recording starts again: what was kept lies in its future."""
-        self._store.clear()
-        self._transforms.clear()
+        delta, jump = told.delta.nanoseconds, None
+        if delta < 0:  # else use_sim_time was set, and there is no time yet
+            # What is left over may be of before an earlier jump.
+            self._ended = max(self._ended, self._now() - delta)
+            jump = TimeJump(self._now, self._ended)
+        self._store.clear(jump)
+        self._transforms.clear(jump)
+
+    def _forget_transforms(self) -> None:
+        """The images show that time has gone back; they tell only roughly what time it is."""
+        until = time.monotonic() + _LATE_S
+        self._transforms.clear(TimeJump(self._store.present_ns, until=until))
+
+    def _now(self) -> int:
+        return int(self._clock.now().nanoseconds)
 
     def topic(self, stream: str) -> str:
         """Name of a stream's topic after remapping."""
@@ -204,7 +224,7 @@ class CameraStreams:
         self.listen_back()
         try:
             match = self._store.newest(
-                lambda: self._node.get_clock().now().nanoseconds,
+                self._now,
                 slop=settings.sync_slop,
                 max_age=settings.max_frame_age,
                 expected=[s for s in STREAMS if self._node.count_publishers(self.topic(s))],

@@ -16,6 +16,7 @@ from typing import Any
 
 from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.ros.deadline import ENDLESS, Deadline
+from molmo_ros.spatial.time_jump import TimeJump
 
 IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
     'image',
@@ -154,21 +155,30 @@ class FrameStore:
             name: _Stream(_CALIBRATIONS_KEPT if name in CALIBRATIONS else None) for name in STREAMS
         }
         self._changed = threading.Condition()
+        self._jump: TimeJump | None = None
+        self._present = (0, 0.0)  # stamp of the last image or depth, and when that came
 
     def add(self, stream: str, message: Any) -> None:
-        """Take a message; one that is far older than its stream's newest forgets all the others."""
+        """Take a message; one that is far older than its stream's newest forgets all the others.
+
+        What is left over from before a jump that was told by `clear` is not taken.
+        """
         new = _kept(message)
+        # A calibration may be stamped 0, or with the time the camera was started at.
+        timed = stream not in CALIBRATIONS
         with self._changed:
+            if timed and self._jump is not None and self._jump.left_over(new.stamp):
+                return
             into = self._streams[stream]
-            # A calibration may be stamped 0, or with the time the camera was started at.
-            timed = stream not in CALIBRATIONS and bool(into.kept)
-            jumped = timed and new.stamp < into.newest_ns - _JUMP_NS
+            jumped = timed and bool(into.kept) and new.stamp < into.newest_ns - _JUMP_NS
             if jumped:
                 self._forget()
             into.add(new)
-            if stream not in CALIBRATIONS:
+            now = time.monotonic()
+            if timed:
                 into.expire(self._keep_ns, self._memory)
-            into.arrivals.append(time.monotonic())
+                self._present = new.stamp, now
+            into.arrivals.append(now)
             into.received += 1
             self._changed.notify_all()
         if jumped:
@@ -181,10 +191,17 @@ class FrameStore:
         if not known:
             self.add(stream, message)
 
-    def clear(self) -> None:
+    def clear(self, jump: TimeJump | None = None) -> None:
         """Forget every message but the last calibrations, as when time jumps back."""
         with self._changed:
+            self._jump = jump
             self._forget()
+
+    def present_ns(self) -> int:
+        """What time it is by the last image or depth, and how long ago that came."""
+        with self._changed:
+            stamp, arrived = self._present
+        return stamp + int((time.monotonic() - arrived) * 1e9)
 
     def _forget(self) -> None:
         for name, stream in self._streams.items():
@@ -245,7 +262,8 @@ class FrameStore:
         kept = self._streams[IMAGE].kept
         images = sorted(kept, key=lambda one: one.stamp, reverse=True)
         if not images:
-            return None, 'no image has arrived'
+            since = '' if self._jump is None else ' since time jumped back'
+            return None, f'no image has arrived{since}'
         age_ns = now_ns - images[0].stamp
         if max_age_ns and abs(age_ns) > max_age_ns:
             return None, _stale(age_ns * 1e-9, max_age_ns * 1e-9)

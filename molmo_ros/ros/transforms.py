@@ -8,6 +8,7 @@ Both give the same answers; see `spatial.transform_tree`.
 from __future__ import annotations
 
 import importlib.util
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.errors import shortened
 from molmo_ros.extras import require
 from molmo_ros.spatial.frames import frame_name
+from molmo_ros.spatial.time_jump import AHEAD_NS, TimeJump
 from molmo_ros.spatial.transform_tree import (
     NoTransform,
     Transforms,
@@ -29,6 +32,9 @@ from molmo_ros.spatial.transform_tree import (
     unknown_frame,
     wait_for_transform,
 )
+
+# Samples in a row: fewer may come before a jump of /clock is heard.
+_ON_AND_ON = 50
 
 __all__ = [
     'NoTransform',
@@ -62,7 +68,8 @@ class Tf2Transforms:
         from rclpy.duration import Duration
 
         self._buffer = tf2_ros.Buffer(cache_time=Duration(nanoseconds=int(cache_time * 1e9)))
-        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+        self._gate = _Gate(self._buffer, node)
+        self._listener = tf2_ros.TransformListener(self._gate, node, spin_thread=False)
         self._error = tf2_ros.TransformException
 
     def look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
@@ -89,9 +96,9 @@ class Tf2Transforms:
         pair = f"from '{shortened(source)}' to '{shortened(target)}'"
         return f'no transform {pair}: {shortened(said, 300)} {frames_there(known)}'
 
-    def clear(self) -> None:
+    def clear(self, jump: TimeJump | None = None) -> None:
         """See Transforms; tf2's buffer keeps the static ones."""
-        self._buffer.clear()
+        self._gate.clear(jump)
 
     def parents(self) -> dict[str, str]:
         """See Transforms."""
@@ -104,6 +111,62 @@ class Tf2Transforms:
         return {str(child): str(entry['parent']) for child, entry in known.items()}
 
 
+class _Ahead:
+    """Says once of each frame that it goes on being stamped ahead of the node's time."""
+
+    def __init__(self, node: Node) -> None:
+        self._clock = node.get_clock()
+        self._logger = node.get_logger()
+        self._in_a_row: dict[str, int] = {}
+
+    def note(self, child: str, stamp: int) -> None:
+        """A sample of that stamp, nanoseconds, has come."""
+        now = self._clock.now().nanoseconds
+        if not now or stamp <= now + AHEAD_NS:
+            self._in_a_row.pop(child, None)
+            return
+        count = self._in_a_row[child] = self._in_a_row.get(child, 0) + 1
+        if count == _ON_AND_ON:
+            self._logger.warning(
+                f"the transform of '{shortened(child)}' on /tf is stamped "
+                f"{(stamp - now) * 1e-9:.3f} s ahead of this node's time, as were those before: "
+                'set use_sim_time alike for whoever sends it and this node, or synchronise the '
+                "machines' clocks; until then positions by it are of another time"
+            )
+
+
+class _Gate:
+    """What tf2's listener fills in place of its Buffer: it lets nothing by that is left over.
+
+    The Buffer refuses all that is `transform_cache` older than the newest that it has
+    (TF_OLD_DATA), so that one sample of before a jump would shut out all of after it.
+    """
+
+    def __init__(self, buffer: Any, node: Node) -> None:
+        self._buffer = buffer
+        self._ahead = _Ahead(node)
+        self._jump: TimeJump | None = None
+        self._lock = threading.Lock()
+
+    def set_transform(self, transform: Any, authority: str) -> None:
+        """See tf2_ros.Buffer."""
+        stamp = stamp_ns(transform)
+        self._ahead.note(transform.child_frame_id, stamp)
+        with self._lock:
+            if self._jump is None or not self._jump.left_over(stamp):
+                self._buffer.set_transform(transform, authority)
+
+    def set_transform_static(self, transform: Any, authority: str) -> None:
+        """See tf2_ros.Buffer."""
+        self._buffer.set_transform_static(transform, authority)
+
+    def clear(self, jump: TimeJump | None) -> None:
+        """Forget what moves, and from now on what is left over."""
+        with self._lock:
+            self._jump = jump
+            self._buffer.clear()
+
+
 class TopicTransforms:
     """/tf and /tf_static through pytransform3d's time-aware graph, with tf2's rules."""
 
@@ -111,6 +174,7 @@ class TopicTransforms:
         from tf2_msgs.msg import TFMessage
 
         self.tree = TransformTree(cache_time, node.get_logger().warning)
+        self._ahead = _Ahead(node)
         group = ReentrantCallbackGroup()
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
@@ -133,11 +197,13 @@ class TopicTransforms:
 
     def _add(self, message: Any, static: bool) -> None:
         for stamped in message.transforms:
-            stamp = stamped.header.stamp
+            stamp = stamp_ns(stamped)
+            if not static:
+                self._ahead.note(stamped.child_frame_id, stamp)
             self.tree.add(
                 stamped.header.frame_id,
                 stamped.child_frame_id,
-                stamp.sec * 1_000_000_000 + stamp.nanosec,
+                stamp,
                 stamped.transform,
                 static=static,
             )

@@ -127,6 +127,7 @@ class Watching:
         self._picks = FollowedPicks()
         self._closing = threading.Event()
         self._latest: Capture | None = None
+        self._newest = 0  # stamp of the last image that was told about
         self._last: dict[object, LastAnswer] = {}
         self._due: dict[object, float] = {}
         self._gave_way = False
@@ -172,6 +173,9 @@ class Watching:
         if capture is None:
             return
         told = self._tracker.add_view(view_of(capture))
+        if capture.frame.stamp < self._newest:
+            self._last = {}  # time went back: the tracker has forgotten the answers as well
+        self._newest = capture.frame.stamp
         self._latest = capture
         living = self._book.living()
         keys = {standing.key for standing in living}
@@ -267,7 +271,11 @@ class Watching:
 
     def _ask(self) -> None:
         capture, now = self._latest, time.monotonic()
-        due = [one for one in self._book.living() if self._due.get(one.key, 0.0) <= now]
+        due = [
+            one
+            for one in self._book.living()
+            if one.key not in self._last or self._due.get(one.key, 0.0) <= now
+        ]
         others = self._engine.waiting > 0 and not self._gave_way
         if capture is None or not due or others:
             self._closing.wait(_POLL_S)

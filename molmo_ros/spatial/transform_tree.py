@@ -3,7 +3,8 @@
 """Where one frame stands in another at a stamp, from what was said on /tf.
 
 As tf2 has it: linear interpolation of the position and slerp of the rotation between the two
-samples around the stamp, no extrapolation, stamp 0 for the latest common time.
+samples around the stamp, no extrapolation, stamp 0 for the latest common time. Other than in tf2, a
+frame whose samples go on at an earlier time is followed there, though nobody says that time jumped.
 """
 
 from __future__ import annotations
@@ -20,9 +21,17 @@ from numpy.typing import NDArray
 
 from molmo_ros.errors import shortened
 from molmo_ros.spatial.frames import frame_name
+from molmo_ros.spatial.time_jump import LEFT_OVER, TimeJump
 
 _POLL_S = 0.01
+# Samples in a row that are older than what is kept: fewer may be stragglers, or of a second
+# publisher whose clock is behind.
+_RUN = 10
 _MOST_NAMED = 20
+_RESTARTED = (
+    'goes on at an earlier time, and is followed there: a recording has started again, or a clock '
+    'was set back; if not, two publish it'
+)
 
 
 class NoTransform(Exception):
@@ -40,8 +49,8 @@ class Transforms(Protocol):
         """
         ...
 
-    def clear(self) -> None:
-        """Forget what moves, as when time jumps back."""
+    def clear(self, jump: TimeJump | None = None) -> None:
+        """Forget what moves, as when time jumps back; then also what is left over from before."""
         ...
 
     def parents(self) -> dict[str, str]:
@@ -93,7 +102,8 @@ class TransformTree:
         from pytransform3d.transform_manager import TemporalTransformManager
 
         self._log = log
-        self._refused: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
+        self._jump: TimeJump | None = None
         self._cache_ns = int(cache_time * 1e9)
         self._lock = threading.Lock()
         self._graph = TemporalTransformManager()
@@ -112,24 +122,37 @@ class TransformTree:
         if q is None:
             return self._refuse(child, 'its quaternion is zero, NaN or Inf')
         with self._lock:
-            known = self._edges.get(child)
-            if known is None or known[0] != parent:
-                if known is not None:
-                    self._graph.remove_transform(child, known[0])
-                self._edges[child] = known = (parent, _Series(self._cache_ns))
-                self._graph.add_transform(child, parent, _time_varying(known[1]))
-            known[1].add(stamp_ns, t, q, static)
+            if not static and self._jump is not None and self._jump.left_over(stamp_ns):
+                if child in self._edges:
+                    self._edges[child][1].left_over = True
+                return
+            restarted = self._series(parent, child).add(stamp_ns, t, q, static)
+        if restarted:
+            self._say(child, _RESTARTED)
+
+    def _series(self, parent: str, child: str) -> _Series:
+        known = self._edges.get(child)
+        if known is None or known[0] != parent:
+            if known is not None:
+                self._graph.remove_transform(child, known[0])
+            self._edges[child] = known = (parent, _Series(self._cache_ns))
+            self._graph.add_transform(child, parent, _time_varying(known[1]))
+        return known[1]
 
     def _refuse(self, child: str, reason: str) -> None:
-        with self._lock:
-            if child in self._refused:
-                return
-            self._refused.add(child)
-        self._log(f"the transform of '{child}' on /tf is not used: {reason}")
+        self._say(child, f'is not used: {reason}')
 
-    def clear(self) -> None:
-        """Forget what moves."""
+    def _say(self, child: str, what: str) -> None:
         with self._lock:
+            if (child, what) in self._said:
+                return
+            self._said.add((child, what))
+        self._log(f"the transform of '{child}' on /tf {what}")
+
+    def clear(self, jump: TimeJump | None = None) -> None:
+        """See Transforms."""
+        with self._lock:
+            self._jump = jump
             for _, series in self._edges.values():
                 series.clear()
 
@@ -180,24 +203,49 @@ class TransformTree:
         return frames
 
 
+_Pose = tuple[NDArray[np.float64], NDArray[np.float64]]  # position and unit quaternion
+
+
 class _Series:
     """The samples of one edge of the tree, by stamp."""
 
     def __init__(self, cache_ns: int) -> None:
         self.static = False
+        self.left_over = False  # whether something of before the last jump was heard after it
         self._cache_ns = cache_ns
         self._stamps: list[int] = []
-        self._poses: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+        self._poses: list[_Pose] = []
+        self._behind: list[tuple[int, _Pose]] = []  # too old to be kept, with none between them
 
     @property
     def newest(self) -> int | None:
         return self._stamps[-1] if self._stamps else None
 
-    def add(self, stamp: int, t: NDArray[np.float64], q: NDArray[np.float64], static: bool) -> None:
+    def add(self, stamp: int, t: NDArray[np.float64], q: NDArray[np.float64], static: bool) -> bool:
+        """Take a sample; whether time has gone back with it, so that the later ones are gone."""
         if static or self.static:
             self._stamps, self._poses = [stamp], [(t, q)]
             self.static = static
-            return
+            return False
+        if self._stamps and stamp < self._stamps[-1] - self._cache_ns:
+            return self._fall_behind(stamp, (t, q))
+        self._behind = []
+        self._insert(stamp, t, q)
+        return False
+
+    def _fall_behind(self, stamp: int, pose: _Pose) -> bool:
+        if stamp in [earlier for earlier, _ in self._behind]:
+            return False  # no time goes by there
+        self._behind.append((stamp, pose))
+        if len(self._behind) < _RUN:
+            return False
+        run = self._behind
+        self.clear()
+        for earlier, (t, q) in run:
+            self._insert(earlier, t, q)
+        return True
+
+    def _insert(self, stamp: int, t: NDArray[np.float64], q: NDArray[np.float64]) -> None:
         at = bisect.bisect_right(self._stamps, stamp)
         same = self._poses[bisect.bisect_left(self._stamps, stamp) : at]
         if any(np.array_equal(t, t0) and np.array_equal(q, q0) for t0, q0 in same):
@@ -209,13 +257,15 @@ class _Series:
 
     def clear(self) -> None:
         if not self.static:
-            self._stamps, self._poses = [], []
+            self._stamps, self._poses, self._behind = [], [], []
+            self.left_over = False
 
     def at(self, stamp: int) -> NDArray[np.float64]:
         """The (4, 4) pose at a stamp. Raises ValueError outside of the samples."""
         stamps = self._stamps
         if not stamps:
-            raise ValueError('nothing is known since time jumped back')
+            but = f' but a sample that is not used: {LEFT_OVER}' if self.left_over else ''
+            raise ValueError(f'nothing is known since time jumped back{but}')
         if self.static:
             return rigid_matrix(*self._poses[0])
         if stamp > stamps[-1]:

@@ -110,10 +110,11 @@ class RobotFeed:
     def _keep(self, view: View) -> None:
         with self._lock:
             recent = self._recent
-            if recent and recent[-1].capture.frame.stamp == view.capture.frame.stamp:
+            newest = view.capture.frame.stamp
+            # Those of before time jumped back would be shown when their stamps come round again.
+            while recent and recent[-1].capture.frame.stamp >= newest:
                 recent.pop()
             recent.append(view)
-            newest = view.capture.frame.stamp
             while len(recent) > 1 and (
                 newest - recent[0].capture.frame.stamp > _KEPT_S * 1e9
                 or sum(map(_bytes_of, recent)) > _KEPT_BYTES

@@ -232,7 +232,8 @@ def tf2(monkeypatch):
         TransformException=TerseError,
     )
     monkeypatch.setitem(sys.modules, 'tf2_ros', module)
-    return Tf2Transforms(None, 30.0)
+    node = SimpleNamespace(get_clock=lambda: None, get_logger=lambda: None)
+    return Tf2Transforms(node, 30.0)
 
 
 def test_where_tf2_says_little_the_frames_that_exist_are_named(tf2):
