@@ -171,16 +171,25 @@ class Watching:
             return
         if capture is None:
             return
-        told = self._tracker.add_view(view_of(capture))
+        view = view_of(capture)
+        # An answer that comes now is told in the next image, with its points.
+        with self._tracker.lock:
+            told, last = self._tracker.add_view(view), dict(self._last)
         self._latest = capture
         living = self._book.living()
         keys = {standing.key for standing in living}
         for key in told.keys() - keys:
             self._tracker.forget(key)
-        self._last = {key: last for key, last in self._last.items() if key in keys}
+        with self._tracker.lock:
+            self._last = {key: one for key, one in self._last.items() if key in keys}
         self._picks.keep({one.id for points in told.values() for one in points})
         self._targets.begin(self._settings.frames.transform_timeout)
-        self._tell([self._sighting(one, told.get(one.key, ()), capture) for one in living])
+        self._tell(
+            [
+                self._sighting(one, told.get(one.key, ()), last.get(one.key, LastAnswer()), capture)
+                for one in living
+            ]
+        )
 
     def _refresh_settings(self) -> None:
         if time.monotonic() - self._settings_at > _SILENCE_S:
@@ -225,7 +234,7 @@ class Watching:
         )
 
     def _sighting(
-        self, standing: Standing, tracked: tuple[Tracked, ...], capture: Capture
+        self, standing: Standing, tracked: tuple[Tracked, ...], last: LastAnswer, capture: Capture
     ) -> Sighting:
         target = self._targets.of(standing.request, capture.frame)
         grounding = replace(self._settings.grounding, grasp=None)
@@ -237,7 +246,6 @@ class Watching:
             )
             for point, one in zip(found.points, tracked, strict=True)
         )
-        last = self._last.get(standing.key, LastAnswer())
         message = '; '.join(filter(None, [last.message, *found.notes]))
         return Sighting(
             standing,
@@ -344,13 +352,20 @@ class Watching:
             )
         else:
             points = points_within(answer, standing.request.max_points)
-            if self._tracker.answered(standing.key, stamp, points):
-                nothing = not points
-                said = 'the model pointed at nothing' if nothing else ''
-                if nothing and standing.request.mode is Mode.ASK:
-                    said = answer.text.strip()
-                status = Status.NO_POINTS if nothing else Status.SUCCESS
-                self._last[standing.key] = LastAnswer(status, said, stamp)
+            nothing = not points
+            said = 'the model pointed at nothing' if nothing else ''
+            if nothing and standing.request.mode is Mode.ASK:
+                said = answer.text.strip()
+            status = Status.NO_POINTS if nothing else Status.SUCCESS
+            last = LastAnswer(status, said, stamp)
+            if not self._tracker.answered(
+                standing.key, stamp, points, lambda: self._set_last(standing, last)
+            ):
+                self._due[standing.key] = 0.0
+
+    def _set_last(self, standing: Standing, last: LastAnswer) -> None:
+        with self._tracker.lock:
+            self._last[standing.key] = last
 
     def _failed(self, standing: Standing, status: Status, message: str) -> None:
         self._note(standing, status, message)
@@ -359,7 +374,7 @@ class Watching:
     def _note(self, standing: Standing, status: Status, message: str) -> None:
         """An answer that there is not: the one before it stays."""
         last = self._last.get(standing.key, LastAnswer())
-        self._last[standing.key] = replace(last, status=status, message=message)
+        self._set_last(standing, replace(last, status=status, message=message))
 
 
 class _Targets:

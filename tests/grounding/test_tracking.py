@@ -188,3 +188,26 @@ def test_what_passes_before_a_thing_does_not_take_its_point_along():
     follow(moments, tally, delay=0.1)
     assert len(tally.off) > 30 and tally.good > 0.95
     assert max(tally.late, default=0) <= 3
+
+
+class Meanwhile(list):
+    """Points before which something else happens, when they are looked at first."""
+
+    happens = staticmethod(lambda: None)
+
+    def __iter__(self):
+        happens, self.happens = self.happens, lambda: None
+        happens()
+        return super().__iter__()
+
+
+def test_time_that_goes_back_while_an_answer_is_carried_takes_the_answer_along(view):
+    """Its points would be shown where they were in a picture that is not there any more."""
+    tracker = PointTracker()
+    tracker.add_view(view(30))
+    stamp = 31 * TICK
+    assert tracker.begin(stamp)
+    points = Meanwhile([ImagePoint(150.5, 90.5, 'blob')])
+    points.happens = lambda: tracker.add_view(view(3, 60, 40))
+    assert not tracker.answered('q', stamp, points)
+    assert not tracker.add_view(view(4, 60, 40)).get('q')
