@@ -128,7 +128,8 @@ class Watching:
         self._closing = threading.Event()
         self._latest: Capture | None = None
         self._last: dict[object, LastAnswer] = {}
-        self._due: dict[object, float] = {}
+        self._begun: dict[object, float] = {}
+        self._paused_until: dict[object, float] = {}
         self._gave_way = False
         self._seen: tuple[int, ...] = ()
         self._settings = settings()
@@ -275,7 +276,7 @@ class Watching:
 
     def _ask(self) -> None:
         capture, now = self._latest, time.monotonic()
-        due = [one for one in self._book.living() if self._due.get(one.key, 0.0) <= now]
+        due = self._due(now)
         others = self._engine.waiting > 0 and not self._gave_way
         if capture is None or not due or others:
             self._closing.wait(_POLL_S)
@@ -292,17 +293,33 @@ class Watching:
                 self._answer(due, capture)
             finally:
                 self._tracker.end()
-        known = {one.key for one in self._book.living()}
-        self._due = {key: at for key, at in self._due.items() if key in known}
+
+    def _due(self, now: float) -> list[Standing]:
+        """Those whose turn it is by the period that they have now."""
+        living = self._book.living()
+        keys = {one.key for one in living}
+        self._begun = {key: at for key, at in self._begun.items() if key in keys}
+        self._paused_until = {key: at for key, at in self._paused_until.items() if key in keys}
+        return [
+            one
+            for one in living
+            if self._begun.get(one.key, -inf) + one.period <= now
+            and self._paused_until.get(one.key, -inf) <= now
+        ]
 
     def _answer(self, due: Sequence[Standing], capture: Capture) -> None:
         """Ask all that are due about one image, so that what they share is computed once."""
         begun = time.monotonic()
         stop = threading.Event()
-        pending = {
-            one: self._engine.submit(capture.frame.color, one.question, self._unwanted(one, stop))
-            for one in due
-        }
+        pending: dict[Standing, Future[Answer]] = {}
+        for one in due:
+            unwanted = self._unwanted(one, stop)
+            try:
+                future = self._engine.submit(capture.frame.color, one.question, unwanted)
+            except EngineNotReady as error:  # just now
+                self._note(one, Status.NOT_READY, str(error))
+            else:
+                pending[one] = future
         gave_way = False
         while pending:
             for one, future in list(pending.items()):
@@ -321,7 +338,7 @@ class Watching:
             if time.monotonic() - begun > self._settings.timeout:
                 for one in pending:
                     self._note(one, Status.TIMEOUT, _too_late(self._settings.timeout))
-                    self._due[one.key] = time.monotonic() + _SILENCE_S
+                    self._pause(one)
                 return _stop(stop, pending.values())
             time.sleep(_POLL_S / 4)
         self._gave_way = gave_way
@@ -336,13 +353,14 @@ class Watching:
         self, standing: Standing, future: Future[Answer], capture: Capture, begun: float
     ) -> None:
         """What has become of a question."""
-        self._due[standing.key] = begun + standing.period
+        self._begun[standing.key] = begun
         stamp = capture.frame.stamp
         try:
             answer = future.result()
         except (CancelledError, Stopped):
-            self._due[standing.key] = 0.0
+            del self._begun[standing.key]
         except EngineNotReady as error:
+            del self._begun[standing.key]
             self._note(standing, Status.NOT_READY, str(error))
         except (InvalidImage, InvalidQuestion) as error:
             self._failed(standing, Status.INVALID_REQUEST, str(error))
@@ -361,7 +379,7 @@ class Watching:
             if not self._tracker.answered(
                 standing.key, stamp, points, lambda: self._set_last(standing, last)
             ):
-                self._due[standing.key] = 0.0
+                del self._begun[standing.key]
 
     def _set_last(self, standing: Standing, last: LastAnswer) -> None:
         with self._tracker.lock:
@@ -369,7 +387,10 @@ class Watching:
 
     def _failed(self, standing: Standing, status: Status, message: str) -> None:
         self._note(standing, status, message)
-        self._due[standing.key] = time.monotonic() + max(_SILENCE_S, standing.period)
+        self._pause(standing)
+
+    def _pause(self, standing: Standing) -> None:
+        self._paused_until[standing.key] = time.monotonic() + _SILENCE_S
 
     def _note(self, standing: Standing, status: Status, message: str) -> None:
         """An answer that there is not: the one before it stays."""

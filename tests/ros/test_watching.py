@@ -30,7 +30,7 @@ class Feed:
     """A camera whose images come one by one, as a test says."""
 
     def __init__(self):
-        self.number = self.taken = 1
+        self.number = self.taken = 1  # of its newest image; and of the one that was taken
 
     def state(self, stream):
         return StreamState(self.number, None, 30.0, 0.0)
@@ -141,3 +141,47 @@ def test_an_answer_is_told_with_its_own_points(watching):
         told.wait_for(lambda one: one.points)
     for one in told.all:
         assert (one.last.status is Status.SUCCESS) == bool(one.points)
+
+
+def test_a_question_set_anew_goes_by_its_new_period(watching):
+    """Else a slow one that is set to be quick is not asked before its old time."""
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 5000.0, LONG_S)
+        model.wait_for(1)
+        model.answer(0, (30.0, 40.0))
+        book.set('cup', Request('the cup'), 0.0, LONG_S)
+        model.wait_for(2)
+        book.set('cup', Request('the cup'), 5000.0, LONG_S)
+        model.answer(1, (30.0, 40.0))
+        book.set('fork', Request('the fork'), 5000.0, LONG_S)
+        model.wait_for(3)
+        model.answer(2)
+        book.end('cup')
+        book.set('knife', Request('the knife'), 0.0, LONG_S)
+        model.wait_for(4)  # it has been seen that there is no cup any more
+        book.end('knife')
+        model.answer(3)
+        book.set('cup', Request('the cup'), 5000.0, LONG_S)
+        model.wait_for(5)
+    assert [question.query for question, *_ in model.asked][3:] == ['the knife', 'the cup']
+
+
+def test_an_engine_that_goes_between_two_questions_is_told(watching):
+    """A node that is being deactivated; the answer to what it took before counts."""
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    model.refuses = 2
+
+    def meanwhile():  # before the first image
+        book.meanwhile = lambda: None
+        book.set('fork', Request('the fork'), 0.0, LONG_S)
+
+    book.meanwhile = meanwhile
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 0.0, LONG_S)
+        model.wait_for(1)
+        model.answer(0, (30.0, 40.0))
+        model.wait_for(2)
+        feed.number = 2
+        told.wait_for(lambda one: 'is inactive' in one.last.message)
+        told.wait_for(lambda one: one.points)
