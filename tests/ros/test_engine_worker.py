@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from molmo_ros.engine import Answer, Engine, EngineError, Question, Stopped
+from molmo_ros.ros import engine_host
+from molmo_ros.ros.engine_host import EngineHost
 from molmo_ros.ros.engine_worker import AT_ONCE, EngineNotReady, EnginePhase, EngineWorker
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -222,3 +224,28 @@ def test_an_engine_that_can_is_asked_about_several_images_at_a_time():
     for future in futures:
         assert future.result(10).absent
     assert worker.close(10)
+
+
+def test_what_is_closed_as_its_loading_fails_stays_closed(monkeypatch):
+    """Else a node that ends loads its model once more, which nobody gives back."""
+    loaded = []
+
+    def load(on_progress):
+        loaded.append(1)
+        raise RuntimeError('no such checkpoint')
+
+    host = EngineHost(load, '/node', lambda: 0.0)
+
+    class ClosedMeanwhile(EngineWorker):
+        def wait_until_loaded(self):
+            state = super().wait_until_loaded()
+            assert host.close(10)
+            return state
+
+    monkeypatch.setattr(engine_host, 'EngineWorker', ClosedMeanwhile)
+    for _ in range(2):
+        with pytest.raises(EngineNotReady):
+            host.load()
+        with pytest.raises(EngineNotReady, match='shutting down'):
+            host.require_ready()
+    assert len(loaded) == 1
