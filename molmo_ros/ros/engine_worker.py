@@ -401,7 +401,9 @@ class _Pulse:
         """The job's should_stop, which an engine asks between its passes."""
 
         def should_stop() -> bool:
-            self._alive = time.monotonic()
+            with self._lock:
+                if self._running:  # an engine may look once more after its answer
+                    self._alive = time.monotonic()
             return job.should_stop()
 
         return should_stop
