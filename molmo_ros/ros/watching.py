@@ -127,6 +127,7 @@ class Watching:
         self._picks = FollowedPicks()
         self._closing = threading.Event()
         self._latest: Capture | None = None
+        self._followed = -inf  # stamp of the last image that was followed
         self._last: dict[object, LastAnswer] = {}
         self._begun: dict[object, float] = {}
         self._paused_until: dict[object, float] = {}
@@ -172,6 +173,7 @@ class Watching:
             return
         if capture is None:
             return
+        self._followed = capture.frame.stamp
         view = view_of(capture)
         # An answer that comes now is told in the next image, with its points.
         with self._tracker.lock:
@@ -198,7 +200,7 @@ class Watching:
 
     def _next_capture(self) -> Capture | None:
         """The next image with what belongs to it; None where nobody wants it. Raises Refused."""
-        last = self._latest.frame.stamp if self._latest is not None else -inf
+        last = self._followed
         end = time.monotonic() + _SILENCE_S
         while self._book.living() and not self._closing.is_set():
             late = time.monotonic() > end

@@ -13,6 +13,7 @@ from molmo_ros.engine import Answer
 from molmo_ros.grounding.capture import OPTICAL, Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.pointing import ImagePoint
+from molmo_ros.ros import watching as watching_module
 from molmo_ros.ros.answering import Request, Status
 from molmo_ros.ros.engine_worker import EngineNotReady
 from molmo_ros.ros.node_settings import read_settings
@@ -88,6 +89,13 @@ class Told:
     def wait_for(self, condition):
         with self._changed:
             assert self._changed.wait_for(lambda: any(map(condition, self.all)), LONG_S)
+
+    def wait_for_more(self, number, condition, after):
+        """After the first so many, that number of others."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: sum(map(condition, self.all[after:])) >= number, LONG_S
+            )
 
 
 class Book(StandingBook):
@@ -185,3 +193,26 @@ def test_an_engine_that_goes_between_two_questions_is_told(watching):
         feed.number = 2
         told.wait_for(lambda one: 'is inactive' in one.last.message)
         told.wait_for(lambda one: one.points)
+
+
+def test_a_camera_that_pauses_keeps_its_points(watching, monkeypatch):
+    """A simulation that is held: its last image, still fresh by its clock, is no other time."""
+    monkeypatch.setattr(watching_module, '_SILENCE_S', 0.05)
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 0.0, LONG_S)
+        model.wait_for(1)
+        model.answer(0, (30.0, 40.0))
+        model.wait_for(2)  # it has been taken
+        feed.number = 2
+        told.wait_for(lambda one: one.points)
+        paused = len(told.all)
+        told.wait_for_more(3, lambda one: one.last.status is Status.NO_FRAME, paused)
+        feed.number = 3
+        told.wait_for(lambda one: one.capture and one.capture.frame.stamp == 150_000_000)
+    before, after = (
+        next(one for one in told.all if one.capture and one.capture.frame.stamp == stamp)
+        for stamp in (100_000_000, 150_000_000)
+    )
+    assert [one.id for one in after.tracked] == [one.id for one in before.tracked] == [1]
+    assert {one.last.status for one in told.all[paused:-1]} == {Status.NO_FRAME}
