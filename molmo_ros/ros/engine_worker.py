@@ -132,6 +132,7 @@ class EngineWorker:
         self._arrival = threading.Condition()
         self._choosing = threading.Lock()
         self._turns: OrderedDict[str, None] = OrderedDict()  # sources, the last served at the end
+        self._engine: Engine | None = None
         self._assumed: tuple[str, ...] = ()
         self._closing = threading.Event()
         self._loaded = threading.Event()
@@ -158,8 +159,9 @@ class EngineWorker:
 
     @property
     def assumed(self) -> tuple[str, ...]:
-        """What is taken for granted of the engine in every answer."""
-        return self._assumed
+        """What is taken for granted of the engine in every answer, as of the last that was told."""
+        engine = self._engine
+        return self._assumed if engine is None else engine.assumed
 
     def wait_until_loaded(self) -> EngineState:
         """The state after loading, however that ended."""
@@ -231,6 +233,7 @@ class EngineWorker:
             for other in others:
                 other.join()
         finally:
+            self._assumed, self._engine = engine.assumed, None
             # One that is out of order may fail at that, too; there is nothing else to be done.
             with suppress(Exception):
                 if not self._leaving:
@@ -240,7 +243,6 @@ class EngineWorker:
         """Answer one image after the other; over: when all who do that shall end."""
         while jobs := self._next(over):
             self._answer(engine, _running(jobs), over)
-            self._assumed = engine.assumed
             if self._pulse.failing_for(self._reload_after()):
                 over.set()
                 with self._arrival:
@@ -266,7 +268,7 @@ class EngineWorker:
                 detail = str(error) or type(error).__name__
                 self._state = EngineState(EnginePhase.FAILED, detail)
             return None
-        self._assumed = engine.assumed
+        self._engine = engine
         self._state = EngineState(EnginePhase.READY, progress=1.0)
         return engine
 

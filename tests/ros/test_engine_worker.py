@@ -249,3 +249,35 @@ def test_what_is_closed_as_its_loading_fails_stays_closed(monkeypatch):
         with pytest.raises(EngineNotReady, match='shutting down'):
             host.require_ready()
     assert len(loaded) == 1
+
+
+class Doubted(Engine):
+    """Finds out, as it is asked two things, that it may be wrong; answers the second later."""
+
+    def __init__(self):
+        self.begin, self.go_on = threading.Event(), threading.Event()
+
+    def answer_each(self, image, questions):
+        assert self.begin.wait(10)
+        if len(questions) == 2:
+            self.assumed = ('the test failed, so this may be wrong',)
+        for one in questions:
+            one.tell(Answer('', (), None, True))
+            assert len(questions) == 1 or self.go_on.wait(10)
+
+    def close(self):
+        pass
+
+
+def test_what_an_engine_finds_out_of_itself_counts_for_the_answer_that_it_gives_then():
+    """Else a server that was changed for one that points wrong is believed once more."""
+    engine = Doubted()
+    worker = ready_worker(engine)
+    before = worker.submit(IMAGE + 1, Question('mug'), lambda: False)
+    mug, lid = (worker.submit(IMAGE, Question(query), lambda: False) for query in ('mug', 'lid'))
+    engine.begin.set()
+    assert before.result(10) and mug.result(10)
+    assert worker.assumed == ('the test failed, so this may be wrong',)
+    engine.go_on.set()
+    assert lid.result(10) and worker.close(10)
+    assert worker.assumed == ('the test failed, so this may be wrong',)
