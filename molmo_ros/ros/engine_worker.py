@@ -192,7 +192,14 @@ class EngineWorker:
             self.require_ready()
             self._waiting.append(job)
             self._arrival.notify()
+        job.future.add_done_callback(self._take_back)
         return job.future
+
+    def _take_back(self, future: Future[Answer]) -> None:
+        """What was cancelled waits no more, and keeps no picture."""
+        if future.cancelled():
+            with self._arrival:
+                self._waiting = [job for job in self._waiting if job.future is not future]
 
     def close(self, timeout: float, leaving: bool = False) -> bool:
         """Stop after the current pass; False if that takes longer than `timeout` seconds.

@@ -4,6 +4,7 @@
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -52,6 +53,23 @@ def test_a_question_that_still_waits_at_shutdown_is_told():
         waiting.result(10)
     with pytest.raises(EngineNotReady, match='shutting down'):
         worker.submit(IMAGE, Question('mug'), lambda: False)
+
+
+def test_a_question_that_is_taken_back_takes_its_picture_along_at_once():
+    """Else who asks with little patience during a long pass fills the memory."""
+    engine = Busy()
+    worker = ready_worker(engine)
+    worker.submit(IMAGE, Question('mug'), lambda: False)
+    assert engine.begun.wait(10)
+    image = IMAGE + 1
+    seen = weakref.ref(image)
+    hasty, patient = (worker.submit(image, Question(q), lambda: False) for q in ('lid', 'fork'))
+    del image
+    assert worker.waiting == 2 and hasty.cancel() and worker.waiting == 1 and seen() is not None
+    assert patient.cancel() and worker.waiting == 0
+    del hasty, patient
+    assert seen() is None
+    assert worker.close(10)
 
 
 class OneAtATime:
