@@ -240,12 +240,13 @@ class Watching:
         self, standing: Standing, tracked: tuple[Tracked, ...], last: LastAnswer, capture: Capture
     ) -> Sighting:
         target = self._targets.of(standing.request, capture.frame)
+        frame_id = standing.request.target_frame or capture.frame.frame_id
         grounding = replace(self._settings.grounding, grasp=None)
         found = ground([one.point for one in tracked], capture, grounding, target)
         points = tuple(
             replace(
                 _widened(point, one.drift, capture, target),
-                pick=self._pick(point, one, capture, target),
+                pick=self._pick(point, one, frame_id, capture, target),
             )
             for point, one in zip(found.points, tracked, strict=True)
         )
@@ -254,7 +255,7 @@ class Watching:
             standing,
             replace(last, message=message),
             capture,
-            standing.request.target_frame or capture.frame.frame_id,
+            frame_id,
             points,
             tracked,
             tuple(dict.fromkeys((*self._engine.assumed, *found.assumed))),
@@ -262,7 +263,12 @@ class Watching:
         )
 
     def _pick(
-        self, point: GroundedPoint, tracked: Tracked, capture: Capture, target: TargetFrame
+        self,
+        point: GroundedPoint,
+        tracked: Tracked,
+        frame_id: str,
+        capture: Capture,
+        target: TargetFrame,
     ) -> Pick:
         lift, grasp = self._settings.grounding.lift, self._settings.grounding.grasp
         if grasp is None:
@@ -272,7 +278,7 @@ class Watching:
             pixel = point.image.centred
             return pick_near(pixel, point.surface, capture, target, lift, grasp)[1]
 
-        return self._picks.of(tracked.id, tracked.answered, point.surface, measure)
+        return self._picks.of(tracked.id, tracked.answered, point.surface, frame_id, measure)
 
     # The thread that asks.
 
