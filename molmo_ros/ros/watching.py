@@ -289,11 +289,10 @@ class Watching:
         if capture is None or not due or others:
             self._closing.wait(_POLL_S)
             return
-        try:
-            self._engine.require_ready()
-        except EngineNotReady as error:
+        why = self._why_not_ready()
+        if why:
             for one in due:
-                self._note(one, Status.NOT_READY, str(error))
+                self._note(one, Status.NOT_READY, why)
             self._closing.wait(_POLL_S)
             return
         if self._tracker.begin(capture.frame.stamp):
@@ -301,6 +300,14 @@ class Watching:
                 self._answer(due, capture)
             finally:
                 self._tracker.end()
+
+    def _why_not_ready(self) -> str:
+        """Why the engine cannot be asked; '' where it can."""
+        try:
+            self._engine.require_ready()
+        except EngineNotReady as error:
+            return str(error)
+        return ''
 
     def _due(self, now: float) -> list[Standing]:
         """Those whose turn it is by the period that they have now."""
@@ -343,6 +350,8 @@ class Watching:
                 _stop(stop, pending.values())
             if self._closing.is_set():
                 return _stop(stop, pending.values())
+            if not stop.is_set() and self._why_not_ready():
+                _stop(stop, pending.values())
             if time.monotonic() - begun > self._settings.timeout:
                 for one in pending:
                     self._note(one, Status.TIMEOUT, _too_late(self._settings.timeout))

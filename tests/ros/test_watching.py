@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from molmo_ros.engine import Answer
+from molmo_ros.engine import Answer, Stopped
 from molmo_ros.grounding.capture import OPTICAL, Capture
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.pointing import ImagePoint
@@ -21,6 +21,8 @@ from molmo_ros.ros.parameters import POINT_QUERY
 from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.sync import StreamState
 from molmo_ros.ros.watching import Watching
+
+from .conftest import Caller
 
 LONG_S = 60.0
 SETTINGS = read_settings({parameter.name: parameter.default for parameter in POINT_QUERY})
@@ -48,11 +50,12 @@ class Model:
 
     def __init__(self):
         self.asked = []
-        self.refuses = 0
+        self.refuses, self.gone = 0, False
         self._changed = threading.Condition()
 
     def require_ready(self):
-        pass
+        if self.gone:
+            raise EngineNotReady('the node is inactive: activate it')
 
     def submit(self, image, question, should_stop):
         with self._changed:
@@ -216,3 +219,17 @@ def test_a_camera_that_pauses_keeps_its_points(watching, monkeypatch):
     )
     assert [one.id for one in after.tracked] == [one.id for one in before.tracked] == [1]
     assert {one.last.status for one in told.all[paused:-1]} == {Status.NO_FRAME}
+
+
+def test_an_engine_that_goes_amid_a_question_is_not_kept_at_it(watching):
+    """A node that is deactivated answers no more, standing questions as little as others."""
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 0.0, 5000.0)
+        model.wait_for(1)
+        model.gone = True
+        _, future, should_stop = model.asked[0]
+        Caller.wait_for(should_stop)
+        future.set_exception(Stopped('stopped'))
+        model.gone = False
+        model.wait_for(2)
