@@ -241,10 +241,11 @@ class Answering:
         with run.stage('transform'):
             run.target = target = self._target(run, run.capture.frame)
         answer = self._ask(run, run.capture)
+        assumed = self._worker.assumed  # of the model that answered, before it is another
         points = points_within(answer, run.request.max_points)
         run.answer, run.points = answer, tuple(not_lifted(point) for point in points)
         found = ground(points, run.capture, run.settings.grounding, target, run)
-        run.assumed = tuple(dict.fromkeys((*self._worker.assumed, *found.assumed)))
+        run.assumed = tuple(dict.fromkeys((*assumed, *found.assumed)))
         notes = (*_left_out(run.request, answer), *found.notes)
         return run.ended(*_outcome(run.request, answer, notes))
 

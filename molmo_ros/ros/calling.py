@@ -9,21 +9,41 @@ server alone, because the client has not heard of the living one yet.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from threading import Event
 from typing import Any
 
 from rclpy.client import Client
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 _LOOK_S = 0.1  # between looks whether another server has come
 
 
-def call(node: Node, client: Client, request: Any, timeout: float) -> Any:
+def call(
+    node: Node,
+    client: Client,
+    request: Any,
+    timeout: float,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Any:
     """Call a service and wait for the response; None where none came within `timeout` seconds.
 
     node: the client's, which somebody else spins. Where another server comes meanwhile the same
-    request is sent to it, too, and the first response counts.
+    request is sent to it, too, and the first response counts. should_stop: whether nobody waits any
+    more; the node may be destroyed then.
     """
+    try:
+        return _call(node, client, request, timeout, should_stop)
+    except rclpy_implementation.InvalidHandle:
+        if should_stop():
+            return None
+        raise
+
+
+def _call(
+    node: Node, client: Client, request: Any, timeout: float, should_stop: Callable[[], bool]
+) -> Any:
     answered: list[Any] = []
     done = Event()
 
@@ -39,7 +59,7 @@ def call(node: Node, client: Client, request: Any, timeout: float) -> Any:
     end = time.monotonic() + timeout
     known, pending = _servers(node, client), [send()]
     while not done.wait(min(_LOOK_S, max(end - time.monotonic(), 0.0))):
-        if time.monotonic() >= end:
+        if time.monotonic() >= end or should_stop():
             break
         now = _servers(node, client)
         if now > known:

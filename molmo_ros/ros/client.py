@@ -11,6 +11,7 @@ with PointQueryClient() as client:
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from math import nan
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import rclpy
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
@@ -50,6 +53,7 @@ from molmo_ros.srv import PointQuery, Watch
 # How much longer than the question's own timeout a response may be on its way.
 _GRACE_S = 10.0
 _POLL_S = 0.1
+_CLOSED = 'the client has been closed'
 _APPROACHES = 'ABOVE', 'TILTED', 'NORMAL', 'SIDE'
 
 
@@ -161,12 +165,19 @@ class PendingAnswer:
 
     rclpy's action client may miss a response that comes while a request is still being noted down:
     whatever sends one has to run in the thread that receives. run: has a function run there.
+    seconds: after which no answer is expected any more. action: whom it is asked of.
     """
 
     def __init__(
-        self, run: Callable[[Callable[[], object]], object], send: Callable[[], Any]
+        self,
+        run: Callable[[Callable[[], object]], object],
+        send: Callable[[], Any],
+        seconds: float,
+        action: str,
     ) -> None:
         self._run = run
+        self._end = time.monotonic() + seconds
+        self._action = action
         self._answered: Future[Answered] = Future()
         self._goal: Any = None
         self._cancelled = False
@@ -181,11 +192,22 @@ class PendingAnswer:
         return self._answered.done()
 
     def result(self, timeout: float | None = None) -> Answered:
-        """Wait for it. Raises TimeoutError, ServiceUnavailable."""
+        """Wait for it. Raises TimeoutError, ServiceUnavailable.
+
+        timeout: seconds; None: for as long as an answer may come.
+        """
+        left = max(self._end - time.monotonic(), 0.0)
         try:
-            return self._answered.result(timeout)
+            return self._answered.result(left if timeout is None else min(timeout, left))
         except concurrent.futures.TimeoutError as error:  # another one before Python 3.11
+            if time.monotonic() >= self._end:
+                raise ServiceUnavailable(_silent(self._action)) from error
             raise TimeoutError('the question is still being answered') from error
+
+    def give_up(self, why: str) -> None:
+        """No answer will come; for whoever ends the thread that receives."""
+        if not self._answered.done():
+            self._answered.set_exception(ServiceUnavailable(why))
 
     def _cancel(self) -> None:
         self._cancelled = True
@@ -237,11 +259,22 @@ class PointQueryClient:
         self._engine = EngineWatch(self._node, self._client, self._name)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._pending: WeakSet[PendingAnswer] = WeakSet()
+        self._closing = threading.Lock()
+        self._closed = threading.Event()
         self._spinner = Spinner(self._executor)
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Leave the graph; whoever waits for an answer in another thread is told. Raises
+        RuntimeError in a callback of this client."""
+        self._refuse_here('closed')
+        with self._closing:
+            if self._closed.is_set():
+                return
+            self._closed.set()
         self._spinner.close()
+        for pending in self._pending:
+            pending.give_up(_CLOSED)
         self._action.destroy()
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
@@ -264,11 +297,19 @@ class PointQueryClient:
 
         on_progress: told now and then what the node is doing, and how far it is (0 to 1).
         It listens to the diagnostics of the node that offers the service, and asks it where there
-        are none; a model that failed to load counts as not ready, at once.
+        are none; a model that failed to load counts as not ready, at once, as does a client that is
+        closed meanwhile.
         """
         deadline = time.monotonic() + timeout
         while True:
-            report = self._engine.update()
+            try:
+                report = self._engine.update()
+            except rclpy_implementation.InvalidHandle:
+                if self._closed.is_set():
+                    return False
+                raise
+            if self._closed.is_set():
+                return False
             if report.ready or report.failed or time.monotonic() > deadline:
                 return report.ready
             if on_progress is not None and report.text:
@@ -299,17 +340,19 @@ class PointQueryClient:
 
         frame: what to ask about; None is the node's newest. target_frame: of the 3D; '' is the
         image's. timeout: seconds to wait for a node, and that it may take. Raises
-        ServiceUnavailable.
+        ServiceUnavailable, and RuntimeError in a callback of this client.
         """
-        if not self._client.wait_for_service(timeout_sec=timeout):
+        self._refuse_here('asked so')
+        if not self._found(self._client.wait_for_service, timeout):
             raise ServiceUnavailable(
                 f'no node offers {self._name}: start molmo_point_query, and look at namespace and '
                 'ROS_DOMAIN_ID'
             )
         request = _fill(PointQuery.Request(), query, mode, frame, target_frame, max_points, timeout)
-        response = call(self._node, self._client, request, timeout + _GRACE_S)
+        stop = self._closed.is_set
+        response = call(self._node, self._client, request, timeout + _GRACE_S, stop)
         if response is None:
-            raise ServiceUnavailable(f'{self._name} did not respond within its timeout')
+            raise ServiceUnavailable(_CLOSED if stop() else _silent(self._name))
         return read_answered(response)
 
     def start(
@@ -328,7 +371,7 @@ class PointQueryClient:
         on_feedback: told the stage that begins and the points so far, in this client's thread.
         Raises ServiceUnavailable.
         """
-        if not self._action.wait_for_server(timeout_sec=timeout):
+        if not self._found(self._action.wait_for_server, timeout):
             raise ServiceUnavailable(f'no node offers the action {self._action_name}')
         goal = _fill(PointQueryAction.Goal(), query, mode, frame, target_frame, max_points, timeout)
 
@@ -337,10 +380,16 @@ class PointQueryClient:
                 feedback = message.feedback
                 on_feedback(feedback.stage, _read_points(feedback.points))
 
-        return PendingAnswer(
-            self._executor.create_task,
+        pending = PendingAnswer(
+            self._run,
             lambda: self._action.send_goal_async(goal, feedback_callback=told),
+            timeout + _GRACE_S,
+            self._action_name,
         )
+        with self._closing:
+            self._pending.add(pending)
+            self._require_open()
+        return pending
 
     def watch(
         self,
@@ -359,16 +408,56 @@ class PointQueryClient:
         on_points: told where its points are in every image, in this client's thread. period:
         seconds at least from answer to answer; 0 is as often as the model can. lease: seconds that
         the question outlives this process. timeout: seconds to wait for the node. Raises
-        ServiceUnavailable, WatchRefused.
+        ServiceUnavailable, WatchRefused, and RuntimeError in a callback of this client.
         """
-        if not self._watch.wait_for_service(timeout_sec=timeout):
+        self._refuse_here('asked so')
+        if not self._found(self._watch.wait_for_service, timeout):
             raise ServiceUnavailable(f'no node offers {self._name}/watch')
         request = watch_request(
             uuid.uuid4().hex, query, mode.value, target_frame, max_points, period, lease
         )
         return WatchHandle(
-            self._node, self._watch, request, lease, on_points, _read_points, timeout
+            self._node,
+            self._watch,
+            request,
+            lease,
+            on_points,
+            _read_points,
+            timeout,
+            lambda: self._spinner.here,
+            self._closed.is_set,
         )
+
+    def _run(self, work: Callable[[], object]) -> None:
+        """In the thread that receives, for as long as there is one."""
+        with self._closing:
+            if not self._closed.is_set():
+                self._executor.create_task(work)
+
+    def _found(self, wait: Callable[[float], bool], timeout: float) -> bool:
+        """Whether somebody is there to be asked. Raises ServiceUnavailable once this is closed."""
+        try:
+            found = not self._closed.is_set() and wait(timeout)
+        except rclpy_implementation.InvalidHandle:
+            found = False
+        self._require_open()
+        return found
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise ServiceUnavailable(_CLOSED)
+
+    def _refuse_here(self, what: str) -> None:
+        """Raises RuntimeError where the thread that receives would wait for itself."""
+        if self._spinner.here:
+            raise RuntimeError(
+                f'a client cannot be {what} in one of its own callbacks, whose thread receives '
+                'what it waits for: do it in another thread, or ask with start'
+            )
+
+
+def _silent(name: str) -> str:
+    return f'{name} did not respond within its timeout'
 
 
 def read_answered(message: Any) -> Answered:

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -69,7 +72,8 @@ class WatchHandle:
     """A standing question, which ends when this is closed, or its process is gone.
 
     node: spun by somebody else. client: of the node's watch service. on_points: told of every
-    image, in the thread that spins.
+    image, in the thread that spins. in_callback: whether it is that thread which calls. gone:
+    whether the node is destroyed, or about to be.
     """
 
     def __init__(
@@ -81,14 +85,26 @@ class WatchHandle:
         on_points: Callable[[Followed], object],
         read_points: Callable[[Any], tuple[Any, ...]],
         timeout: float,
+        in_callback: Callable[[], bool],
+        gone: Callable[[], bool],
     ) -> None:
+        self._in_callback = in_callback
+        self._gone = gone
+        self._closed = False
+        self._closing = threading.Lock()
+        self._renewed = threading.Event()
+        self._renewed.set()
         self._node = node
         self._client = client
         self._request = request
         self._on_points = on_points
         self._read_points = read_points
         self._newest: Followed | None = None
-        response = self._call(timeout)
+        response = call(node, client, request, timeout, gone)
+        if response is None:
+            response = Watch.Response(
+                status=int(Status.TIMEOUT), message='the node did not respond'
+            )
         if response.status != Status.SUCCESS:
             raise WatchRefused(Status(response.status), response.message)
         self._subscription = node.create_subscription(
@@ -102,12 +118,21 @@ class WatchHandle:
         return self._newest
 
     def close(self) -> None:
-        """End the standing question."""
-        self._timer.cancel()
-        self._request.stop = True
-        self._call(_TAKEN_BACK_S)
-        self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._subscription)
+        """End the standing question; more than once is once. Nothing is waited for in on_points."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        with suppress(rclpy_implementation.InvalidHandle):  # the client may have been closed before
+            self._timer.cancel()
+            stop = Watch.Request(id=self._request.id, stop=True)
+            # A node takes requests in several threads: a renewal must not come after the end.
+            if not self._in_callback() and self._renewed.wait(_TAKEN_BACK_S):
+                call(self._node, self._client, stop, _TAKEN_BACK_S, self._gone)
+            else:
+                self._client.call_async(stop)
+            self._node.destroy_timer(self._timer)
+            self._node.destroy_subscription(self._subscription)
 
     def __enter__(self) -> WatchHandle:
         return self
@@ -120,17 +145,16 @@ class WatchHandle:
     ) -> None:
         self.close()
 
-    def _call(self, timeout: float) -> Watch.Response:
-        response = call(self._node, self._client, self._request, timeout)
-        if response is not None:
-            return response
-        return Watch.Response(status=int(Status.TIMEOUT), message='the node did not respond')
-
     def _renew(self) -> None:
-        self._client.call_async(self._request)
+        with self._closing:
+            if self._closed:
+                return
+            self._renewed.clear()
+            renewal = self._client.call_async(self._request)
+        renewal.add_done_callback(lambda _: self._renewed.set())
 
     def _on_message(self, message: TrackedPoints) -> None:
-        if message.id != self._request.id:
+        if message.id != self._request.id or self._closed:
             return
         self._newest = self._read(message)
         self._on_points(self._newest)

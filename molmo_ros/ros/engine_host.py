@@ -26,16 +26,18 @@ from molmo_ros.ros.engine_worker import (
 class EngineView:
     """An engine that another node has: asked, but neither loaded nor given back. See `EngineHost`.
 
-    host: of the node that has it.
+    host: of the node that has it. node_name: of the node that only asks it. It answers while both
+    are `active`.
     """
 
     def __init__(self, host: EngineHost) -> None:
         self._host = host
+        self.node_name = ''
         self.active = False
 
     @property
     def state(self) -> EngineState:
-        return self._host.state
+        return _while_active(self._host.state, self.active, self.node_name)
 
     @property
     def health(self) -> EngineHealth:
@@ -62,7 +64,7 @@ class EngineView:
         return True
 
     def require_ready(self) -> None:
-        self._host.require_ready()
+        _require_ready(self.state)
 
     def submit(
         self,
@@ -71,6 +73,7 @@ class EngineView:
         should_stop: Callable[[], bool],
         source: str = '',
     ) -> Future[Answer]:
+        self.require_ready()
         return self._host.submit(image, question, should_stop, source)
 
 
@@ -98,11 +101,7 @@ class EngineHost:
         worker = self._worker
         if worker is None:
             return self._without
-        state = worker.state
-        if state.phase is EnginePhase.READY and not self.active:
-            detail = f'ros2 lifecycle set {self._node_name} activate'
-            return EngineState(EnginePhase.INACTIVE, detail, 1.0)
-        return state
+        return _while_active(worker.state, self.active, self._node_name)
 
     @property
     def health(self) -> EngineHealth:
@@ -134,9 +133,14 @@ class EngineHost:
             worker = self._worker = EngineWorker(self._load, self._reload_after)
         state = worker.wait_until_loaded()
         if state.phase is not EnginePhase.READY:
-            if state.phase is EnginePhase.FAILED:
-                self._without = state
-            self._worker = None
+            with self._lock:
+                # It may have been closed for good meanwhile.
+                if (
+                    state.phase is EnginePhase.FAILED
+                    and self._without.phase is not EnginePhase.CLOSED
+                ):
+                    self._without = state
+                self._worker = None
             raise EngineNotReady(why_not_ready(state))
 
     def unload(self, timeout: float) -> bool:
@@ -152,9 +156,7 @@ class EngineHost:
 
     def require_ready(self) -> None:
         """Raise EngineNotReady unless questions can be asked."""
-        state = self.state
-        if state.phase is not EnginePhase.READY:
-            raise EngineNotReady(why_not_ready(state))
+        _require_ready(self.state)
 
     def submit(
         self,
@@ -184,3 +186,15 @@ class EngineHost:
             f'ros2 lifecycle set {self._node_name} configure, which loads the model, and activate'
         )
         return EngineState(EnginePhase.UNCONFIGURED, detail)
+
+
+def _while_active(state: EngineState, active: bool, node_name: str) -> EngineState:
+    """The state as a node has it that is active, or is not."""
+    if state.phase is EnginePhase.READY and not active:
+        return EngineState(EnginePhase.INACTIVE, f'ros2 lifecycle set {node_name} activate', 1.0)
+    return state
+
+
+def _require_ready(state: EngineState) -> None:
+    if state.phase is not EnginePhase.READY:
+        raise EngineNotReady(why_not_ready(state))

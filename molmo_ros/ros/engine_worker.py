@@ -132,6 +132,7 @@ class EngineWorker:
         self._arrival = threading.Condition()
         self._choosing = threading.Lock()
         self._turns: OrderedDict[str, None] = OrderedDict()  # sources, the last served at the end
+        self._engine: Engine | None = None
         self._assumed: tuple[str, ...] = ()
         self._closing = threading.Event()
         self._loaded = threading.Event()
@@ -158,8 +159,9 @@ class EngineWorker:
 
     @property
     def assumed(self) -> tuple[str, ...]:
-        """What is taken for granted of the engine in every answer."""
-        return self._assumed
+        """What is taken for granted of the engine in every answer, as of the last that was told."""
+        engine = self._engine
+        return self._assumed if engine is None else engine.assumed
 
     def wait_until_loaded(self) -> EngineState:
         """The state after loading, however that ended."""
@@ -190,7 +192,14 @@ class EngineWorker:
             self.require_ready()
             self._waiting.append(job)
             self._arrival.notify()
+        job.future.add_done_callback(self._take_back)
         return job.future
+
+    def _take_back(self, future: Future[Answer]) -> None:
+        """What was cancelled waits no more, and keeps no picture."""
+        if future.cancelled():
+            with self._arrival:
+                self._waiting = [job for job in self._waiting if job.future is not future]
 
     def close(self, timeout: float, leaving: bool = False) -> bool:
         """Stop after the current pass; False if that takes longer than `timeout` seconds.
@@ -231,6 +240,7 @@ class EngineWorker:
             for other in others:
                 other.join()
         finally:
+            self._assumed, self._engine = engine.assumed, None
             # One that is out of order may fail at that, too; there is nothing else to be done.
             with suppress(Exception):
                 if not self._leaving:
@@ -240,7 +250,6 @@ class EngineWorker:
         """Answer one image after the other; over: when all who do that shall end."""
         while jobs := self._next(over):
             self._answer(engine, _running(jobs), over)
-            self._assumed = engine.assumed
             if self._pulse.failing_for(self._reload_after()):
                 over.set()
                 with self._arrival:
@@ -266,7 +275,7 @@ class EngineWorker:
                 detail = str(error) or type(error).__name__
                 self._state = EngineState(EnginePhase.FAILED, detail)
             return None
-        self._assumed = engine.assumed
+        self._engine = engine
         self._state = EngineState(EnginePhase.READY, progress=1.0)
         return engine
 
@@ -401,7 +410,9 @@ class _Pulse:
         """The job's should_stop, which an engine asks between its passes."""
 
         def should_stop() -> bool:
-            self._alive = time.monotonic()
+            with self._lock:
+                if self._running:  # an engine may look once more after its answer
+                    self._alive = time.monotonic()
             return job.should_stop()
 
         return should_stop

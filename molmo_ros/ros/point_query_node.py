@@ -17,7 +17,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -127,6 +126,8 @@ class PointQueryNode(ManagedNode):
             self.get_fully_qualified_name(),
             self._reload_after,
         )
+        if isinstance(self._engine, EngineView):
+            self._engine.node_name = self.get_fully_qualified_name()
         self._bond: Any = None
         self._answering = Answering(
             self._engine,
@@ -187,11 +188,12 @@ class PointQueryNode(ManagedNode):
         respond_patiently(self)
         if hasattr(self, 'add_post_set_parameters_callback'):
             self.add_post_set_parameters_callback(lambda changed: self.look_again())
-        if isinstance(self._engine, EngineHost):
+        if isinstance(host := self._engine, EngineHost):
             self._further = FurtherCameras(
                 self,
                 settings.cameras,
-                partial(PointQueryNode, engine=EngineView(self._engine)),
+                # A view for each, for each is active or not by itself.
+                lambda **arguments: PointQueryNode(engine=EngineView(host), **arguments),
                 parameters.values(self, parameters.POINT_QUERY),
             )
         if settings.autostart:

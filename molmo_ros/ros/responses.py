@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rclpy.action import ActionServer
+from rclpy.action.server import ServerGoalHandle
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 # How rclpy begins its warning about a response that was dropped.
@@ -104,8 +106,23 @@ def _tell_unheard(what: str, node: Node) -> None:
     )
 
 
+def _begin(goal: ServerGoalHandle) -> None:
+    """Have a goal executed, also one that is cancelled as it begins.
+
+    rclpy looks whether it was cancelled and then notes that it is executed; a cancel in between
+    makes that an error, after which nobody would ever tell a result.
+    """
+    try:
+        goal.execute()
+    except rclpy_implementation.RCLError:
+        goal.execute()  # now it is seen to be cancelled
+
+
 class PatientActionServer(ActionServer):
     """An action server that tells a client again that its goal is taken, where that was dropped."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, handle_accepted_callback=_begin, **named)
 
     async def _execute_goal_request(self, taken: Any) -> None:
         before = _dropped.count

@@ -42,6 +42,11 @@ class Spinner:
         self._thread = threading.Thread(target=self._spin, name='executor', daemon=True)
         self._thread.start()
 
+    @property
+    def here(self) -> bool:
+        """Whether this is called in its thread, out of a callback."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
         """Stop taking callbacks and wait until the thread has ended."""
         self._closing.set()

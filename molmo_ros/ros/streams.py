@@ -77,6 +77,7 @@ class CameraStreams:
         self._transforms = transforms
         self._store = FrameStore(settings.keep, settings.memory, on_jump=self._forget_transforms)
         self._image_bits = 0
+        self._counting = threading.Lock()
         # Looked for now, so that no question has to wait for it.
         distribution_bridge()
         kinds: dict[str, tuple[type, str]] = {
@@ -310,8 +311,10 @@ class CameraStreams:
         except conversions.ConversionError as error:
             raise Refused(Status.NO_FRAME, f'{self.topic(IMAGE)}: {error}') from error
         # One scale for all images of a camera: its darkest is not shown as bright as the others.
-        self._image_bits = max(self._image_bits, pixels.bits)
-        bits = settings.image_bits or self._image_bits
+        needed = pixels.bits
+        with self._counting:
+            self._image_bits = max(self._image_bits, needed)
+            bits = settings.image_bits or self._image_bits
 
         def picture() -> tuple[NDArray[np.uint8], tuple[str, ...]]:
             color = pixels.rgb(bits)

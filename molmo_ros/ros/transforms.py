@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
@@ -175,7 +175,8 @@ class TopicTransforms:
 
         self.tree = TransformTree(cache_time, node.get_logger().warning)
         self._ahead = _Ahead(node)
-        group = ReentrantCallbackGroup()
+        # Of its own, and one after the other: of two poses of a fixed frame the later one counts.
+        group = MutuallyExclusiveCallbackGroup()
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
             node.create_subscription(

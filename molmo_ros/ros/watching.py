@@ -127,9 +127,10 @@ class Watching:
         self._picks = FollowedPicks()
         self._closing = threading.Event()
         self._latest: Capture | None = None
-        self._newest = 0  # stamp of the last image that was told about
+        self._followed = -inf  # stamp of the last image that was followed
         self._last: dict[object, LastAnswer] = {}
-        self._due: dict[object, float] = {}
+        self._begun: dict[object, float] = {}
+        self._paused_until: dict[object, float] = {}
         self._gave_way = False
         self._seen: tuple[int, ...] = ()
         self._settings = settings()
@@ -172,19 +173,30 @@ class Watching:
             return
         if capture is None:
             return
-        told = self._tracker.add_view(view_of(capture))
-        if capture.frame.stamp < self._newest:
-            self._last = {}  # time went back: the tracker has forgotten the answers as well
-        self._newest = capture.frame.stamp
+        went_back = capture.frame.stamp < self._followed
+        self._followed = capture.frame.stamp
+        view = view_of(capture)
+        # An answer that comes now is told in the next image, with its points.
+        with self._tracker.lock:
+            told = self._tracker.add_view(view)
+            if went_back:
+                self._last = {}  # as the tracker has forgotten their points
+            last = dict(self._last)
         self._latest = capture
         living = self._book.living()
         keys = {standing.key for standing in living}
         for key in told.keys() - keys:
             self._tracker.forget(key)
-        self._last = {key: last for key, last in self._last.items() if key in keys}
+        with self._tracker.lock:
+            self._last = {key: one for key, one in self._last.items() if key in keys}
         self._picks.keep({one.id for points in told.values() for one in points})
         self._targets.begin(self._settings.frames.transform_timeout)
-        self._tell([self._sighting(one, told.get(one.key, ()), capture) for one in living])
+        self._tell(
+            [
+                self._sighting(one, told.get(one.key, ()), last.get(one.key, LastAnswer()), capture)
+                for one in living
+            ]
+        )
 
     def _refresh_settings(self) -> None:
         if time.monotonic() - self._settings_at > _SILENCE_S:
@@ -192,7 +204,7 @@ class Watching:
 
     def _next_capture(self) -> Capture | None:
         """The next image with what belongs to it; None where nobody wants it. Raises Refused."""
-        last = self._latest.frame.stamp if self._latest is not None else -inf
+        last = self._followed
         end = time.monotonic() + _SILENCE_S
         while self._book.living() and not self._closing.is_set():
             late = time.monotonic() > end
@@ -229,25 +241,25 @@ class Watching:
         )
 
     def _sighting(
-        self, standing: Standing, tracked: tuple[Tracked, ...], capture: Capture
+        self, standing: Standing, tracked: tuple[Tracked, ...], last: LastAnswer, capture: Capture
     ) -> Sighting:
         target = self._targets.of(standing.request, capture.frame)
+        frame_id = standing.request.target_frame or capture.frame.frame_id
         grounding = replace(self._settings.grounding, grasp=None)
         found = ground([one.point for one in tracked], capture, grounding, target)
         points = tuple(
             replace(
                 _widened(point, one.drift, capture, target),
-                pick=self._pick(point, one, capture, target),
+                pick=self._pick(point, one, frame_id, capture, target),
             )
             for point, one in zip(found.points, tracked, strict=True)
         )
-        last = self._last.get(standing.key, LastAnswer())
         message = '; '.join(filter(None, [last.message, *found.notes]))
         return Sighting(
             standing,
             replace(last, message=message),
             capture,
-            standing.request.target_frame or capture.frame.frame_id,
+            frame_id,
             points,
             tracked,
             tuple(dict.fromkeys((*self._engine.assumed, *found.assumed))),
@@ -255,7 +267,12 @@ class Watching:
         )
 
     def _pick(
-        self, point: GroundedPoint, tracked: Tracked, capture: Capture, target: TargetFrame
+        self,
+        point: GroundedPoint,
+        tracked: Tracked,
+        frame_id: str,
+        capture: Capture,
+        target: TargetFrame,
     ) -> Pick:
         lift, grasp = self._settings.grounding.lift, self._settings.grounding.grasp
         if grasp is None:
@@ -265,26 +282,21 @@ class Watching:
             pixel = point.image.centred
             return pick_near(pixel, point.surface, capture, target, lift, grasp)[1]
 
-        return self._picks.of(tracked.id, tracked.answered, point.surface, measure)
+        return self._picks.of(tracked.id, tracked.answered, point.surface, frame_id, measure)
 
     # The thread that asks.
 
     def _ask(self) -> None:
         capture, now = self._latest, time.monotonic()
-        due = [
-            one
-            for one in self._book.living()
-            if one.key not in self._last or self._due.get(one.key, 0.0) <= now
-        ]
+        due = self._due(now)
         others = self._engine.waiting > 0 and not self._gave_way
         if capture is None or not due or others:
             self._closing.wait(_POLL_S)
             return
-        try:
-            self._engine.require_ready()
-        except EngineNotReady as error:
+        why = self._why_not_ready()
+        if why:
             for one in due:
-                self._note(one, Status.NOT_READY, str(error))
+                self._note(one, Status.NOT_READY, why)
             self._closing.wait(_POLL_S)
             return
         if self._tracker.begin(capture.frame.stamp):
@@ -292,17 +304,41 @@ class Watching:
                 self._answer(due, capture)
             finally:
                 self._tracker.end()
-        known = {one.key for one in self._book.living()}
-        self._due = {key: at for key, at in self._due.items() if key in known}
+
+    def _why_not_ready(self) -> str:
+        """Why the engine cannot be asked; '' where it can."""
+        try:
+            self._engine.require_ready()
+        except EngineNotReady as error:
+            return str(error)
+        return ''
+
+    def _due(self, now: float) -> list[Standing]:
+        """Those whose turn it is by the period that they have now."""
+        living = self._book.living()
+        keys = {one.key for one in living}
+        self._begun = {key: at for key, at in self._begun.items() if key in keys}
+        self._paused_until = {key: at for key, at in self._paused_until.items() if key in keys}
+        return [
+            one
+            for one in living
+            if (one.key not in self._last or self._begun.get(one.key, -inf) + one.period <= now)
+            and self._paused_until.get(one.key, -inf) <= now
+        ]
 
     def _answer(self, due: Sequence[Standing], capture: Capture) -> None:
         """Ask all that are due about one image, so that what they share is computed once."""
         begun = time.monotonic()
         stop = threading.Event()
-        pending = {
-            one: self._engine.submit(capture.frame.color, one.question, self._unwanted(one, stop))
-            for one in due
-        }
+        pending: dict[Standing, Future[Answer]] = {}
+        for one in due:
+            unwanted = self._unwanted(one, stop)
+            try:
+                future = self._engine.submit(capture.frame.color, one.question, unwanted)
+            except EngineNotReady as error:  # just now
+                self._note(one, Status.NOT_READY, str(error))
+            else:
+                pending[one] = future
         gave_way = False
         while pending:
             for one, future in list(pending.items()):
@@ -318,10 +354,12 @@ class Watching:
                 _stop(stop, pending.values())
             if self._closing.is_set():
                 return _stop(stop, pending.values())
+            if not stop.is_set() and self._why_not_ready():
+                _stop(stop, pending.values())
             if time.monotonic() - begun > self._settings.timeout:
                 for one in pending:
                     self._note(one, Status.TIMEOUT, _too_late(self._settings.timeout))
-                    self._due[one.key] = time.monotonic() + _SILENCE_S
+                    self._pause(one)
                 return _stop(stop, pending.values())
             time.sleep(_POLL_S / 4)
         self._gave_way = gave_way
@@ -336,13 +374,14 @@ class Watching:
         self, standing: Standing, future: Future[Answer], capture: Capture, begun: float
     ) -> None:
         """What has become of a question."""
-        self._due[standing.key] = begun + standing.period
+        self._begun[standing.key] = begun
         stamp = capture.frame.stamp
         try:
             answer = future.result()
         except (CancelledError, Stopped):
-            self._due[standing.key] = 0.0
+            del self._begun[standing.key]
         except EngineNotReady as error:
+            del self._begun[standing.key]
             self._note(standing, Status.NOT_READY, str(error))
         except (InvalidImage, InvalidQuestion) as error:
             self._failed(standing, Status.INVALID_REQUEST, str(error))
@@ -352,22 +391,32 @@ class Watching:
             )
         else:
             points = points_within(answer, standing.request.max_points)
-            if self._tracker.answered(standing.key, stamp, points):
-                nothing = not points
-                said = 'the model pointed at nothing' if nothing else ''
-                if nothing and standing.request.mode is Mode.ASK:
-                    said = answer.text.strip()
-                status = Status.NO_POINTS if nothing else Status.SUCCESS
-                self._last[standing.key] = LastAnswer(status, said, stamp)
+            nothing = not points
+            said = 'the model pointed at nothing' if nothing else ''
+            if nothing and standing.request.mode is Mode.ASK:
+                said = answer.text.strip()
+            status = Status.NO_POINTS if nothing else Status.SUCCESS
+            last = LastAnswer(status, said, stamp)
+            if not self._tracker.answered(
+                standing.key, stamp, points, lambda: self._set_last(standing, last)
+            ):
+                del self._begun[standing.key]
+
+    def _set_last(self, standing: Standing, last: LastAnswer) -> None:
+        with self._tracker.lock:
+            self._last[standing.key] = last
 
     def _failed(self, standing: Standing, status: Status, message: str) -> None:
         self._note(standing, status, message)
-        self._due[standing.key] = time.monotonic() + max(_SILENCE_S, standing.period)
+        self._pause(standing)
+
+    def _pause(self, standing: Standing) -> None:
+        self._paused_until[standing.key] = time.monotonic() + _SILENCE_S
 
     def _note(self, standing: Standing, status: Status, message: str) -> None:
         """An answer that there is not: the one before it stays."""
         last = self._last.get(standing.key, LastAnswer())
-        self._last[standing.key] = replace(last, status=status, message=message)
+        self._set_last(standing, replace(last, status=status, message=message))
 
 
 class _Targets:

@@ -384,3 +384,60 @@ def test_a_list_that_the_limit_of_tokens_cut_says_so(opened, monkeypatch):
         answer = opened(stub).answer(image, Question('lids'))
         assert answer.truncated and 0 < len(answer.points) < 8
         assert not opened(stub).answer(picture((0.5, 0.5)), Question('lid')).truncated
+
+
+def test_what_came_back_is_asked_nothing_while_it_is_tested(opened, monkeypatch):
+    """An answer of a server that points wrong, because another question was testing it."""
+    monkeypatch.setattr(protocol, 'PAUSES_S', (0.01,))
+    with serving(Stub()) as stub:
+        engine = opened(stub, self_test='on')
+        stub.drop_after = 0
+        with pytest.raises(EngineError, match=r'ended|closed'):
+            engine.answer(picture((0.5, 0.5)), Question('lid'))
+        stub.drop_after, stub.moved = None, lambda x, y: (x, 100 - y)
+        told = []
+
+        def ask():
+            asked = [QueuedQuestion(Question('another'), told.append)]
+            engine.answer_each(picture((0.5, 0.2)), asked)
+
+        other = threading.Thread(target=ask)
+
+        def ask_meanwhile(prompt):
+            stub.answer = lambda prompt: ''
+            other.start()
+            other.join(0.4)  # it should wait
+            return ''
+
+        stub.answer = ask_meanwhile
+        with pytest.raises(EngineError, match='top and bottom mirrored'):
+            engine.answer(picture((0.5, 0.2)), Question('lid'))
+        other.join()
+        assert [type(one) for one in told] == [EngineError]
+        assert 'another' not in ' '.join(map(words, stub.requests))
+
+
+def test_closing_ends_what_is_being_asked(opened):
+    """Each is told once that the engine is closed, and nobody waits for ever."""
+    with serving(Stub()) as stub:
+        asked, leave = threading.Event(), threading.Event()
+
+        def silent(prompt):
+            asked.set()
+            leave.wait(60)
+            return ''
+
+        stub.answer = silent
+        engine = opened(stub)
+        told = [], []
+        questions = [QueuedQuestion(Question(str(n)), told[n].append) for n in range(2)]
+        asking = threading.Thread(
+            target=engine.answer_each, args=(picture((0.5, 0.5)), questions), daemon=True
+        )
+        asking.start()
+        assert asked.wait(60)
+        engine.close()
+        asking.join(20)
+        leave.set()
+        assert not asking.is_alive()
+        assert [[str(error) for error in one] for one in told] == [['the engine is closed']] * 2

@@ -11,9 +11,10 @@ import pytest
 from benchmarks.tracking import Tally, film, follow, occluder, translation
 from molmo_ros.grounding.capture import Capture
 from molmo_ros.grounding.frame import Frame
-from molmo_ros.grounding.tracking import PointTracker, ViewHistory, view_of
+from molmo_ros.grounding.picking import Pick
+from molmo_ros.grounding.tracking import FollowedPicks, PointTracker, ViewHistory, view_of
 from molmo_ros.pointing.points import ImagePoint
-from molmo_ros.spatial import CameraModel
+from molmo_ros.spatial import CameraModel, LiftStatus, SurfacePoint
 from molmo_ros.tabletop.world import RICH, make_scene
 
 WIDTH, HEIGHT, DEPTH = 320, 240, 1.0
@@ -188,3 +189,51 @@ def test_what_passes_before_a_thing_does_not_take_its_point_along():
     follow(moments, tally, delay=0.1)
     assert len(tally.off) > 30 and tally.good > 0.95
     assert max(tally.late, default=0) <= 3
+
+
+class Meanwhile(list):
+    """Points before which something else happens, when they are looked at first."""
+
+    happens = staticmethod(lambda: None)
+
+    def __iter__(self):
+        happens, self.happens = self.happens, lambda: None
+        happens()
+        return super().__iter__()
+
+
+def test_time_that_goes_back_while_an_answer_is_carried_takes_the_answer_along(view):
+    """Its points would be shown where they were in a picture that is not there any more."""
+    tracker = PointTracker()
+    tracker.add_view(view(30))
+    stamp = 31 * TICK
+    assert tracker.begin(stamp)
+    points = Meanwhile([ImagePoint(150.5, 90.5, 'blob')])
+    points.happens = lambda: tracker.add_view(view(3, 60, 40))
+    assert not tracker.answered('q', stamp, points)
+    assert not tracker.add_view(view(4, 60, 40)).get('q')
+
+
+def test_a_thing_is_measured_anew_after_an_answer_and_in_another_frame():
+    """Else what was measured before is shown where the point is now, on another thing or turned."""
+    picks, measured = FollowedPicks(), []
+
+    def of(answered, status=LiftStatus.OK, frame='base'):
+        surface = SurfacePoint(status, np.array([0.5, 0.1, 0.9]))
+        known = len(measured)
+
+        def measure():
+            measured.append(frame)
+            return Pick(reason='seen')
+
+        pick = picks.of(7, answered, surface, frame, measure)
+        return pick.reason if len(measured) == known else 'measured'
+
+    assert of(answered=True) == 'measured'
+    assert 'seen' in of(answered=False)
+    # Another answer, in an image where the point has no depth; in the next it has.
+    assert of(answered=True, status=LiftStatus.NO_DEPTH) == 'the point has no position'
+    assert of(answered=False) == 'measured'
+    assert of(answered=False, frame='map') == 'measured'
+    assert 'seen' in of(answered=False, frame='map')
+    assert measured == ['base', 'base', 'map']

@@ -4,11 +4,14 @@
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 
 from molmo_ros.engine import Answer, Engine, EngineError, Question, Stopped
+from molmo_ros.ros import engine_host
+from molmo_ros.ros.engine_host import EngineHost
 from molmo_ros.ros.engine_worker import AT_ONCE, EngineNotReady, EnginePhase, EngineWorker
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -50,6 +53,23 @@ def test_a_question_that_still_waits_at_shutdown_is_told():
         waiting.result(10)
     with pytest.raises(EngineNotReady, match='shutting down'):
         worker.submit(IMAGE, Question('mug'), lambda: False)
+
+
+def test_a_question_that_is_taken_back_takes_its_picture_along_at_once():
+    """Else who asks with little patience during a long pass fills the memory."""
+    engine = Busy()
+    worker = ready_worker(engine)
+    worker.submit(IMAGE, Question('mug'), lambda: False)
+    assert engine.begun.wait(10)
+    image = IMAGE + 1
+    seen = weakref.ref(image)
+    hasty, patient = (worker.submit(image, Question(q), lambda: False) for q in ('lid', 'fork'))
+    del image
+    assert worker.waiting == 2 and hasty.cancel() and worker.waiting == 1 and seen() is not None
+    assert patient.cancel() and worker.waiting == 0
+    del hasty, patient
+    assert seen() is None
+    assert worker.close(10)
 
 
 class OneAtATime:
@@ -222,3 +242,60 @@ def test_an_engine_that_can_is_asked_about_several_images_at_a_time():
     for future in futures:
         assert future.result(10).absent
     assert worker.close(10)
+
+
+def test_what_is_closed_as_its_loading_fails_stays_closed(monkeypatch):
+    """Else a node that ends loads its model once more, which nobody gives back."""
+    loaded = []
+
+    def load(on_progress):
+        loaded.append(1)
+        raise RuntimeError('no such checkpoint')
+
+    host = EngineHost(load, '/node', lambda: 0.0)
+
+    class ClosedMeanwhile(EngineWorker):
+        def wait_until_loaded(self):
+            state = super().wait_until_loaded()
+            assert host.close(10)
+            return state
+
+    monkeypatch.setattr(engine_host, 'EngineWorker', ClosedMeanwhile)
+    for _ in range(2):
+        with pytest.raises(EngineNotReady):
+            host.load()
+        with pytest.raises(EngineNotReady, match='shutting down'):
+            host.require_ready()
+    assert len(loaded) == 1
+
+
+class Doubted(Engine):
+    """Finds out, as it is asked two things, that it may be wrong; answers the second later."""
+
+    def __init__(self):
+        self.begin, self.go_on = threading.Event(), threading.Event()
+
+    def answer_each(self, image, questions):
+        assert self.begin.wait(10)
+        if len(questions) == 2:
+            self.assumed = ('the test failed, so this may be wrong',)
+        for one in questions:
+            one.tell(Answer('', (), None, True))
+            assert len(questions) == 1 or self.go_on.wait(10)
+
+    def close(self):
+        pass
+
+
+def test_what_an_engine_finds_out_of_itself_counts_for_the_answer_that_it_gives_then():
+    """Else a server that was changed for one that points wrong is believed once more."""
+    engine = Doubted()
+    worker = ready_worker(engine)
+    before = worker.submit(IMAGE + 1, Question('mug'), lambda: False)
+    mug, lid = (worker.submit(IMAGE, Question(query), lambda: False) for query in ('mug', 'lid'))
+    engine.begin.set()
+    assert before.result(10) and mug.result(10)
+    assert worker.assumed == ('the test failed, so this may be wrong',)
+    engine.go_on.set()
+    assert lid.result(10) and worker.close(10)
+    assert worker.assumed == ('the test failed, so this may be wrong',)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 
@@ -18,6 +20,8 @@ from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
 from molmo_ros.ros.spinning import Spinner
+
+from .conftest import Caller
 
 PATIENCE = 60.0
 
@@ -97,6 +101,24 @@ def test_each_camera_answers_under_its_name_with_one_model(pair, engine, wall_ca
         # The node itself goes on as it is: about pictures that are brought, for one.
         assert own.ask('mug', frame=frame).status is Status.SUCCESS
         assert engine.loaded == 1
+
+
+def test_a_camera_that_is_deactivated_says_how_to_have_it_answer_and_the_other_goes_on(pair, frame):
+    """Its questions ended as CANCELED, though nobody had cancelled them."""
+    manager = Caller('duo/left', ChangeState, 'molmo_point_query/change_state')
+    with PointQueryClient('duo/left') as left, PointQueryClient('duo/right') as right:
+        assert left.wait_until_ready(PATIENCE)
+        for transition in Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE:
+            request = ChangeState.Request(transition=Transition(id=transition))
+            assert manager.call(request).success
+            told = left.ask('mug', frame=frame)
+            if transition == Transition.TRANSITION_DEACTIVATE:
+                assert told.status is Status.NOT_READY
+                assert 'lifecycle set /duo/left/molmo_point_query activate' in told.message
+            else:
+                assert told.status is Status.SUCCESS
+            assert right.ask('mug', frame=frame).status is Status.SUCCESS
+    manager.close()
 
 
 def test_one_camera_s_questions_do_not_make_another_busy(pair, engine, frame):

@@ -224,6 +224,29 @@ def test_a_pass_is_silent_and_the_next_is_a_sign_of_life():
     assert worker.close(10)
 
 
+class Lingering:
+    """Keeps the last look whether to stop, as an engine with threads of its own may."""
+
+    def answer(self, image, question, should_stop):
+        self.should_stop = should_stop
+        return Answer('', (), None, True)
+
+    def close(self):
+        pass
+
+
+def test_a_look_after_the_answer_is_no_answer_that_hangs():
+    """Else the process of a node that nobody asks is ended after hang_timeout."""
+    engine = Lingering()
+    worker = EngineWorker(lambda on_progress: engine)
+    wait_for(lambda: worker.state.phase is EnginePhase.READY)
+    assert worker.submit(IMAGE, Question('mug'), lambda: False).result(30)
+    wait_for(lambda: worker.health.quiet == 0)
+    engine.should_stop()
+    assert worker.health.quiet == 0
+    assert worker.close(10)
+
+
 ILL = [
     *('-r', '__ns:=/ill', '-p', 'diagnostics_period:=0.1', '-p', 'frame_wait:=0.3'),
     *('-p', 'hang_timeout:=1.0', '-p', 'latency_budget:=0.4', '-p', 'lift.radus:=9.0'),

@@ -10,14 +10,20 @@ import rclpy
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.srv import PointQuery
 from rcl_interfaces.msg import Log
-from rclpy.action import ActionClient
+from rclpy.action import ActionClient, CancelResponse
+from rclpy.action.server import ServerGoalHandle
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from molmo_ros.ros.answering import Status
-from molmo_ros.ros.responses import respond_patiently
+from molmo_ros.ros.client import PointQueryClient
+from molmo_ros.ros.responses import PatientActionServer, respond_patiently
+from molmo_ros.ros.spinning import Spinner
 
+GoalEvent = rclpy_implementation.GoalEvent
 # A client of this asks, and hears no response: the node's are not kept for those who come later.
 DEAF = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -51,6 +57,41 @@ def test_a_response_that_was_dropped_is_sent_again(lone_node):
     assert sent == [('response', 'header')] * 3
     service.send_response('next', 'header')
     assert len(sent) == 4
+
+
+def test_a_goal_that_is_cancelled_as_it_begins_has_a_result(lone_node, monkeypatch):
+    """Its client would wait for ever."""
+    update, events = ServerGoalHandle._update_state, []
+
+    def cancelled_before(goal, event):
+        if event == GoalEvent.EXECUTE:
+            update(goal, GoalEvent.CANCEL_GOAL)
+        events.append(event)
+        update(goal, event)
+
+    def execute(goal):
+        assert goal.is_cancel_requested
+        goal.canceled()
+        return PointQueryAction.Result(status=int(Status.CANCELED))
+
+    monkeypatch.setattr(ServerGoalHandle, '_update_state', cancelled_before)
+    server = PatientActionServer(
+        lone_node,
+        PointQueryAction,
+        'hasty/point_query',
+        execute,
+        cancel_callback=lambda goal: CancelResponse.ACCEPT,
+    )
+    executor = SingleThreadedExecutor(context=lone_node.context)
+    executor.add_node(lone_node)
+    spinner = Spinner(executor)
+    try:
+        with PointQueryClient('hasty') as client:
+            assert client.start('a cup').result(20).status is Status.CANCELED
+        assert events == [GoalEvent.EXECUTE, GoalEvent.CANCELED]
+    finally:
+        spinner.close()
+        server.destroy()
 
 
 def test_a_client_that_cannot_hear_is_told_of_and_holds_up_nobody(asking, caller):

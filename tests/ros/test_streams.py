@@ -13,9 +13,11 @@ from geometry_msgs.msg import Quaternion, Transform, Vector3
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from benchmarks.fuzz_requests import FedNode, Fuzzer
+from molmo_ros.cameras.image_messages import ColorPixels
 from molmo_ros.ros import parameters
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.conversions import color_message, depth_message
@@ -102,6 +104,32 @@ def test_who_asks_about_a_frame_again_does_not_wait_for_it_to_be_read_again(fed,
     assert streams.capture(in_steps).frame.depth.max() == pytest.approx(1.0)
     feed(72, grey=200)
     assert streams.capture(settings.frames).frame.color.max() == 200
+
+
+def test_a_bright_image_that_is_read_meanwhile_sets_the_scale_too(settings, monkeypatch):
+    """Else the next dark image of a 16-bit camera is shown, and asked about, as a bright one."""
+    node = FedNode()
+    streams = CameraStreams(node, settings.streams, TransformTree(cache_time=30.0))
+    bits = ColorPixels.bits
+
+    def shown(seconds, number):
+        header = Header(stamp=stamp_message(seconds * SECOND), frame_id='eye_optical')
+        data = np.full((6, 8), number, '<u2').tobytes()
+        image = Image(header=header, height=6, width=8, encoding='mono16', step=16, data=data)
+        node.feed('image', image)
+        return streams.capture(settings.frames).frame.color.max()
+
+    def bright_meanwhile(pixels):
+        found = bits.fget(pixels)
+        if found == 12:
+            monkeypatch.setattr(ColorPixels, 'bits', bits)
+            assert shown(72, 0xF000) == 0xF0
+        return found
+
+    assert shown(70, 200) == 200
+    monkeypatch.setattr(ColorPixels, 'bits', property(bright_meanwhile))
+    shown(71, 0x0800)
+    assert shown(73, 0x0800) == 0x08
 
 
 def test_images_are_heard_whatever_the_executor_of_the_node_does(settings, wall_camera):

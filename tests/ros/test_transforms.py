@@ -3,15 +3,24 @@
 """Transforms from /tf must be those that tf2 would give: at the stamp, and never made up."""
 
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rclpy
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from rclpy.context import Context
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from tf2_msgs.msg import TFMessage
 
+from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.transforms import (
     NoTransform,
     Tf2Transforms,
+    TopicTransforms,
     TransformTree,
     pose_matrix,
     wait_for_transform,
@@ -247,3 +256,39 @@ def test_where_tf2_says_little_the_frames_that_exist_are_named(tf2):
     with pytest.raises(NoTransform, match='before 1970'):
         tf2.look_up('arm', 'hand', -SECOND)
     assert tf2.parents() == {'hand': 'arm', 'far': 'island'}
+
+
+def test_of_two_poses_of_a_fixed_frame_the_last_that_was_said_counts():
+    """A camera that was calibrated anew would stay where it was, with every position in it."""
+    context = Context()
+    rclpy.init(context=context)
+    node = Node('two_poses', context=context)
+    transforms = TopicTransforms(node, 10.0)
+    add, added = transforms.tree.add, []
+    second, both = threading.Event(), threading.Event()
+
+    def slow(parent, child, stamp, transform, *, static):
+        x = transform.translation.x
+        (second.set if x == 2 else lambda: second.wait(0.3))()  # the first takes its time
+        add(parent, child, stamp, transform, static=static)
+        added.append(x)
+        if len(added) == 2:
+            both.set()
+
+    transforms.tree.add = slow
+    executor = MultiThreadedExecutor(4, context=context)
+    executor.add_node(node)
+    spinner = Spinner(executor)
+    try:
+        profile = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        publisher = node.create_publisher(TFMessage, '/tf_static', profile)
+        for x in 1, 2:
+            pose = TransformStamped(child_frame_id='eye', transform=turned(x))
+            pose.header.frame_id = 'hand'
+            publisher.publish(TFMessage(transforms=[pose]))
+        assert both.wait(30)
+        assert transforms.look_up('hand', 'eye', 0)[0, 3] == 2
+    finally:
+        spinner.close()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
 import threading
 import time
 from collections import OrderedDict
@@ -31,11 +32,12 @@ from molmo_ros.engine.remote.address import Address, read_address
 from molmo_ros.engine.remote.manner import Manner, manner_of
 from molmo_ros.engine.remote.reply import Reply
 from molmo_ros.engine.remote.server import CacheMiss, Server, Unreachable
-from molmo_ros.engine.requests import as_engine_error, check_image
+from molmo_ros.engine.requests import as_engine_error, check_image, turn
 from molmo_ros.engine.self_test import SelfTest
 
 POLL_S = 0.02  # how soon it is noticed that nobody waits any more
 _MOST_SENT = 64  # frames that a server is taken to have still
+_CLOSED = 'the engine is closed'
 _PNG_LEVEL = 1  # on a network of today more takes longer than it saves
 
 _Done = TypeVar('_Done')
@@ -56,12 +58,15 @@ class RemoteEngine(Engine):
         self._thread = threading.Thread(target=self._loop.run_forever, name='server', daemon=True)
         self._thread.start()
         self._closed = False
+        self._closing = threading.Lock()
         self._sent: OrderedDict[str, None] = OrderedDict()
         self._coming: dict[str, asyncio.Event] = {}
         self._manner = Manner.MOLMO
         self._self_test: SelfTest | None = None
-        self._doubtful = threading.Event()
+        self._losses = 0  # times that the server went away
+        self._tested: int | None = 0  # how many of these there were when it last passed the test
         self._testing = threading.Lock()
+        self._tester: int | None = None  # the thread that tests
 
     def connect(self, style: str) -> None:
         """Find the model, and how it writes. Raises EngineError."""
@@ -75,16 +80,17 @@ class RemoteEngine(Engine):
 
     def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
         """See `Engine.answer_each`; all of them are asked at the same time."""
+        untold = list(questions)
         try:
             check_image(image)
-            self._test_again()
+            self._test_again(lambda: all(one.should_stop() for one in questions))
             begun = time.monotonic()
             frame = _Frame(image)
             if frame.uuid not in self._sent:
                 frame.encode()
-            self._run(self._answer_all(frame, questions, time.monotonic() - begun))
+            self._run(self._answer_all(frame, untold, time.monotonic() - begun))
         except Exception as error:
-            for one in questions:
+            for one in untold:
                 one.tell(as_engine_error(error))
 
     def prompt_ids(self, image: NDArray[np.uint8], prompt: str) -> list[int]:
@@ -117,64 +123,77 @@ class RemoteEngine(Engine):
         )
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
         with suppress(Exception):
             asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(2.0)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2.0)
 
     async def _end(self) -> None:
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task():
-                task.cancel()
+        """Cancel all, and wait until those who wait for it are told."""
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.close()
 
     def _run(self, work: Coroutine[Any, Any, _Done]) -> _Done:
         """In the loop, while this thread waits."""
-        if self._closed:
-            work.close()
-            raise EngineError('the engine is closed')
+        with self._closing:  # what comes after the end of the loop would be waited for in vain
+            if self._closed:
+                work.close()
+                raise EngineError(_CLOSED)
+            done = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except asyncio.CancelledError as error:
-            raise EngineError('the engine is closed') from error
+            return done.result()
+        except concurrent.futures.CancelledError as error:
+            raise EngineError(_CLOSED) from error
 
-    def _test_again(self) -> None:
-        """Where the server went away since: it may be another now, with another model."""
-        if self._doubtful.is_set():
-            with self._testing:
-                if self._doubtful.is_set():
-                    self._run(self._server.connect())
-                    self._test()
+    def _test_again(self, should_stop: Callable[[], bool]) -> None:
+        """Where the server went away since: it may be another now, with another model.
+
+        Whoever comes meanwhile waits, but for the test itself, which asks as everybody does.
+        """
+        if self._tested == self._losses or self._tester == threading.get_ident():
+            return
+        with turn(self._testing, should_stop):
+            if self._tested != self._losses:
+                self._run(self._server.connect())
+                self._test()
 
     def _test(self) -> None:
-        self._doubtful.clear()
-        if self._self_test is None:
-            return
-        try:
-            self._self_test(self)
-        except Exception:
-            self._doubtful.set()
-            raise
+        losses, self._tested = self._losses, None
+        if self._self_test is not None:
+            self._tester = threading.get_ident()
+            try:
+                self._self_test(self)
+            finally:
+                self._tester = None
+        self._tested = losses
 
     async def _answer_all(
-        self, frame: _Frame, questions: Sequence[QueuedQuestion], preprocess: float
+        self, frame: _Frame, untold: list[QueuedQuestion], preprocess: float
     ) -> None:
-        await asyncio.gather(*(self._answer(frame, one, preprocess) for one in questions))
+        """Tell all of them, who leave as they are told."""
+        await asyncio.gather(*(self._answer(frame, one, untold, preprocess) for one in untold))
 
-    async def _answer(self, frame: _Frame, one: QueuedQuestion, preprocess: float) -> None:
+    async def _answer(
+        self, frame: _Frame, one: QueuedQuestion, untold: list[QueuedQuestion], preprocess: float
+    ) -> None:
         outcome: Answer | Exception
         try:
             reply = await _unless(one.should_stop, self._ask(frame, one.question))
             outcome = reply.answer(frame.width, frame.height, preprocess)
         except asyncio.CancelledError:
-            outcome = EngineError('the engine is closed')
+            outcome = EngineError(_CLOSED)
         except Exception as error:
             if isinstance(error, Unreachable):
-                self._doubtful.set()
+                self._losses += 1
             outcome = as_engine_error(error)
+        untold.remove(one)
         one.tell(outcome)
 
     async def _ask(self, frame: _Frame, question: Question) -> Reply:

@@ -18,6 +18,7 @@ from molmo_ros.spatial.windows import Floats
 class _Measured:
     pick: Pick
     position: Floats
+    frame: str
 
 
 class FollowedPicks:
@@ -27,17 +28,25 @@ class FollowedPicks:
         self._measured: dict[int, _Measured] = {}
 
     def of(
-        self, id: int, answered: bool, surface: SurfacePoint, measure: Callable[[], Pick]
+        self,
+        id: int,
+        answered: bool,
+        surface: SurfacePoint,
+        frame: str,
+        measure: Callable[[], Pick],
     ) -> Pick:
-        """The pick of a point that is at `surface` now, in the frame that it was in before.
+        """The pick of a point that is at `surface` now, in a frame of that name.
 
-        answered: an answer has just put it there, so that it is measured anew.
+        answered: an answer has just put it there, so that it is measured anew, as it is where
+        another frame is asked for.
         """
+        if answered:
+            self._measured.pop(id, None)
         if surface.status is not LiftStatus.OK:
             return Pick(reason='the point has no position')
         known = self._measured.get(id)
-        if answered or known is None:
-            known = self._measured[id] = _Measured(measure(), surface.position)
+        if known is None or known.frame != frame:
+            known = self._measured[id] = _Measured(measure(), surface.position, frame)
             return known.pick
         return moved(known.pick, surface.position - known.position)
 

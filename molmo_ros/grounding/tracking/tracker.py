@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -62,7 +62,8 @@ class PointTracker:
     """Follows the points of several questions through the views of one camera.
 
     memory: bytes of views that may be kept while a question is being answered. Safe to use from any
-    thread: views come from one, answers from another.
+    thread: views come from one, answers from another. lock: who keeps something beside the points
+    holds it to read both as they belong together.
     """
 
     def __init__(self, memory: int = 64 << 20) -> None:
@@ -71,14 +72,14 @@ class PointTracker:
         self._asked: int | None = None
         self._known: dict[Hashable, tuple[_Known, ...]] = {}
         self._ids = count(1)
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
 
     def add_view(self, view: View) -> dict[Hashable, tuple[Tracked, ...]]:
         """Carry all points to the next view; where they are in it, by question.
 
         A view that is older than the last means that time went back: everything is forgotten.
         """
-        with self._lock:
+        with self.lock:
             if self._newest is not None and view.stamp <= self._newest.stamp:
                 self._history.clear()
                 self._known = dict.fromkeys(self._known, ())
@@ -102,7 +103,7 @@ class PointTracker:
         False where that view is not kept any more. One at a time: what was kept for an earlier
         question is given up.
         """
-        with self._lock:
+        with self.lock:
             if not any(view.stamp == stamp for view in self._history.since(stamp)):
                 return False
             self._asked = stamp
@@ -115,16 +116,23 @@ class PointTracker:
 
     def end(self) -> None:
         """The answer is there, or will never be: only the newest view is kept."""
-        with self._lock:
+        with self.lock:
             self._asked = None
 
-    def answered(self, key: Hashable, stamp: int, points: Sequence[ImagePoint]) -> bool:
+    def answered(
+        self,
+        key: Hashable,
+        stamp: int,
+        points: Sequence[ImagePoint],
+        then: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Take the points of an answer about the view of that stamp in place of those before.
 
         False where that view is not kept any more, so that nobody knows where they are now. Takes
         the time that carrying them through all views since needs; views go on arriving meanwhile.
+        then: called as they take that place, with the lock held.
         """
-        with self._lock:
+        with self.lock:
             views = list(self._history.since(stamp))
         if not views or views[0].stamp != stamp:
             return False
@@ -137,15 +145,18 @@ class PointTracker:
                     tracks = _carry_some(tracks, before, view)
                     _mark(trails, tracks, view.stamp)
                     before = view
-            with self._lock:
+            with self.lock:
                 views = [v for v in self._history.since(stamp) if v.stamp > before.stamp]
                 if not views:
+                    if self._newest is not before:  # time went back meanwhile
+                        return False
                     self._install(key, stamp, points, tracks, trails)
+                    then()
                     return True
 
     def forget(self, key: Hashable) -> None:
         """The question is not asked any more."""
-        with self._lock:
+        with self.lock:
             self._known.pop(key, None)
 
     def _carry_all(self, before: View, after: View) -> None:
