@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakSet
 
 from rclpy.action import ActionServer
 from rclpy.node import Node
@@ -104,8 +105,51 @@ def _tell_unheard(what: str, node: Node) -> None:
     )
 
 
+class Unsent:
+    """Counts the requests to a service whose response has not left yet; true while there are any.
+
+    rclpy sends it when the callback has returned, and not at all once the executor has ended.
+    """
+
+    def __init__(self, service: Any) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._callback, self._send = service.callback, service.send_response
+        service.callback, service.send_response = self._call, self._send_response
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def _call(self, *arguments: Any) -> Any:
+        self._add(1)
+        try:
+            return self._callback(*arguments)
+        except BaseException:
+            self._add(-1)
+            raise
+
+    def _send_response(self, response: Any, header: Any) -> None:
+        try:
+            self._send(response, header)
+        finally:
+            self._add(-1)
+
+    def _add(self, more: int) -> None:
+        with self._lock:
+            self._count += more
+
+
 class PatientActionServer(ActionServer):
     """An action server that tells a client again that its goal is taken, where that was dropped."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._told: WeakSet[Any] = WeakSet()
+        super().__init__(*arguments, **named)
+
+    @property
+    def untold(self) -> bool:
+        """Whether the result of a goal has not left yet; whoever sent a goal asks for it."""
+        return any(result not in self._told for result in list(self._result_futures.values()))
 
     async def _execute_goal_request(self, taken: Any) -> None:
         before = _dropped.count
@@ -119,9 +163,12 @@ class PatientActionServer(ActionServer):
 
     def _send_result_response(self, header: Any, future: Any) -> None:
         before = _dropped.count
-        super()._send_result_response(header, future)
-        if _dropped.count != before:
-            self._send_again(lambda: self._handle.send_result_response(header, future.result()))
+        try:
+            super()._send_result_response(header, future)
+            if _dropped.count != before:
+                self._send_again(lambda: self._handle.send_result_response(header, future.result()))
+        finally:
+            self._told.add(future)
 
     def _send_again(self, send: Callable[[], object]) -> None:
         if not send_until_heard(send):

@@ -4,6 +4,7 @@
 
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import rclpy
@@ -12,11 +13,19 @@ from molmo_ros.srv import PointQuery
 from rcl_interfaces.msg import Log
 from rclpy.action import ActionClient
 from rclpy.context import Context
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.service import Service
 
+from molmo_ros.engine import Stopped
 from molmo_ros.ros.answering import Status
+from molmo_ros.ros.client import PointQueryClient
+from molmo_ros.ros.point_query_node import PointQueryNode
 from molmo_ros.ros.responses import respond_patiently
+from molmo_ros.ros.spinning import Spinner
+
+from .conftest import Caller
 
 # A client of this asks, and hears no response: the node's are not kept for those who come later.
 DEAF = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -75,3 +84,53 @@ def test_a_client_that_cannot_hear_is_told_of_and_holds_up_nobody(asking, caller
         return asked_in_vain()
 
     caller.wait_for(all_told)
+
+
+class Thinking:
+    """Answers nothing until it is stopped."""
+
+    def answer(self, image, question, should_stop):
+        while not should_stop():
+            time.sleep(0.01)
+        raise Stopped
+
+    def close(self):
+        pass
+
+
+class BusyExecutor(MultiThreadedExecutor):
+    """As on a busy machine: what is left to it is begun some time later."""
+
+    def create_task(self, callback, *arguments, **named):
+        time.sleep(0.4)
+        return super().create_task(callback, *arguments, **named)
+
+
+def test_who_waits_when_a_node_is_closed_is_answered_before_it_is_gone(monkeypatch, frame):
+    """rclpy sends a response some time after its callback, and not once spinning has ended."""
+    send = Service.send_response
+
+    def send_late(service, *arguments):
+        time.sleep(0.4)
+        send(service, *arguments)
+
+    monkeypatch.setattr(Service, 'send_response', send_late)
+    context = Context()
+    rclpy.init(context=context)
+    node = PointQueryNode(lambda on_progress: Thinking(), context=context, namespace='closed')
+    executor = BusyExecutor(node.threads, context=context)
+    executor.add_node(node)
+    spinner = Spinner(executor)
+    with PointQueryClient('closed') as client, ThreadPoolExecutor() as aside:
+        assert client.wait_until_ready(60)
+        stages = []
+        started = client.start('it', frame=frame, on_feedback=lambda at, _: stages.append(at))
+        Caller.wait_for(lambda: 'engine' in stages)
+        asked = aside.submit(client.ask, 'another', frame=frame, timeout=20)
+        Caller.wait_for(lambda: node.waiting == 1)
+        node.close()
+        spinner.close()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+        assert started.result(10).status is Status.CANCELED
+        assert asked.result(10).status is Status.CANCELED
