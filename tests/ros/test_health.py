@@ -262,6 +262,8 @@ def test_failing_questions_are_told_and_clear(ill, listening):
 def test_a_pass_that_hangs_is_told_and_clears(ill, listening):
     client, _ = ill
     with listening() as listener:
+        # It hears the node before that hangs, however long they take to find each other.
+        listener.wait_for(f'{NAME}: engine', is_level(Level.OK))
         pending = client.start('stuck 3', timeout=30)
         listener.wait_for(f'{NAME}: engine', is_level(Level.ERROR, 'hangs', 'hang_timeout'))
         assert pending.result(60).status is Status.NO_POINTS

@@ -335,14 +335,14 @@ def test_an_image_of_a_body_frame_is_warned_of_and_the_parameter_mends_it(client
 
             def accept(answered, wanted="'eye_optical'" if namespace == 'lonely' else ''):
                 in_space = answered.points and answered.points[0].surface.status is LiftStatus.OK
-                return in_space and wanted in answered.message
+                # Until its own calibration is there, that of an earlier camera is used and named.
+                return in_space and wanted in answered.message and not answered.assumed
 
             answered = ask_until(client, 'at 80 60', accept, target_frame='/chassis')
             position = answered.points[0].surface.position
             is_ahead = np.allclose(position, [0.3 + 1.25, 0, 0.6], atol=2e-3)
             assert is_ahead == ahead and answered.frame_id == 'chassis'
             assert ('set optical_frame' in answered.message) != ahead
-            assert answered.assumed == ()
             own = client.ask('at 80 60')
             assert own.frame_id == ('eye_optical' if ahead else 'eye_link')
             assert ('body frame' in own.message) != ahead
