@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -67,7 +68,7 @@ from molmo_ros.ros.messages import (
 )
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.object_messages import cloud_message, mask_message
-from molmo_ros.ros.responses import PatientActionServer, Unsent, respond_patiently
+from molmo_ros.ros.responses import PatientActionServer, RCLError, Unsent, respond_patiently
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
@@ -399,18 +400,21 @@ class PointQueryNode(ManagedNode):
 
         def on_progress(stage: str, points: tuple[GroundedPoint, ...]) -> None:
             feedback = PointQueryAction.Feedback(stage=stage, points=write_points(points))
-            goal.publish_feedback(feedback)
+            # What DDS cannot send at once, on a busy machine, costs no answer.
+            with suppress(RCLError):
+                goal.publish_feedback(feedback)
 
         result = self._answer(
             goal.request, PointQueryAction.Result(), 'action', should_stop, on_progress
         )
         drop_pictures(goal.request)
-        if result.status in (Status.SUCCESS, Status.NO_POINTS):
-            goal.succeed()
-        elif result.status == Status.CANCELED and goal.is_cancel_requested:
-            goal.canceled()
-        else:
-            goal.abort()
+        with suppress(RCLError):
+            if result.status in (Status.SUCCESS, Status.NO_POINTS):
+                goal.succeed()
+            elif result.status == Status.CANCELED and goal.is_cancel_requested:
+                goal.canceled()
+            else:
+                goal.abort()
         return result
 
     def _answer(

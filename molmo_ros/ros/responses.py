@@ -14,11 +14,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
 from rclpy.action import ActionServer
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+
+RCLError = rclpy_implementation.RCLError
 
 # How rclpy begins its warning about a response that was dropped.
 _DROPPED = 'failed to send response (timeout)'
@@ -139,11 +143,20 @@ class Unsent:
             self._count += more
 
 
+class _Begun(threading.local):
+    goal: Any = None
+
+
 class PatientActionServer(ActionServer):
-    """An action server that tells a client again that its goal is taken, where that was dropped."""
+    """An action server that leaves no goal without its result.
+
+    It tells a client again that its goal is taken, where that was dropped. rclpy begins no goal
+    that is cancelled just as it begins, nor one of whose state DDS cannot tell anybody just then.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._told: WeakSet[Any] = WeakSet()
+        self._begun = _Begun()
         super().__init__(*arguments, **named)
 
     @property
@@ -153,13 +166,32 @@ class PatientActionServer(ActionServer):
 
     async def _execute_goal_request(self, taken: Any) -> None:
         before = _dropped.count
-        await super()._execute_goal_request(taken)
+        header, request = taken
+        try:
+            await super()._execute_goal_request(taken)
+        except RCLError:
+            goal = self._goal_handles.get(bytes(request.goal_id.uuid))
+            if goal is None:
+                raise
+            self._begin(goal)
         if _dropped.count == before:
             return
-        header, request = taken
         goal = self._goal_handles.get(bytes(request.goal_id.uuid))
         response = self.action_type.Impl.SendGoalService.Response(accepted=goal is not None)
         self._send_again(lambda: self._handle.send_goal_response(header, response))
+
+    def notify_execute(self, goal_handle: Any, execute_callback: Any) -> None:
+        """See ActionServer; in the thread that takes the goal."""
+        self._begun.goal = goal_handle
+        super().notify_execute(goal_handle, execute_callback)
+
+    def _begin(self, goal: Any) -> None:
+        """Have a goal executed, whatever became of its state."""
+        if self._begun.goal is not goal:
+            with suppress(RCLError):
+                goal.execute()
+        if self._begun.goal is not goal:
+            self.notify_execute(goal, None)
 
     def _send_result_response(self, header: Any, future: Any) -> None:
         before = _dropped.count
