@@ -13,8 +13,9 @@ from __future__ import annotations
 import concurrent.futures
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
 from types import TracebackType
@@ -170,7 +171,7 @@ class PendingAnswer:
         self._answered: Future[Answered] = Future()
         self._goal: Any = None
         self._cancelled = False
-        run(lambda: send().add_done_callback(self._on_accepted))
+        run(lambda: self._send(send))
 
     def cancel(self) -> None:
         """Ask the node to stop; the result then has the status CANCELED, or came before."""
@@ -187,6 +188,19 @@ class PendingAnswer:
         except concurrent.futures.TimeoutError as error:  # another one before Python 3.11
             raise TimeoutError('the question is still being answered') from error
 
+    def _send(self, send: Callable[[], Any]) -> None:
+        with self._failure_told():
+            send().add_done_callback(self._on_accepted)
+
+    @contextmanager
+    def _failure_told(self) -> Iterator[None]:
+        """Whoever waits is told what fails in the thread that receives, as on a busy machine."""
+        try:
+            yield
+        except Exception as error:
+            told = ServiceUnavailable(f'the question could not be sent: {error}; ask again')
+            self._answered.set_exception(told)
+
     def _cancel(self) -> None:
         self._cancelled = True
         if self._goal is not None and self._goal.accepted:
@@ -197,9 +211,10 @@ class PendingAnswer:
         if not self._goal.accepted:
             self._answered.set_exception(ServiceUnavailable('the node refused the goal'))
             return
+        with self._failure_told():
+            self._goal.get_result_async().add_done_callback(self._on_result)
         if self._cancelled:
             self._goal.cancel_goal_async()
-        self._goal.get_result_async().add_done_callback(self._on_result)
 
     def _on_result(self, result: Any) -> None:
         self._answered.set_result(read_answered(result.result().result))
