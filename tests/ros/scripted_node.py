@@ -28,6 +28,7 @@ from molmo_ros.engine import Answer, InvalidQuestion, Stopped
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
 from molmo_ros.ros.spinning import Spinner, run_node
+from molmo_ros.starting import end
 
 
 def wait_for(path):
@@ -113,4 +114,4 @@ if __name__ == '__main__':
         run_several(json.loads(sys.argv[2]))
     else:
         make_node = partial(PointQueryNode, loader(sys.argv))
-        sys.exit(run_node(make_node, make_executor, PointQueryNode.close, sys.argv))
+        end(run_node(make_node, make_executor, PointQueryNode.close, sys.argv))
