@@ -237,9 +237,10 @@ def client_of(special_nodes):
 def asking(node, wall_camera):
     """A client of a node that sees the wall. The camera stands at (1, 2, 3) in 'base', turned
     half a turn about its x axis."""
-    # Few may wait, so that a room is filled soon.
-    few = ('-p', 'max_waiting:=3')
-    with node(*few), wall_camera() as camera, PointQueryClient() as client:
+    # Few may wait, so that a room is filled soon. The wall stands still, and a busy machine may
+    # starve its camera for longer than an image counts as new.
+    settings = ('-p', 'max_waiting:=3', '-p', 'max_frame_age:=10.0')
+    with node(*settings), wall_camera() as camera, PointQueryClient() as client:
         camera.stand('base', (1.0, 2.0, 3.0), (1.0, 0.0, 0.0, 0.0))
         client.camera = camera
         assert client.wait_until_ready(120), 'the node did not come up'
