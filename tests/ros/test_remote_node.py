@@ -87,8 +87,9 @@ def test_a_question_that_is_cancelled_or_out_of_time_ends_at_the_server_too(fram
         PointQueryClient(namespace) as client,
     ):
         assert client.wait_until_ready(PATIENCE)
-        stub.token_s = 0.15
-        late = client.ask('the lid', frame=disc_at(frame, 40), timeout=0.6)
+        # Of these there is no end, so that it is the server's part that takes the time.
+        stub.token_s, stub.answer = 0.1, lambda prompt: ' on' * 5000
+        late = client.ask('the lid', frame=disc_at(frame, 40), timeout=2.0)
         assert late.status == Status.TIMEOUT
         sent = len(stub.requests)
         asked = client.start('the lid', frame=disc_at(frame, 60))
