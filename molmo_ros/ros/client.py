@@ -14,8 +14,9 @@ import concurrent.futures
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
 from types import TracebackType
@@ -181,7 +182,7 @@ class PendingAnswer:
         self._answered: Future[Answered] = Future()
         self._goal: Any = None
         self._cancelled = False
-        run(lambda: send().add_done_callback(self._on_accepted))
+        run(lambda: self._send(send))
 
     def cancel(self) -> None:
         """Ask the node to stop; the result then has the status CANCELED, or came before."""
@@ -209,6 +210,18 @@ class PendingAnswer:
         if not self._answered.done():
             self._answered.set_exception(ServiceUnavailable(why))
 
+    def _send(self, send: Callable[[], Any]) -> None:
+        with self._failure_told():
+            send().add_done_callback(self._on_accepted)
+
+    @contextmanager
+    def _failure_told(self) -> Iterator[None]:
+        """Whoever waits is told what fails in the thread that receives, as on a busy machine."""
+        try:
+            yield
+        except Exception as error:
+            self.give_up(f'the question could not be sent: {error}; ask again')
+
     def _cancel(self) -> None:
         self._cancelled = True
         if self._goal is not None and self._goal.accepted:
@@ -219,9 +232,10 @@ class PendingAnswer:
         if not self._goal.accepted:
             self._answered.set_exception(ServiceUnavailable('the node refused the goal'))
             return
+        with self._failure_told():
+            self._goal.get_result_async().add_done_callback(self._on_result)
         if self._cancelled:
             self._goal.cancel_goal_async()
-        self._goal.get_result_async().add_done_callback(self._on_result)
 
     def _on_result(self, result: Any) -> None:
         self._answered.set_result(read_answered(result.result().result))

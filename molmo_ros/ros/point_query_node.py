@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -66,7 +67,7 @@ from molmo_ros.ros.messages import (
 )
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.object_messages import cloud_message, mask_message
-from molmo_ros.ros.responses import PatientActionServer, respond_patiently
+from molmo_ros.ros.responses import PatientActionServer, RCLError, Unsent, respond_patiently
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
@@ -78,6 +79,9 @@ from molmo_ros.srv import PointQuery
 _OTHER_THREADS = 3
 _CLOSE_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 0.5  # where the process ends with it
+# That responses may take to leave at the end: on a busy machine each waits for a thread.
+_LEAVING_S = 0.8
+_LOOK_S = 0.005
 # Between two lines in the log about how far the same part of loading is.
 _PROGRESS_S = 10.0
 # A client asks for the result as its goal is accepted, so nobody comes for it much later.
@@ -186,6 +190,7 @@ class PointQueryNode(ManagedNode):
             result_timeout=_RESULT_TIMEOUT_S,
         )
         respond_patiently(self)
+        self._unsent = Unsent(self._service)
         if hasattr(self, 'add_post_set_parameters_callback'):
             self.add_post_set_parameters_callback(lambda changed: self.look_again())
         if isinstance(host := self._engine, EngineHost):
@@ -213,7 +218,8 @@ class PointQueryNode(ManagedNode):
     def close(self, timeout: float = _CLOSE_TIMEOUT_S, leaving: bool = False) -> bool:
         """Cancel the questions, answer whoever waits, stop the engine.
 
-        False if the engine is in the middle of a pass that takes longer than `timeout` seconds.
+        Spin it until this returns, or the last responses do not leave. False if the engine is in
+        the middle of a pass that takes longer than `timeout` seconds.
         leaving: the process ends with it, and what the engine holds need not be given back.
         """
         end = time.monotonic() + timeout
@@ -222,6 +228,7 @@ class PointQueryNode(ManagedNode):
             self._further.close(timeout, leaving)
         self._watches.close(timeout)
         self._wait_until_idle(max(end - time.monotonic(), 0.0))
+        self._wait_until_told(_LEAVING_S)
         self._streams.close()
         self._showing.close(max(end - time.monotonic(), 0.0))
         closed = self._engine.close(max(end - time.monotonic(), 0.0), leaving)
@@ -291,6 +298,15 @@ class PointQueryNode(ManagedNode):
     def _wait_until_idle(self, timeout: float) -> None:
         with self._idle:
             self._idle.wait_for(lambda: self._running == 0, timeout)
+
+    def _wait_until_told(self, timeout: float) -> None:
+        """Until the responses have left: what answers a question does not send them."""
+        end = time.monotonic() + timeout
+        while (self._unsent or self._untold()) and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+
+    def _untold(self) -> bool:
+        return self._action is not None and self._action.untold
 
     def _stopped(self) -> bool:
         """Whether no question is answered any more."""
@@ -386,18 +402,21 @@ class PointQueryNode(ManagedNode):
 
         def on_progress(stage: str, points: tuple[GroundedPoint, ...]) -> None:
             feedback = PointQueryAction.Feedback(stage=stage, points=write_points(points))
-            goal.publish_feedback(feedback)
+            # What DDS cannot send at once, on a busy machine, costs no answer.
+            with suppress(RCLError):
+                goal.publish_feedback(feedback)
 
         result = self._answer(
             goal.request, PointQueryAction.Result(), 'action', should_stop, on_progress
         )
         drop_pictures(goal.request)
-        if result.status in (Status.SUCCESS, Status.NO_POINTS):
-            goal.succeed()
-        elif result.status == Status.CANCELED and goal.is_cancel_requested:
-            goal.canceled()
-        else:
-            goal.abort()
+        with suppress(RCLError):
+            if result.status in (Status.SUCCESS, Status.NO_POINTS):
+                goal.succeed()
+            elif result.status == Status.CANCELED and goal.is_cancel_requested:
+                goal.canceled()
+            else:
+                goal.abort()
         return result
 
     def _answer(

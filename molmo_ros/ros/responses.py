@@ -14,12 +14,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 from rclpy.action import ActionServer
-from rclpy.action.server import ServerGoalHandle
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+
+RCLError = rclpy_implementation.RCLError
 
 # How rclpy begins its warning about a response that was dropped.
 _DROPPED = 'failed to send response (timeout)'
@@ -106,39 +109,98 @@ def _tell_unheard(what: str, node: Node) -> None:
     )
 
 
-def _begin(goal: ServerGoalHandle) -> None:
-    """Have a goal executed, also one that is cancelled as it begins.
+class Unsent:
+    """Counts the requests to a service whose response has not left yet; true while there are any.
 
-    rclpy looks whether it was cancelled and then notes that it is executed; a cancel in between
-    makes that an error, after which nobody would ever tell a result.
+    rclpy sends it when the callback has returned, and not at all once the executor has ended.
     """
-    try:
-        goal.execute()
-    except rclpy_implementation.RCLError:
-        goal.execute()  # now it is seen to be cancelled
+
+    def __init__(self, service: Any) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._callback, self._send = service.callback, service.send_response
+        service.callback, service.send_response = self._call, self._send_response
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def _call(self, *arguments: Any) -> Any:
+        self._add(1)
+        try:
+            return self._callback(*arguments)
+        except BaseException:
+            self._add(-1)
+            raise
+
+    def _send_response(self, response: Any, header: Any) -> None:
+        try:
+            self._send(response, header)
+        finally:
+            self._add(-1)
+
+    def _add(self, more: int) -> None:
+        with self._lock:
+            self._count += more
+
+
+class _Begun(threading.local):
+    goal: Any = None
 
 
 class PatientActionServer(ActionServer):
-    """An action server that tells a client again that its goal is taken, where that was dropped."""
+    """An action server that leaves no goal without its result.
+
+    It tells a client again that its goal is taken, where that was dropped. rclpy begins no goal
+    that is cancelled just as it begins, nor one of whose state DDS cannot tell anybody just then.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, handle_accepted_callback=_begin, **named)
+        self._told: WeakSet[Any] = WeakSet()
+        self._begun = _Begun()
+        super().__init__(*arguments, **named)
+
+    @property
+    def untold(self) -> bool:
+        """Whether the result of a goal has not left yet; whoever sent a goal asks for it."""
+        return any(result not in self._told for result in list(self._result_futures.values()))
 
     async def _execute_goal_request(self, taken: Any) -> None:
         before = _dropped.count
-        await super()._execute_goal_request(taken)
+        header, request = taken
+        try:
+            await super()._execute_goal_request(taken)
+        except RCLError:
+            goal = self._goal_handles.get(bytes(request.goal_id.uuid))
+            if goal is None:
+                raise
+            self._begin(goal)
         if _dropped.count == before:
             return
-        header, request = taken
         goal = self._goal_handles.get(bytes(request.goal_id.uuid))
         response = self.action_type.Impl.SendGoalService.Response(accepted=goal is not None)
         self._send_again(lambda: self._handle.send_goal_response(header, response))
 
+    def notify_execute(self, goal_handle: Any, execute_callback: Any) -> None:
+        """See ActionServer; in the thread that takes the goal."""
+        self._begun.goal = goal_handle
+        super().notify_execute(goal_handle, execute_callback)
+
+    def _begin(self, goal: Any) -> None:
+        """Have a goal executed, whatever became of its state."""
+        if self._begun.goal is not goal:
+            with suppress(RCLError):
+                goal.execute()
+        if self._begun.goal is not goal:
+            self.notify_execute(goal, None)
+
     def _send_result_response(self, header: Any, future: Any) -> None:
         before = _dropped.count
-        super()._send_result_response(header, future)
-        if _dropped.count != before:
-            self._send_again(lambda: self._handle.send_result_response(header, future.result()))
+        try:
+            super()._send_result_response(header, future)
+            if _dropped.count != before:
+                self._send_again(lambda: self._handle.send_result_response(header, future.result()))
+        finally:
+            self._told.add(future)
 
     def _send_again(self, send: Callable[[], object]) -> None:
         if not send_until_heard(send):

@@ -90,7 +90,7 @@ def run_node(
     wait_for_signal()
     _end_in(_END_S)
     finished = close(node)
-    # The results of an action leave in callbacks of their own.
+    # For what has come and was not looked at yet, and for what still leaves.
     time.sleep(_LAST_CALLBACKS_S)
     spinner.close()
     node.destroy_node()

@@ -322,7 +322,9 @@ def nodes(tmp_path_factory):
         patch.setenv('ROS_DOMAIN_ID', str(free_domain()))
         with NodeProcesses(tmp_path_factory.mktemp('nodes')) as nodes:
             nodes.start('camera', 'molmo_ros.tabletop.camera_node')
-            nodes.start('node', 'molmo_ros.ros.point_query_node')
+            # As in the demo: a busy machine may starve the camera.
+            patient = ('-p', 'max_frame_age:=10.0', '-p', 'frame_wait:=10.0')
+            nodes.start('node', 'molmo_ros.ros.point_query_node', '--ros-args', *patient)
             yield nodes
 
 

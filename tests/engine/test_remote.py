@@ -151,10 +151,17 @@ def test_counts_limits_and_plain_questions(opened):
 
 def test_questions_about_new_frames_are_in_flight_together(opened):
     """Five robots wait for one answer's time, not for five."""
-    with serving(Stub(first_s=0.3)) as stub:
+    with serving(Stub()) as stub:
         engine = opened(stub)
         assert engine.at_once >= 5
-        answers = []
+        answers, all_there = [], threading.Barrier(5)
+
+        def answer(prompt):
+            """Looks at the picture when five have come."""
+            all_there.wait(60)
+            return ''
+
+        stub.answer = answer
 
         def ask(seed):
             answers.append(engine.answer(picture((0.1 * seed, 0.5), seed=seed), Question('lid')))
@@ -181,12 +188,16 @@ def test_of_several_questions_about_a_new_frame_one_goes_ahead(opened):
 def test_a_question_that_nobody_waits_for_closes_its_connection(opened):
     """The server computes for nobody otherwise; the others go on."""
     with serving(Stub(token_s=0.02)) as stub:
+        # Of one there is no end, and it is wanted no more once it has begun.
+        stub.answer = lambda prompt: ' on' * 5000 if 'a lid' in prompt else ''
         engine = opened(stub)
         told = {}
-        stopped = threading.Event()
-        threading.Timer(0.25, stopped.set).start()
+
+        def unwanted():
+            return any('a lid' in words(request) for request in stub.requests)
+
         asked = [
-            QueuedQuestion(Question('a lid'), lambda one: told.update(a=one), stopped.is_set),
+            QueuedQuestion(Question('a lid'), lambda one: told.update(a=one), unwanted),
             QueuedQuestion(Question('another'), lambda one: told.update(b=one)),
         ]
         engine.answer_each(picture((0.5, 0.5)), asked)

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from copy import copy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +83,10 @@ class WallCamera:
         stamp = self.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
         self.stamps.add(stamp)
         for name, publisher in self._publishers.items():
-            self.messages[name].header.stamp = stamp_message(stamp)
-            publisher.publish(self.messages[name])
+            # A copy: a test may put another message, or header, in place of this one meanwhile.
+            message = copy(self.messages[name])
+            message.header = Header(stamp=stamp_message(stamp), frame_id=message.header.frame_id)
+            publisher.publish(message)
 
     def stand(self, parent, xyz, quaternion, child=OPTICAL):
         """Say on /tf_static where the camera stands."""
@@ -132,9 +136,16 @@ def wall_camera(frame):
 
 @contextmanager
 def running(*command):
-    """A process that must end cleanly when it is interrupted."""
+    """A process that must end cleanly when it is interrupted.
+
+    It hears SIGINT, with all that it starts, even if this one runs in the background of a script.
+    """
     process = subprocess.Popen(
-        [sys.executable, *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [sys.executable, *command],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
@@ -226,9 +237,10 @@ def client_of(special_nodes):
 def asking(node, wall_camera):
     """A client of a node that sees the wall. The camera stands at (1, 2, 3) in 'base', turned
     half a turn about its x axis."""
-    # Few may wait, so that a room is filled soon.
-    few = ('-p', 'max_waiting:=3')
-    with node(*few), wall_camera() as camera, PointQueryClient() as client:
+    # Few may wait, so that a room is filled soon. The wall stands still, and a busy machine may
+    # starve its camera for longer than an image counts as new.
+    settings = ('-p', 'max_waiting:=3', '-p', 'max_frame_age:=10.0')
+    with node(*settings), wall_camera() as camera, PointQueryClient() as client:
         camera.stand('base', (1.0, 2.0, 3.0), (1.0, 0.0, 0.0, 0.0))
         client.camera = camera
         assert client.wait_until_ready(120), 'the node did not come up'

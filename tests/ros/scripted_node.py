@@ -8,8 +8,9 @@
 at U V [at U V ...]   points there          slow S    passes for S seconds, and can be stopped
 times N at U V        points there N times           cut U V   points there, and is cut off
 absent                points at nothing     stuck S   one pass of S seconds, which cannot
-says WORDS            answers in words      fail      fails
-garbles               answers in no words   forbidden refuses
+says WORDS            answers in words      pass FILE one pass, until the file is there
+garbles               answers in no words   fail      fails
+                                            forbidden refuses
 """
 
 import json
@@ -27,6 +28,12 @@ from molmo_ros.engine import Answer, InvalidQuestion, Stopped
 from molmo_ros.pointing.points import ImagePoint
 from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
 from molmo_ros.ros.spinning import Spinner, run_node
+from molmo_ros.starting import end
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.05)
 
 
 class ScriptedEngine:
@@ -44,6 +51,8 @@ class ScriptedEngine:
             self._pass_until(time.monotonic() + float(words[0]), should_stop)
         elif verb == 'stuck':
             time.sleep(float(words[0]))
+        elif verb == 'pass':
+            wait_for(Path(words[0]))
         elif verb == 'fail':
             raise RuntimeError('out of memory, say')
         elif verb == 'forbidden':
@@ -72,8 +81,7 @@ def loader(options):
     def load(on_progress):
         on_progress('reading the weights', 0.4)
         if '--after' in options:
-            while not Path(options[options.index('--after') + 1]).exists():
-                time.sleep(0.05)
+            wait_for(Path(options[options.index('--after') + 1]))
         if '--broken' in options:
             raise FileNotFoundError('no such checkpoint: set the parameter checkpoint')
         return ScriptedEngine()
@@ -106,4 +114,4 @@ if __name__ == '__main__':
         run_several(json.loads(sys.argv[2]))
     else:
         make_node = partial(PointQueryNode, loader(sys.argv))
-        sys.exit(run_node(make_node, make_executor, PointQueryNode.close, sys.argv))
+        end(run_node(make_node, make_executor, PointQueryNode.close, sys.argv))

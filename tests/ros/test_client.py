@@ -3,9 +3,11 @@
 """The client finds its node by what that offers, whatever the node and its topics are called."""
 
 import pytest
+from rclpy.action import ActionClient
 
 from molmo_ros.ros.answering import Status
-from molmo_ros.ros.client import PointQueryClient
+from molmo_ros.ros.client import PointQueryClient, ServiceUnavailable
+from molmo_ros.ros.responses import RCLError
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,15 @@ def test_a_model_that_failed_is_told_without_diagnostics_too(special_nodes):
     with PointQueryClient('mute') as client:
         assert not client.wait_until_ready(120)
         assert client.engine_state == 'failed: no such checkpoint: set the parameter checkpoint'
+
+
+def test_a_question_that_cannot_be_sent_is_not_waited_for(client_of, monkeypatch):
+    """On a busy machine DDS gives up what it cannot send within 0.1 s, and rclpy raises that."""
+
+    def send(client, *goal, **named):
+        raise RCLError('cannot publish data')
+
+    client = client_of('lonely')
+    monkeypatch.setattr(ActionClient, 'send_goal_async', send)
+    with pytest.raises(ServiceUnavailable, match='could not be sent: cannot publish data'):
+        client.start('at 1 1').result(20)

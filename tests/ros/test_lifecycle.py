@@ -216,7 +216,8 @@ def test_a_node_that_starts_itself_tries_again_until_its_model_is_there(managed,
         manager.wait_for(lambda: 'not mounted' in manager.said('hello').message)
         there.set()
         manager.wait_for(lambda: manager.said('hello').answer == 'hello')
-        assert manager.state() == 'active'
+        # It answers while it is being activated.
+        manager.wait_for(lambda: manager.state() == 'active')
 
 
 def test_a_checkpoint_mended_while_it_waits_to_try_again_counts_at_once(managed, by_checkpoint):

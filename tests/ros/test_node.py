@@ -259,18 +259,20 @@ def test_a_publisher_whose_qos_does_not_fit_is_named(client_of, wall_camera):
 
 
 def test_a_model_that_loads_says_so_and_then_answers(special_nodes, wall_camera):
-    told = []
+    expected, told = ('loading: reading the weights', 0.4), []
 
     def on_progress(what, share):
+        # Where diagnostics come late the node is asked meanwhile, which says it in other words.
         told.append((what, share))
-        special_nodes.touch()
+        if told[-1] == expected:
+            special_nodes.touch()
 
     with wall_camera('slow'), PointQueryClient('slow') as client:
         answered = client.ask('at 80 60', timeout=60)
         assert answered.status is Status.NOT_READY
         assert 'reading the weights, 40%' in answered.message
         assert client.wait_until_ready(120, on_progress)
-        assert told[0] == ('loading: reading the weights', 0.4)
+        assert expected in told
         ask_until(client, 'at 80 60', lambda a: a.status is Status.SUCCESS)
 
 
@@ -335,14 +337,14 @@ def test_an_image_of_a_body_frame_is_warned_of_and_the_parameter_mends_it(client
 
             def accept(answered, wanted="'eye_optical'" if namespace == 'lonely' else ''):
                 in_space = answered.points and answered.points[0].surface.status is LiftStatus.OK
-                return in_space and wanted in answered.message
+                # Until its own calibration is there, that of an earlier camera is used and named.
+                return in_space and wanted in answered.message and not answered.assumed
 
             answered = ask_until(client, 'at 80 60', accept, target_frame='/chassis')
             position = answered.points[0].surface.position
             is_ahead = np.allclose(position, [0.3 + 1.25, 0, 0.6], atol=2e-3)
             assert is_ahead == ahead and answered.frame_id == 'chassis'
             assert ('set optical_frame' in answered.message) != ahead
-            assert answered.assumed == ()
             own = client.ask('at 80 60')
             assert own.frame_id == ('eye_optical' if ahead else 'eye_link')
             assert ('body frame' in own.message) != ahead

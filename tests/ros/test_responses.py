@@ -4,26 +4,32 @@
 
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import rclpy
 from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.srv import PointQuery
 from rcl_interfaces.msg import Log
-from rclpy.action import ActionClient, CancelResponse
+from rclpy.action import ActionClient
 from rclpy.action.server import ServerGoalHandle
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.service import Service
 
+from molmo_ros.engine import Answer, Stopped
+from molmo_ros.pointing import ImagePoint
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
-from molmo_ros.ros.responses import PatientActionServer, respond_patiently
+from molmo_ros.ros.point_query_node import PointQueryNode
+from molmo_ros.ros.responses import RCLError, respond_patiently
 from molmo_ros.ros.spinning import Spinner
 
-GoalEvent = rclpy_implementation.GoalEvent
+from .conftest import Caller
+
 # A client of this asks, and hears no response: the node's are not kept for those who come later.
 DEAF = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -59,41 +65,6 @@ def test_a_response_that_was_dropped_is_sent_again(lone_node):
     assert len(sent) == 4
 
 
-def test_a_goal_that_is_cancelled_as_it_begins_has_a_result(lone_node, monkeypatch):
-    """Its client would wait for ever."""
-    update, events = ServerGoalHandle._update_state, []
-
-    def cancelled_before(goal, event):
-        if event == GoalEvent.EXECUTE:
-            update(goal, GoalEvent.CANCEL_GOAL)
-        events.append(event)
-        update(goal, event)
-
-    def execute(goal):
-        assert goal.is_cancel_requested
-        goal.canceled()
-        return PointQueryAction.Result(status=int(Status.CANCELED))
-
-    monkeypatch.setattr(ServerGoalHandle, '_update_state', cancelled_before)
-    server = PatientActionServer(
-        lone_node,
-        PointQueryAction,
-        'hasty/point_query',
-        execute,
-        cancel_callback=lambda goal: CancelResponse.ACCEPT,
-    )
-    executor = SingleThreadedExecutor(context=lone_node.context)
-    executor.add_node(lone_node)
-    spinner = Spinner(executor)
-    try:
-        with PointQueryClient('hasty') as client:
-            assert client.start('a cup').result(20).status is Status.CANCELED
-        assert events == [GoalEvent.EXECUTE, GoalEvent.CANCELED]
-    finally:
-        spinner.close()
-        server.destroy()
-
-
 def test_a_client_that_cannot_hear_is_told_of_and_holds_up_nobody(asking, caller):
     told = []
     caller.node.create_subscription(Log, '/rosout', lambda log: told.append(log.msg), 100)
@@ -116,3 +87,102 @@ def test_a_client_that_cannot_hear_is_told_of_and_holds_up_nobody(asking, caller
         return asked_in_vain()
 
     caller.wait_for(all_told)
+
+
+class Thinking:
+    """Answers 'cup', and nothing else until it is stopped."""
+
+    def answer(self, image, question, should_stop):
+        if question.query == 'cup':
+            return Answer('here', (ImagePoint(50.0, 40.0, 'cup'),), None, False)
+        while not should_stop():
+            time.sleep(0.01)
+        raise Stopped
+
+    def close(self):
+        pass
+
+
+class BusyExecutor(MultiThreadedExecutor):
+    """As on a busy machine: what is left to it is begun some time later."""
+
+    def create_task(self, callback, *arguments, **named):
+        time.sleep(0.4)
+        return super().create_task(callback, *arguments, **named)
+
+
+@contextmanager
+def running_node(namespace, executor_of=MultiThreadedExecutor):
+    """A node in this process, a client of it, and what ends the node."""
+    context = Context()
+    rclpy.init(context=context)
+    node = PointQueryNode(lambda on_progress: Thinking(), context=context, namespace=namespace)
+    executor = executor_of(node.threads, context=context)
+    executor.add_node(node)
+    spinner = Spinner(executor)
+
+    def end():
+        node.close()
+        spinner.close()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+    with PointQueryClient(namespace) as client:
+        assert client.wait_until_ready(60)
+        yield node, client, end
+
+
+def test_who_waits_when_a_node_is_closed_is_answered_before_it_is_gone(monkeypatch, frame):
+    """rclpy sends a response some time after its callback, and not once spinning has ended."""
+    send = Service.send_response
+
+    def send_late(service, *arguments):
+        time.sleep(0.4)
+        send(service, *arguments)
+
+    monkeypatch.setattr(Service, 'send_response', send_late)
+    with (
+        running_node('closed', BusyExecutor) as (node, client, end),
+        ThreadPoolExecutor() as aside,
+    ):
+        stages = []
+        started = client.start('it', frame=frame, on_feedback=lambda at, _: stages.append(at))
+        Caller.wait_for(lambda: 'engine' in stages)
+        asked = aside.submit(client.ask, 'another', frame=frame, timeout=20)
+        Caller.wait_for(lambda: node.waiting == 1)
+        end()
+        assert started.result(10).status is Status.CANCELED
+        assert asked.result(10).status is Status.CANCELED
+
+
+def test_a_goal_of_which_nothing_can_be_told_meanwhile_has_its_result(monkeypatch, frame):
+    """On a busy machine DDS gives up what it cannot send within 0.1 s, and rclpy raises that."""
+    update = ServerGoalHandle._update_state
+
+    def untold(goal, *event):
+        if event:
+            update(goal, *event)
+        raise RCLError('cannot publish data')
+
+    monkeypatch.setattr(ServerGoalHandle, '_update_state', untold)
+    monkeypatch.setattr(ServerGoalHandle, 'publish_feedback', lambda goal, feedback: untold(goal))
+    with running_node('untold') as (_, client, end):
+        answered = client.start('cup', frame=frame).result(20)
+        assert answered.status is Status.SUCCESS and answered.points[0].image.u == 50
+        end()
+
+
+def test_a_goal_that_is_cancelled_just_as_it_begins_has_its_result(monkeypatch, frame):
+    update = ServerGoalHandle._update_state
+
+    def late(goal, event):
+        if event.name == 'EXECUTE':
+            Caller.wait_for(lambda: goal.is_cancel_requested)
+        update(goal, event)
+
+    monkeypatch.setattr(ServerGoalHandle, '_update_state', late)
+    with running_node('hasty') as (_, client, end):
+        asked = client.start('plate', frame=frame)
+        asked.cancel()
+        assert asked.result(20).status is Status.CANCELED
+        end()

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What somebody gets who asks the node, which runs in a process of its own."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -328,30 +329,43 @@ def test_an_engine_that_takes_too_long_is_stopped(asking):
     assert_still_answers(asking)
 
 
-def test_nobody_waits_for_a_pass_that_cannot_be_stopped(asking):
-    begun = time.monotonic()
-    assert asking.ask('stuck 2', timeout=0.1).status is Status.TIMEOUT
+def started(asking, query, stage, **kwargs):
+    """A question that has come to a stage."""
+    there = threading.Event()
+    asked = asking.start(
+        query, on_feedback=lambda at, _: there.set() if at == stage else None, **kwargs
+    )
+    assert there.wait(60)
+    return asked
+
+
+def test_nobody_waits_for_a_pass_that_cannot_be_stopped(asking, tmp_path):
+    over = tmp_path / 'over'
+    asked = started(asking, f'pass {over}', 'engine', timeout=1.0)
+    assert asked.result(60).status is Status.TIMEOUT
     # The pass still runs, and whoever asks meanwhile waits for it as long as there is time.
-    assert asking.ask('at 80 60', timeout=0.1).status is Status.BUSY
-    assert asking.ask('at 80 60', timeout=60).status is Status.SUCCESS
-    assert time.monotonic() - begun >= 2
+    assert asking.ask('at 80 60', timeout=1.0).status is Status.BUSY
+    waiting = started(asking, 'at 80 60', 'wait')
+    assert not waiting.done()
+    over.touch()
+    assert waiting.result(60).status is Status.SUCCESS
 
 
-def test_questions_wait_their_turn_until_too_many_do(caller, asking):
-    def send(query):
-        return caller.send(PointQuery.Request(query=query, timeout=Duration(sec=60)))
-
-    running = [send('slow 0.8') for _ in range(4)]
-    caller.wait_for(lambda: asking.ask('at 80 60', timeout=0.5).status is Status.BUSY)
-    refused = asking.ask('at 80 60', timeout=60)
+def test_questions_wait_their_turn_until_too_many_do(asking):
+    running = started(asking, 'slow 60', 'engine')
+    waiting = [started(asking, 'slow 0.1', 'wait') for _ in range(3)]
+    refused = asking.start('at 80 60').result(60)
     assert refused.status is Status.BUSY and 'max_waiting' in refused.message
-    caller.wait_for(lambda: all(future.done() for future in running))
-    assert [future.result().status for future in running] == [Status.NO_POINTS] * 4
+    running.cancel()
+    assert running.result(60).status is Status.CANCELED
+    assert [one.result(60).status for one in waiting] == [Status.NO_POINTS] * 3
     assert_still_answers(asking)
 
 
-def test_images_arrive_while_a_question_is_being_answered(asking):
-    before = time.time_ns()
-    asking.ask('slow 1')
-    answered = asking.ask('at 80 60')
-    assert answered.stamp_ns - before > 0.7e9
+def test_images_arrive_while_a_question_is_being_answered(asking, caller):
+    """The next question is about one of them, which it says though its turn does not come."""
+    running = started(asking, 'slow 60', 'engine')
+    begun = time.time_ns()
+    caller.wait_for(lambda: asking.ask('at 80 60', timeout=0.3).stamp_ns > begun)
+    running.cancel()
+    assert running.result(60).status is Status.CANCELED

@@ -69,7 +69,9 @@ def watched(node, wall_camera):
 
 def test_points_come_with_every_image_and_keep_their_ids(watched, heard):
     with watched.watch('at 70 50 at 100 65', heard, period=0.4):
-        seen = heard.wait_for(25)
+        heard.wait_for(25)
+        Caller.wait_for(lambda: len({one.answered_ns for one in heard.seen}) > 1)
+    seen = heard.seen
     stamps = [one.stamp_ns for one in seen]
     assert stamps == sorted(set(stamps)) and set(stamps) <= watched.camera.stamps
     ids = {tuple(point.id for point in one.points) for one in seen}
@@ -77,14 +79,16 @@ def test_points_come_with_every_image_and_keep_their_ids(watched, heard):
     assert all(one.status is Status.SUCCESS for one in seen)
     assert all(one.answered_ns in watched.camera.stamps for one in seen)
     answers = {one.answered_ns for one in seen}
-    assert 1 < len(answers) < len(stamps), 'it was answered once only, or told only when answered'
+    assert len(answers) < len(stamps), 'it was told only when answered'
 
 
 def test_what_was_answered_is_told_from_what_was_carried(watched, heard):
     with watched.watch('at 90 40', heard, period=0.5):
-        seen = heard.wait_for(25)
+        # Whoever begins to listen may miss the first ones.
+        Caller.wait_for(lambda: [one.points[0].answered for one in heard.seen].count(True) > 1)
+    seen = heard.seen
     marks = [one.points[0].answered for one in seen]
-    assert marks[0] and True in marks[1:] and False in marks
+    assert False in marks
     drifts = [one.points[0].drift for one in seen]
     pairs = zip(drifts[:-1], drifts[1:], marks[1:], strict=True)
     assert all(later > earlier for earlier, later, answered in pairs if not answered)
