@@ -25,7 +25,15 @@ from molmo_ros.ros.health import (
 )
 from molmo_ros.ros.process_figures import process_figures
 from molmo_ros.ros.streams import CameraStreams
-from molmo_ros.ros.sync import CAMERA_INFO, DEPTH, DEPTH_CAMERA_INFO, IMAGE, STREAMS
+from molmo_ros.ros.sync import (
+    CAMERA_INFO,
+    DEPTH,
+    DEPTH_CAMERA_INFO,
+    IMAGE,
+    PAUSE_MESSAGES,
+    PAUSE_S,
+    STREAMS,
+)
 
 # What it means if a stream brings nothing; only depth that is not aligned needs its own camera.
 _SILENT = {
@@ -36,9 +44,6 @@ _SILENT = {
 }
 # And if it did bring something, and no longer does.
 _LOST = _SILENT | {DEPTH_CAMERA_INFO: Level.WARN}
-# Seconds, and messages left out, after which a stream has stopped.
-_QUIET_S = 2.0
-_QUIET_MESSAGES = 5
 # A node that was killed is in the graph for some 20 s more.
 _REMEMBERED_S = 30.0
 
@@ -173,7 +178,7 @@ class Diagnostics:
         if image_ns is not None:
             values['offset to image (s)'] = f'{(state.stamp_ns - image_ns) * 1e-9:+.3f}'
         usual = 0.0 if math.isnan(state.rate) else 1 / state.rate
-        if state.quiet > max(_QUIET_S, _QUIET_MESSAGES * usual):
+        if state.quiet > max(PAUSE_S, PAUSE_MESSAGES * usual):
             hint = self._streams.hint(stream)
             why = f': {hint}' if hint else ''
             message = f'nothing for {state.quiet:.1f} s{why}'

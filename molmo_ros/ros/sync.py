@@ -33,6 +33,9 @@ _POLL_S = 0.05
 _CALIBRATIONS_KEPT = 10
 # Of a stream whose images may be of any age.
 _ANY_AGE_S = 1.0
+# Seconds, and messages left out, after which a stream has stopped.
+PAUSE_S = 2.0
+PAUSE_MESSAGES = 5
 
 
 class NoFrame(Exception):
@@ -108,6 +111,16 @@ class _Stream:
         self.kept.append(new)
         self.size += new.size
 
+    def arrive(self, now: float) -> None:
+        """Note when a message came; one after a long pause begins another rate."""
+        came = self.arrivals
+        if len(came) > 1:
+            usual = (came[-1] - came[0]) / (len(came) - 1)
+            if now - came[-1] > max(PAUSE_S, PAUSE_MESSAGES * usual):
+                came.clear()
+        self.arrivals.append(now)
+        self.received += 1
+
     def expire(self, keep_ns: int, memory: int) -> None:
         """Drop what is too old or too much, and one that the last has the stamp of."""
         if len(self.kept) > 1 and self.kept[-2].stamp == self.kept[-1].stamp:
@@ -178,8 +191,7 @@ class FrameStore:
             if timed:
                 into.expire(self._keep_ns, self._memory)
                 self._present = new.stamp, now
-            into.arrivals.append(now)
-            into.received += 1
+            into.arrive(now)
             self._changed.notify_all()
         if jumped:
             self._on_jump()

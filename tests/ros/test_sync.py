@@ -219,3 +219,22 @@ def test_nobody_waits_on_who_has_been_told_to_stop():
         deadline=Deadline(should_stop=lambda: True),
     )
     assert time.monotonic() - begun < 10
+
+
+def test_a_stream_that_came_back_has_the_rate_that_it_has_now(monkeypatch):
+    """By a rate that counts the pause, a camera that stops again is told of minutes later."""
+    clock = [50.0]
+    monkeypatch.setattr('molmo_ros.ros.sync.time.monotonic', lambda: clock[0])
+    store = FrameStore()
+    for pause in (0.0, 90.0):
+        clock[0] += pause
+        for number in range(4):
+            clock[0] += 0.25
+            store.add(IMAGE, Message(clock[0]))
+            if number:
+                assert store.state(IMAGE).rate == pytest.approx(4.0)
+    slow = FrameStore()
+    for _ in range(5):
+        clock[0] += 6.0
+        slow.add(IMAGE, Message(clock[0]))
+    assert slow.state(IMAGE).rate == pytest.approx(1 / 6)
