@@ -25,7 +25,6 @@ from contextlib import contextmanager
 WAYS = {
     'as it is': {},
     'OMP_WAIT_POLICY=PASSIVE': {'OMP_WAIT_POLICY': 'PASSIVE'},
-    'GOMP_SPINCOUNT=1000': {'GOMP_SPINCOUNT': '1000'},
     'GOMP_SPINCOUNT=10000': {'GOMP_SPINCOUNT': '10000'},
     'OMP_NUM_THREADS=1': {'OMP_NUM_THREADS': '1'},
 }
