@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import rclpy
 from molmo_ros.srv import PointQuery
@@ -39,7 +40,7 @@ def ask(clients: int) -> int:
         context = Context()
         rclpy.init(context=context)
         node = Node('newcomer', context=context)
-        client = node.create_client(PointQuery, '/newcomers/point_query')
+        client: Any = node.create_client(PointQuery, '/newcomers/point_query')
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         end = time.monotonic() + _SEEN_S

@@ -73,7 +73,7 @@ class RealSense(Source):
         self,
         settings: RealSenseSettings,
         should_stop: Callable[[], bool] = lambda: False,
-        log: Callable[[str], None] = lambda text: None,
+        log: Callable[[str], object] = lambda text: None,
         context: Any = None,
     ) -> None:
         self._rs = load_librealsense()
