@@ -165,6 +165,8 @@ def test_whose_clock_is_ahead_is_told_once_and_a_jump_heard_late_is_not():
     hear(40, 40)
     assert said == []
     hear(100, 43.25)
+    hear(1, 3)  # as where /clock is told seldom, and catches up each time
+    hear(100, 46)
     (line,) = said
     assert "'base'" in line and '40.250 s ahead' in line and 'use_sim_time' in line
 
