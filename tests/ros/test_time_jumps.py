@@ -209,7 +209,7 @@ def test_a_jump_that_nobody_notices_is_followed_and_nothing_of_after_it_is_lost(
     """Without images and without /clock, as where requests bring their pictures along."""
     said = []
     tree = TransformTree(CACHE_S, said.append)
-    for second in (500.0, 500.1, *np.arange(100, 101.5, 0.1)):
+    for second in (500.0, 500.1, 300.0, *np.arange(100, 101.5, 0.1)):
         tree.add('map', 'base', ns(second), at(second), static=False)
     assert tree.look_up('map', 'base', ns(100.05))[0, 3] == pytest.approx(100.05)
     (line,) = said
@@ -224,6 +224,16 @@ def test_a_second_publisher_that_is_far_behind_does_not_take_over(behind):
         if tick % 5 == 0:
             tree.add('map', 'base', ns(500 + tick / 50), at(1), static=False)
     assert tree.look_up('map', 'base', ns(501))[0, 3] == 1
+
+
+def test_a_second_publisher_that_is_behind_and_quick_does_not_take_over():
+    """It comes fifty times between two of the other, whose transforms would be lost."""
+    tree = TransformTree(1.5)
+    for tick in range(600):
+        tree.add('map', 'base', ns(90 + tick / 100), at(-1), static=False)
+        if tick % 50 == 0:
+            tree.add('map', 'base', ns(94 + tick / 100), at(1), static=False)
+    assert tree.look_up('map', 'base', ns(99))[0, 3] == 1
 
 
 @pytest.mark.parametrize('stream', ['image', 'depth'])
