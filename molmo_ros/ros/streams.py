@@ -164,6 +164,11 @@ class CameraStreams:
         return self._store.state(stream)
 
     @property
+    def jumps(self) -> int:
+        """How often time has jumped, so that images of any stamp may come."""
+        return self._store.jumps
+
+    @property
     def held_bytes(self) -> int:
         """Bytes of the messages that are kept."""
         return self._store.size

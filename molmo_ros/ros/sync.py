@@ -169,6 +169,7 @@ class FrameStore:
         }
         self._changed = threading.Condition()
         self._jump: TimeJump | None = None
+        self._jumps = 0
         self._present = (0, 0.0)  # stamp of the last image or depth, and when that came
 
     def add(self, stream: str, message: Any) -> None:
@@ -215,7 +216,13 @@ class FrameStore:
             stamp, arrived = self._present
         return stamp + int((time.monotonic() - arrived) * 1e9)
 
+    @property
+    def jumps(self) -> int:
+        """How often all was forgotten."""
+        return self._jumps
+
     def _forget(self) -> None:
+        self._jumps += 1
         for name, stream in self._streams.items():
             # One that was published once will not come again.
             stream.forget(last=name in CALIBRATIONS)

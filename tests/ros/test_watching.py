@@ -32,11 +32,13 @@ PICTURE = np.random.default_rng(3).integers(0, 255, (90, 120, 3), np.uint8)
 class Feed:
     """A camera whose images come one by one, as a test says."""
 
+    jumps = 0
+
     def __init__(self):
         self.number = self.taken = 1  # of its newest image; and of the one that was taken
 
     def state(self, stream):
-        return StreamState(self.number, None, 30.0, 0.0)
+        return StreamState(self.number + self.jumps, None, 30.0, 0.0)
 
     def capture(self, settings):
         self.taken = self.number
@@ -219,6 +221,30 @@ def test_a_camera_that_pauses_keeps_its_points(watching, monkeypatch):
     )
     assert [one.id for one in after.tracked] == [one.id for one in before.tracked] == [1]
     assert {one.last.status for one in told.all[paused:-1]} == {Status.NO_FRAME}
+
+
+@pytest.mark.parametrize('back', [0, 1], ids=['the same', 'earlier'])
+def test_images_are_followed_wherever_time_has_jumped_to(watching, back):
+    """A recording of less than a second that loops, or of one image: told once, and no more."""
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 5000.0, LONG_S)
+        model.wait_for(1)
+        model.answer(0, (30.0, 40.0))
+
+        def followed():
+            feed.number += 1
+            return any(one.points for one in told.all)
+
+        Caller.wait_for(followed)
+        newest = feed.number * 50_000_000
+        told.wait_for(lambda one: one.capture and one.capture.frame.stamp == newest)
+        before = len(told.all)
+        feed.number, feed.jumps = feed.number - back, 1
+        told.wait_for_more(1, lambda one: one.capture is not None, before)
+        model.wait_for(2)  # for the points of before are forgotten
+    assert told.all[-1].capture.frame.stamp == newest - back * 50_000_000
+    assert told.all[-1].last.status is Status.NOT_READY
 
 
 def test_an_engine_that_goes_amid_a_question_is_not_kept_at_it(watching):
