@@ -36,6 +36,7 @@ from molmo_ros.ros.sync import DEPTH, IMAGE, STREAMS
 _LOOK_S = 0.004  # between looks whether an image has come
 _DEPTH_LATE_S = 0.03  # after its image depth may come
 _POLL_S = 0.02  # between looks at the engine
+_OVERTAKEN = 'time jumped back before the answer came: the question is asked again'
 _SILENCE_S = 1.0  # without an image, until that is said; and between tries of what has failed
 
 TargetOf = Callable[[Request, Frame], TargetFrame]
@@ -403,6 +404,7 @@ class Watching:
                 standing.key, stamp, points, lambda: self._set_last(standing, last)
             ):
                 del self._begun[standing.key]
+                self._note(standing, Status.NOT_READY, _OVERTAKEN)
 
     def _set_last(self, standing: Standing, last: LastAnswer) -> None:
         with self._tracker.lock:

@@ -247,6 +247,23 @@ def test_images_are_followed_wherever_time_has_jumped_to(watching, back):
     assert told.all[-1].last.status is Status.NOT_READY
 
 
+def test_a_loop_that_is_shorter_than_an_answer_takes_is_told(watching):
+    """No answer ever counts: its image is forgotten when it comes. It would say nothing of that."""
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    feed.number = 30
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 5000.0, LONG_S)
+        model.wait_for(1)
+        feed.number, feed.jumps = 2, 1
+        told.wait_for(lambda one: one.capture and one.capture.frame.stamp == 100_000_000)
+        model.answer(0, (30.0, 40.0))
+        model.wait_for(2)  # at once
+        feed.number = 3
+        told.wait_for(lambda one: one.capture and one.capture.frame.stamp == 150_000_000)
+    last = told.all[-1].last
+    assert last.status is Status.NOT_READY and 'time jumped back' in last.message
+
+
 def test_an_engine_that_goes_amid_a_question_is_not_kept_at_it(watching):
     """A node that is deactivated answers no more, standing questions as little as others."""
     book, model, feed, told = Book(4), Model(), Feed(), Told()
