@@ -16,7 +16,7 @@ from typing import Any
 
 from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.ros.deadline import ENDLESS, Deadline
-from molmo_ros.spatial.time_jump import TimeJump
+from molmo_ros.spatial.time_jump import LEFT_OVER, TimeJump
 
 IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
     'image',
@@ -102,6 +102,7 @@ class _Stream:
         self.size = 0  # bytes
         self.arrivals: deque[float] = deque(maxlen=30)
         self.received = 0
+        self.left_over = False  # whether something of before the last jump was heard after it
 
     def add(self, new: _Kept) -> None:
         if not self.kept or new.stamp > self.newest_ns:
@@ -138,6 +139,7 @@ class _Stream:
         for one in remaining:
             self.add(one)
         self.arrivals.clear()
+        self.left_over = False
 
     def _drop_first(self) -> None:
         first = self.kept.popleft()
@@ -181,9 +183,10 @@ class FrameStore:
         # A calibration may be stamped 0, or with the time the camera was started at.
         timed = stream not in CALIBRATIONS
         with self._changed:
-            if timed and self._jump is not None and self._jump.left_over(new.stamp):
-                return
             into = self._streams[stream]
+            if timed and self._jump is not None and self._jump.left_over(new.stamp):
+                into.left_over = True
+                return
             jumped = timed and bool(into.kept) and new.stamp < into.newest_ns - _JUMP_NS
             if jumped:
                 self._forget()
@@ -281,8 +284,7 @@ class FrameStore:
         kept = self._streams[IMAGE].kept
         images = sorted(kept, key=lambda one: one.stamp, reverse=True)
         if not images:
-            since = '' if self._jump is None else ' since time jumped back'
-            return None, f'no image has arrived{since}'
+            return None, self._none_of(IMAGE)
         age_ns = now_ns - images[0].stamp
         if max_age_ns and abs(age_ns) > max_age_ns:
             return None, _stale(age_ns * 1e-9, max_age_ns * 1e-9)
@@ -313,6 +315,11 @@ class FrameStore:
             missing,
         )
 
+    def _none_of(self, stream: str) -> str:
+        since = '' if self._jump is None else ' since time jumped back'
+        but = f' but one that is not used: {LEFT_OVER}' if self._streams[stream].left_over else ''
+        return f'no {stream} has arrived{since}{but}'
+
     def _likeliest(
         self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]
     ) -> tuple[Any, ...]:
@@ -332,7 +339,7 @@ class FrameStore:
     ) -> _Kept | None:
         kept = self._streams[stream].kept
         if not kept:
-            missing[stream] = f'no {stream} has arrived'
+            missing[stream] = self._none_of(stream)
             return None
         nearest = min(kept, key=lambda one: abs(one.stamp - stamp))
         offset_ns = nearest.stamp - stamp

@@ -142,6 +142,20 @@ def test_a_frame_of_which_only_such_samples_come_says_so_in_the_answer(simulated
         simulated.where(22)
 
 
+def test_a_camera_of_which_only_such_images_come_says_so_in_the_answer(simulated):
+    """A clock that is wrong was told in the answer, and no more once time had jumped."""
+    simulated.see(26, 'depth')
+    simulated.see(26)
+    with pytest.raises(Refused, match=r'no image has arrived .* but one .* whose clock is wrong'):
+        simulated.seen()
+    simulated.see(22)
+    capture = simulated.streams.capture(simulated.settings.frames)
+    assert 'but one that is not used' in str(capture.missing)
+    simulated.node.tell_time(21)
+    with pytest.raises(Refused, match=r'jumped back$'):
+        simulated.seen()
+
+
 def stamped(second):
     pose = TransformStamped(child_frame_id='base', transform=at(second))
     pose.header.frame_id, pose.header.stamp = 'map', stamp_message(ns(second))
