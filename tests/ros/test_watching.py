@@ -5,9 +5,11 @@
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from molmo_ros.srv import Watch
 
 from molmo_ros.engine import Answer, Stopped
 from molmo_ros.grounding.capture import OPTICAL, Capture
@@ -18,8 +20,10 @@ from molmo_ros.ros.answering import Request, Status
 from molmo_ros.ros.engine_worker import EngineNotReady
 from molmo_ros.ros.node_settings import read_settings
 from molmo_ros.ros.parameters import POINT_QUERY
+from molmo_ros.ros.responses import RCLError
 from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.sync import StreamState
+from molmo_ros.ros.watch_service import WatchService
 from molmo_ros.ros.watching import Watching
 
 from .conftest import Caller
@@ -276,3 +280,47 @@ def test_an_engine_that_goes_amid_a_question_is_not_kept_at_it(watching):
         future.set_exception(Stopped('stopped'))
         model.gone = False
         model.wait_for(2)
+
+
+class Publisher:
+    """Cannot send its third message."""
+
+    topic_name = '~/tracked'
+
+    def __init__(self):
+        self.tried = []
+
+    def get_subscription_count(self):
+        return 1
+
+    def publish(self, message):
+        self.tried.append(message)
+        if len(self.tried) == 3:
+            raise RCLError('cannot publish data')
+
+
+def test_a_message_that_cannot_be_sent_costs_that_one_only():
+    """On a busy machine: the rest about its image was not sent, and nothing for a second."""
+    feed, model, said = Feed(), Model(), []
+    tracked, markers, waypoints = Publisher(), Publisher(), Publisher()
+    node = Mock(create_publisher=lambda *_: tracked)
+    node.get_logger().warning = lambda text, **_: said.append(text)
+    service = WatchService(
+        node, model, feed, lambda *_: OPTICAL, lambda: SETTINGS, markers, waypoints, pytest.fail
+    )
+    _, _, on_request = node.create_service.call_args.args
+    on_request(Watch.Request(query='the cup'), Watch.Response())
+    model.wait_for(1)
+    model.answer(0, (30.0, 40.0))
+
+    def shown():
+        feed.number += 1
+        return len(waypoints.tried) > 5
+
+    Caller.wait_for(shown)
+    assert service.close(LONG_S)
+    told = [one.header.stamp for one in tracked.tried if one.answered.nanosec]
+    assert told == [one.header.stamp for one in waypoints.tried]
+    assert len(markers.tried) == len(told) and len(said) == 3
+    assert all('could not be sent: cannot publish data' in text for text in said)
+    assert not node.get_logger().error.called
