@@ -16,7 +16,7 @@ from typing import Any
 
 from molmo_ros.cameras.message_fields import stamp_ns
 from molmo_ros.ros.deadline import ENDLESS, Deadline
-from molmo_ros.spatial.time_jump import LEFT_OVER, TimeJump
+from molmo_ros.spatial.time_jump import TimeJump
 
 IMAGE, DEPTH, CAMERA_INFO, DEPTH_CAMERA_INFO = STREAMS = (
     'image',
@@ -236,6 +236,12 @@ class FrameStore:
         with self._changed:
             return sum(stream.size for stream in self._streams.values())
 
+    def only_left_over(self, stream: str) -> bool:
+        """Whether all that has come of a stream since time jumped back is not taken."""
+        with self._changed:
+            of = self._streams[stream]
+            return of.left_over and not of.kept
+
     def state(self, stream: str) -> StreamState:
         """How many messages came, when, and how often."""
         with self._changed:
@@ -317,8 +323,7 @@ class FrameStore:
 
     def _none_of(self, stream: str) -> str:
         since = '' if self._jump is None else ' since time jumped back'
-        but = f' but one that is not used: {LEFT_OVER}' if self._streams[stream].left_over else ''
-        return f'no {stream} has arrived{since}{but}'
+        return f'no {stream} has arrived{since}'
 
     def _likeliest(
         self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]
