@@ -4,7 +4,7 @@
 
     python -m benchmarks.real_depth FOLDER [--points 800] [--seed 0] [--half right] [--defaults]
 
-FOLDER holds one folder a sensor, as `SCENES` names them. Real frames have no truth at each pixel,
+FOLDER holds one folder a sensor, as `scenes` names them. Real frames have no truth at each pixel,
 so it is taken from where there is one:
 
 * planes: a plane fitted robustly to the readings in the ring of 15 to 45 pixels around a pixel,
@@ -28,6 +28,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
@@ -94,7 +95,7 @@ class Judged:
 
 def kinect(folder: Path) -> Scene:
     """One frame of TUM's fr1, in 1/5000 m."""
-    about = json.loads((folder / 'camera.json').read_text())
+    about = _about(folder / 'camera.json')
     depth = _metres(folder / 'depth.png', about['depth_unit_m'])
     camera = _camera(depth, np.array(about['K']))
     return Scene('kinect v1', 'kinect_v1', depth, camera, sigma=0.0016)
@@ -109,7 +110,7 @@ def xtion(folder: Path) -> Scene:
 
 def azure(folder: Path) -> Scene:
     """Time of flight, in the depth camera's own view."""
-    about = json.loads((folder / 'cameras.json').read_text())
+    about = _about(folder / 'cameras.json')
     depth = _metres(folder / 'depth.png', about['depth_unit_m'])
     lens = about['depth']
     camera = CameraModel(
@@ -123,7 +124,7 @@ def motorcycle(folder: Path) -> Scene:
     left, right = (_read(folder / name, 0) for name in ('left.png', 'right.png'))
     focal, baseline, offset = 994.978, 0.193001, 31.086
     K = np.array([[focal, 0, 311.193], [0, focal, 254.877], [0, 0, 1]])
-    true = np.load(folder / 'disparity.npz')
+    true = np.load(_there(folder / 'disparity.npz'))
     disparity = np.asarray(true[true.files[0]], np.float64)
     truth = np.where(np.isfinite(disparity), focal * baseline / (disparity + offset), np.nan)
     found = _matched(left, right, 64)
@@ -207,6 +208,17 @@ def scenes(folder: Path) -> Iterator[Scene]:
     yield azure(folder / 'azure-kinect')
     yield from chessboards(folder / 'opencv-stereo')
     yield motorcycle(folder / 'middlebury-motorcycle')
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise SystemExit(f'{path} is not there: give the folder of real frames')
+    return path
+
+
+def _about(path: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(_there(path).read_text())
+    return about
 
 
 def _read(path: Path, flags: int) -> NDArray:

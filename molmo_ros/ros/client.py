@@ -401,8 +401,8 @@ class PointQueryClient:
             self._action_name,
         )
         with self._closing:
+            self._require_open()  # else nobody tells it, and `close` may be going through them
             self._pending.add(pending)
-            self._require_open()
         return pending
 
     def watch(

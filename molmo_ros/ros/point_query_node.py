@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -79,7 +80,8 @@ from molmo_ros.srv import PointQuery
 _OTHER_THREADS = 3
 _CLOSE_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 0.5  # where the process ends with it
-# That responses may take to leave at the end: on a busy machine each waits for a thread.
+# After an answer, for its response to leave: on a busy machine each waits for a thread, and the
+# result of a goal may never be asked for.
 _LEAVING_S = 0.8
 _LOOK_S = 0.005
 # Between two lines in the log about how far the same part of loading is.
@@ -120,6 +122,7 @@ class PointQueryNode(ManagedNode):
         self._closing = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
+        self._answered_at = -inf
         self._log = QuestionLog()
         self.add_on_set_parameters_callback(self._check)
         transforms = make_transforms(self, settings.transform_cache)
@@ -228,7 +231,7 @@ class PointQueryNode(ManagedNode):
             self._further.close(timeout, leaving)
         self._watches.close(timeout)
         self._wait_until_idle(max(end - time.monotonic(), 0.0))
-        self._wait_until_told(_LEAVING_S)
+        self._wait_until_told()
         self._streams.close()
         self._showing.close(max(end - time.monotonic(), 0.0))
         closed = self._engine.close(max(end - time.monotonic(), 0.0), leaving)
@@ -299,9 +302,9 @@ class PointQueryNode(ManagedNode):
         with self._idle:
             self._idle.wait_for(lambda: self._running == 0, timeout)
 
-    def _wait_until_told(self, timeout: float) -> None:
+    def _wait_until_told(self) -> None:
         """Until the responses have left: what answers a question does not send them."""
-        end = time.monotonic() + timeout
+        end = self._answered_at + _LEAVING_S
         while (self._unsent or self._untold()) and time.monotonic() < end:
             time.sleep(_LOOK_S)
 
@@ -446,6 +449,7 @@ class PointQueryNode(ManagedNode):
         finally:
             with self._idle:
                 self._running -= 1
+                self._answered_at = time.monotonic()
                 self._idle.notify_all()
         return response
 

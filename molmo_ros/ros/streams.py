@@ -55,7 +55,7 @@ from molmo_ros.ros.sync import (
 from molmo_ros.ros.transforms import NoTransform, Transforms, wait_for_transform
 from molmo_ros.spatial import CameraModel, DepthRemarks, LiftStatus, Registration, depth_remarks
 from molmo_ros.spatial.frames import frame_of
-from molmo_ros.spatial.time_jump import TimeJump
+from molmo_ros.spatial.time_jump import LEFT_OVER, TimeJump
 
 # Metres; a depth camera farther from the color camera is no part of the same device.
 _ONE_DEVICE_M = 0.25
@@ -164,6 +164,11 @@ class CameraStreams:
         return self._store.state(stream)
 
     @property
+    def jumps(self) -> int:
+        """How often time has jumped, so that images of any stamp may come."""
+        return self._store.jumps
+
+    @property
     def held_bytes(self) -> int:
         """Bytes of the messages that are kept."""
         return self._store.size
@@ -214,6 +219,8 @@ class CameraStreams:
                 f'its quality of service does not fit: {"; ".join(mismatches)}; '
                 f'set qos.{stream} to fit'
             )
+        if self._store.only_left_over(stream):
+            return f'what comes is not used: {LEFT_OVER}'
         return ''
 
     def capture(

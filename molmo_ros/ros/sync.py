@@ -102,6 +102,7 @@ class _Stream:
         self.size = 0  # bytes
         self.arrivals: deque[float] = deque(maxlen=30)
         self.received = 0
+        self.left_over = False  # whether something of before the last jump was heard after it
 
     def add(self, new: _Kept) -> None:
         if not self.kept or new.stamp > self.newest_ns:
@@ -138,6 +139,7 @@ class _Stream:
         for one in remaining:
             self.add(one)
         self.arrivals.clear()
+        self.left_over = False
 
     def _drop_first(self) -> None:
         first = self.kept.popleft()
@@ -169,6 +171,7 @@ class FrameStore:
         }
         self._changed = threading.Condition()
         self._jump: TimeJump | None = None
+        self._jumps = 0
         self._present = (0, 0.0)  # stamp of the last image or depth, and when that came
 
     def add(self, stream: str, message: Any) -> None:
@@ -180,9 +183,10 @@ class FrameStore:
         # A calibration may be stamped 0, or with the time the camera was started at.
         timed = stream not in CALIBRATIONS
         with self._changed:
-            if timed and self._jump is not None and self._jump.left_over(new.stamp):
-                return
             into = self._streams[stream]
+            if timed and self._jump is not None and self._jump.left_over(new.stamp):
+                into.left_over = True
+                return
             jumped = timed and bool(into.kept) and new.stamp < into.newest_ns - _JUMP_NS
             if jumped:
                 self._forget()
@@ -215,7 +219,13 @@ class FrameStore:
             stamp, arrived = self._present
         return stamp + int((time.monotonic() - arrived) * 1e9)
 
+    @property
+    def jumps(self) -> int:
+        """How often all was forgotten."""
+        return self._jumps
+
     def _forget(self) -> None:
+        self._jumps += 1
         for name, stream in self._streams.items():
             # One that was published once will not come again.
             stream.forget(last=name in CALIBRATIONS)
@@ -225,6 +235,12 @@ class FrameStore:
         """Bytes of the messages that are kept."""
         with self._changed:
             return sum(stream.size for stream in self._streams.values())
+
+    def only_left_over(self, stream: str) -> bool:
+        """Whether all that has come of a stream since time jumped back is not taken."""
+        with self._changed:
+            of = self._streams[stream]
+            return of.left_over and not of.kept
 
     def state(self, stream: str) -> StreamState:
         """How many messages came, when, and how often."""
@@ -274,8 +290,7 @@ class FrameStore:
         kept = self._streams[IMAGE].kept
         images = sorted(kept, key=lambda one: one.stamp, reverse=True)
         if not images:
-            since = '' if self._jump is None else ' since time jumped back'
-            return None, f'no image has arrived{since}'
+            return None, self._none_of(IMAGE)
         age_ns = now_ns - images[0].stamp
         if max_age_ns and abs(age_ns) > max_age_ns:
             return None, _stale(age_ns * 1e-9, max_age_ns * 1e-9)
@@ -306,6 +321,10 @@ class FrameStore:
             missing,
         )
 
+    def _none_of(self, stream: str) -> str:
+        since = '' if self._jump is None else ' since time jumped back'
+        return f'no {stream} has arrived{since}'
+
     def _likeliest(
         self, stream: str, stamp: int, slop_ns: int, missing: dict[str, str]
     ) -> tuple[Any, ...]:
@@ -325,7 +344,7 @@ class FrameStore:
     ) -> _Kept | None:
         kept = self._streams[stream].kept
         if not kept:
-            missing[stream] = f'no {stream} has arrived'
+            missing[stream] = self._none_of(stream)
             return None
         nearest = min(kept, key=lambda one: abs(one.stamp - stamp))
         offset_ns = nearest.stamp - stamp

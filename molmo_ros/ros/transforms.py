@@ -118,15 +118,19 @@ class _Ahead:
         self._clock = node.get_clock()
         self._logger = node.get_logger()
         self._in_a_row: dict[str, int] = {}
+        self._said: set[str] = set()
 
     def note(self, child: str, stamp: int) -> None:
         """A sample of that stamp, nanoseconds, has come."""
+        if child in self._said:
+            return
         now = self._clock.now().nanoseconds
         if not now or stamp <= now + AHEAD_NS:
             self._in_a_row.pop(child, None)
             return
         count = self._in_a_row[child] = self._in_a_row.get(child, 0) + 1
         if count == _ON_AND_ON:
+            self._said.add(child)
             self._logger.warning(
                 f"the transform of '{shortened(child)}' on /tf is stamped "
                 f"{(stamp - now) * 1e-9:.3f} s ahead of this node's time, as were those before: "

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -20,6 +21,7 @@ from molmo_ros.msg import TrackedPoints
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.messages import duration_message
 from molmo_ros.ros.node_settings import NodeSettings
+from molmo_ros.ros.responses import RCLError
 from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.tracked_messages import (
@@ -33,6 +35,9 @@ from molmo_ros.ros.tracked_messages import (
 from molmo_ros.ros.watching import Asked, Sighting, TargetOf, Watching
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import Watch
+
+# Between two lines in the log about what could not be sent.
+_LOG_S = 10.0
 
 ShowObjects = Callable[[Sequence[GroundedPoint], Capture, TargetFrame, Header], object]
 
@@ -61,9 +66,9 @@ class WatchService:
         self._waypoints = waypoints
         self._tracked = node.create_publisher(TrackedPoints, '~/tracked', QoSProfile(depth=10))
         self._book = StandingBook(settings().max_standing)
-        log_error = node.get_logger().error
+        self._logger = node.get_logger()
         self._watching = Watching(
-            self._book, engine, streams, target, settings, self._show, log_error
+            self._book, engine, streams, target, settings, self._show, self._logger.error
         )
         self._shown = settings()
         self._service = node.create_service(
@@ -100,17 +105,32 @@ class WatchService:
     def _show(self, sightings: Sequence[Sighting]) -> None:
         shown = self._shown
         for sighting in sightings:
-            self._tracked.publish(write_tracked(sighting, shown.waypoint_standoff))
+            with self._failure_told():
+                self._tracked.publish(write_tracked(sighting, shown.waypoint_standoff))
         seen = [one for one in sightings if one.capture is not None and one.last.stamp]
         if not seen:
             return
         if self._markers.get_subscription_count():
-            self._markers.publish(sighting_markers(seen, shown.marker_diameter))
+            with self._failure_told():
+                self._markers.publish(sighting_markers(seen, shown.marker_diameter))
         if self._waypoints.get_subscription_count():
             for one in seen:
                 header = sighting_header(one)
-                self._waypoints.publish(waypoints(one.points, header, shown.waypoint_standoff))
+                with self._failure_told():
+                    self._waypoints.publish(waypoints(one.points, header, shown.waypoint_standoff))
         for one in seen:
             points = one.measured
             if points is not None and one.capture is not None and one.target is not None:
-                self._show_objects(points, one.capture, one.target, sighting_header(one))
+                with self._failure_told():
+                    self._show_objects(points, one.capture, one.target, sighting_header(one))
+
+    @contextmanager
+    def _failure_told(self) -> Iterator[None]:
+        """What DDS cannot send at once, on a busy machine, costs that message only."""
+        try:
+            yield
+        except RCLError as error:
+            self._logger.warning(
+                f'what is known of a standing question could not be sent: {error}',
+                throttle_duration_sec=_LOG_S,
+            )

@@ -36,8 +36,8 @@ from molmo_ros.ros.sync import DEPTH, IMAGE, STREAMS
 _LOOK_S = 0.004  # between looks whether an image has come
 _DEPTH_LATE_S = 0.03  # after its image depth may come
 _POLL_S = 0.02  # between looks at the engine
+_OVERTAKEN = 'time jumped back before the answer came: the question is asked again'
 _SILENCE_S = 1.0  # without an image, until that is said; and between tries of what has failed
-_JUMP_NS = 1_000_000_000  # an image that much older than the last means that time went back
 
 TargetOf = Callable[[Request, Frame], TargetFrame]
 
@@ -128,6 +128,7 @@ class Watching:
         self._closing = threading.Event()
         self._latest: Capture | None = None
         self._followed = -inf  # stamp of the last image that was followed
+        self._jumps = 0  # of time, as of that image
         self._last: dict[object, LastAnswer] = {}
         self._begun: dict[object, float] = {}
         self._paused_until: dict[object, float] = {}
@@ -173,7 +174,7 @@ class Watching:
             return
         if capture is None:
             return
-        went_back = capture.frame.stamp < self._followed
+        went_back = capture.frame.stamp <= self._followed
         self._followed = capture.frame.stamp
         view = view_of(capture)
         # An answer that comes now is told in the next image, with its points.
@@ -204,17 +205,19 @@ class Watching:
 
     def _next_capture(self) -> Capture | None:
         """The next image with what belongs to it; None where nobody wants it. Raises Refused."""
-        last = self._followed
         end = time.monotonic() + _SILENCE_S
         while self._book.living() and not self._closing.is_set():
             late = time.monotonic() > end
             if self._something_new() or late:
+                jumps = self._streams.jumps
                 capture = self._streams.capture(replace(self._settings.frames, frame_wait=0.0))
-                stamp = capture.frame.stamp
-                if stamp > last or stamp < last - _JUMP_NS:
+                if capture.frame.stamp > self._followed or jumps != self._jumps:
+                    self._jumps = jumps
                     return capture
                 if late:
-                    raise Refused(Status.NO_FRAME, f'no new image for {_SILENCE_S:g} s')
+                    raise Refused(
+                        Status.NO_FRAME, f'no image with a newer stamp for {_SILENCE_S:g} s'
+                    )
             self._closing.wait(_LOOK_S)
         return None
 
@@ -401,6 +404,7 @@ class Watching:
                 standing.key, stamp, points, lambda: self._set_last(standing, last)
             ):
                 del self._begun[standing.key]
+                self._note(standing, Status.NOT_READY, _OVERTAKEN)
 
     def _set_last(self, standing: Standing, last: LastAnswer) -> None:
         with self._tracker.lock:

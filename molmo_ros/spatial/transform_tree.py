@@ -24,9 +24,10 @@ from molmo_ros.spatial.frames import frame_name
 from molmo_ros.spatial.time_jump import LEFT_OVER, TimeJump
 
 _POLL_S = 0.01
-# Samples in a row that are older than what is kept: fewer may be stragglers, or of a second
-# publisher whose clock is behind.
+# Samples in a row that are older than what is kept, and the nanoseconds that they go through: less
+# may be stragglers, or of a second publisher whose clock is behind.
 _RUN = 10
+_RUN_NS = 1_000_000_000
 _MOST_NAMED = 20
 _RESTARTED = (
     'goes on at an earlier time, and is followed there: a recording has started again, or a clock '
@@ -234,12 +235,14 @@ class _Series:
         return False
 
     def _fall_behind(self, stamp: int, pose: _Pose) -> bool:
-        if stamp in [earlier for earlier, _ in self._behind]:
-            return False  # no time goes by there
-        self._behind.append((stamp, pose))
-        if len(self._behind) < _RUN:
-            return False
         run = self._behind
+        if run and stamp == run[-1][0]:
+            return False  # no time goes by there
+        if run and stamp < run[-1][0]:
+            run.clear()
+        run.append((stamp, pose))
+        if len(run) < _RUN or stamp < run[0][0] + _RUN_NS:
+            return False
         self.clear()
         for earlier, (t, q) in run:
             self._insert(earlier, t, q)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isinf
 from typing import Any
@@ -199,7 +200,9 @@ class Panel:
 
     def _set(self, choice: Any, value: object) -> None:
         """Where `at_once` acts, so that what somebody chose is not set back before it counts."""
-        self._loop.call_soon_threadsafe(setattr, choice, 'value', value)
+        # What is still under way when the page ends finds no loop any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(setattr, choice, 'value', value)
 
     def _frame_chosen(self) -> str:
         return '' if self._frame.value == _OPTICAL else self._frame.value

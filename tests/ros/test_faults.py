@@ -113,14 +113,15 @@ def test_images_may_change_their_size_and_come_out_of_order(faulty, frame):
 def test_a_client_that_is_killed_while_it_waits_leaves_room_for_others(faulty):
     client, camera = faulty
     script = dedent("""
+        import numpy as np
+        from molmo_ros.grounding.frame import Frame
         from molmo_ros.ros.client import PointQueryClient
         client = PointQueryClient('faults').__enter__()
         client.wait_until_ready(60)
-        client.start('slow 1.5', timeout=60,
-                     on_feedback=lambda stage, _: print(stage, flush=True))
+        client.start('slow 1.5', frame=Frame(np.zeros((60, 80, 3), np.uint8), None, None, 0, ''),
+                     timeout=60, on_feedback=lambda stage, _: print(stage, flush=True))
         input()
     """)
-    camera.publish()
     with subprocess.Popen(
         [sys.executable, '-c', script],
         stdin=subprocess.PIPE,
@@ -128,6 +129,6 @@ def test_a_client_that_is_killed_while_it_waits_leaves_room_for_others(faulty):
         text=True,
         env=os.environ,
     ) as doomed:
-        Caller.wait_for(lambda: doomed.stdout.readline().strip() != '')
+        Caller.wait_for(lambda: doomed.stdout.readline().strip() == 'engine')
         doomed.send_signal(signal.SIGKILL)
     Caller.wait_for(lambda: ask(client, camera).status is Status.SUCCESS)

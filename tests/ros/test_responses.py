@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A question is not left without its answer because its client was not yet known."""
 
+import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import rclpy
@@ -13,15 +15,18 @@ from molmo_ros.action import PointQuery as PointQueryAction
 from molmo_ros.srv import PointQuery
 from rcl_interfaces.msg import Log
 from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
 from rclpy.action.server import ServerGoalHandle
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.service import Service
+from rclpy.task import Future
 
 from molmo_ros.engine import Answer, Stopped
 from molmo_ros.pointing import ImagePoint
+from molmo_ros.ros import point_query_node
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.point_query_node import PointQueryNode
@@ -153,6 +158,27 @@ def test_who_waits_when_a_node_is_closed_is_answered_before_it_is_gone(monkeypat
         end()
         assert started.result(10).status is Status.CANCELED
         assert asked.result(10).status is Status.CANCELED
+
+
+def test_a_result_that_nobody_asks_for_is_not_waited_for_at_the_end(monkeypatch, frame):
+    """Each further camera added its time to the end of a process that has 1.5 s: it was cut off."""
+    succeed, succeeded = ServerGoalHandle.succeed, threading.Event()
+
+    def told(goal):
+        succeed(goal)
+        succeeded.set()
+
+    monkeypatch.setattr(ServerGoalHandle, 'succeed', told)
+    monkeypatch.setattr(ClientGoalHandle, 'get_result_async', lambda goal: Future())
+    monkeypatch.setattr(point_query_node, '_LEAVING_S', 0.05)
+    with running_node('unasked') as (_, client, end):
+        client.start('cup', frame=frame)
+        assert succeeded.wait(60)
+        time.sleep(0.1)
+        waits = lambda seconds: pytest.fail('it waited')  # noqa: E731
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=waits)
+        monkeypatch.setattr(point_query_node, 'time', clock)
+        end()
 
 
 def test_a_goal_of_which_nothing_can_be_told_meanwhile_has_its_result(monkeypatch, frame):

@@ -142,6 +142,23 @@ def test_a_frame_of_which_only_such_samples_come_says_so_in_the_answer(simulated
         simulated.where(22)
 
 
+def test_a_camera_of_which_only_such_images_come_says_so_in_the_answer(simulated):
+    """A clock that is wrong was told in the answer, and no more once time had jumped;
+    diagnostics said that nothing had arrived."""
+    simulated.see(26, 'depth')
+    simulated.see(26)
+    with pytest.raises(Refused, match=r'no image has arrived .* not used: .* whose clock is wrong'):
+        simulated.seen()
+    assert 'what comes is not used' in simulated.streams.hint('depth')  # which diagnostics tell
+    simulated.see(22, 'depth')
+    simulated.see(22)
+    assert simulated.streams.hint('image') == simulated.streams.hint('depth') == ''
+    simulated.see(26)
+    simulated.node.tell_time(21)
+    with pytest.raises(Refused, match=r'jumped back$'):
+        simulated.seen()
+
+
 def stamped(second):
     pose = TransformStamped(child_frame_id='base', transform=at(second))
     pose.header.frame_id, pose.header.stamp = 'map', stamp_message(ns(second))
@@ -165,6 +182,8 @@ def test_whose_clock_is_ahead_is_told_once_and_a_jump_heard_late_is_not():
     hear(40, 40)
     assert said == []
     hear(100, 43.25)
+    hear(1, 3)  # as where /clock is told seldom, and catches up each time
+    hear(100, 46)
     (line,) = said
     assert "'base'" in line and '40.250 s ahead' in line and 'use_sim_time' in line
 
@@ -207,7 +226,7 @@ def test_a_jump_that_nobody_notices_is_followed_and_nothing_of_after_it_is_lost(
     """Without images and without /clock, as where requests bring their pictures along."""
     said = []
     tree = TransformTree(CACHE_S, said.append)
-    for second in (500.0, 500.1, *np.arange(100, 101.5, 0.1)):
+    for second in (500.0, 500.1, 300.0, *np.arange(100, 101.5, 0.1)):
         tree.add('map', 'base', ns(second), at(second), static=False)
     assert tree.look_up('map', 'base', ns(100.05))[0, 3] == pytest.approx(100.05)
     (line,) = said
@@ -222,6 +241,16 @@ def test_a_second_publisher_that_is_far_behind_does_not_take_over(behind):
         if tick % 5 == 0:
             tree.add('map', 'base', ns(500 + tick / 50), at(1), static=False)
     assert tree.look_up('map', 'base', ns(501))[0, 3] == 1
+
+
+def test_a_second_publisher_that_is_behind_and_quick_does_not_take_over():
+    """It comes fifty times between two of the other, whose transforms would be lost."""
+    tree = TransformTree(1.5)
+    for tick in range(600):
+        tree.add('map', 'base', ns(90 + tick / 100), at(-1), static=False)
+        if tick % 50 == 0:
+            tree.add('map', 'base', ns(94 + tick / 100), at(1), static=False)
+    assert tree.look_up('map', 'base', ns(99))[0, 3] == 1
 
 
 @pytest.mark.parametrize('stream', ['image', 'depth'])

@@ -5,9 +5,11 @@
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from molmo_ros.srv import Watch
 
 from molmo_ros.engine import Answer, Stopped
 from molmo_ros.grounding.capture import OPTICAL, Capture
@@ -18,8 +20,10 @@ from molmo_ros.ros.answering import Request, Status
 from molmo_ros.ros.engine_worker import EngineNotReady
 from molmo_ros.ros.node_settings import read_settings
 from molmo_ros.ros.parameters import POINT_QUERY
+from molmo_ros.ros.responses import RCLError
 from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.sync import StreamState
+from molmo_ros.ros.watch_service import WatchService
 from molmo_ros.ros.watching import Watching
 
 from .conftest import Caller
@@ -32,11 +36,13 @@ PICTURE = np.random.default_rng(3).integers(0, 255, (90, 120, 3), np.uint8)
 class Feed:
     """A camera whose images come one by one, as a test says."""
 
+    jumps = 0
+
     def __init__(self):
         self.number = self.taken = 1  # of its newest image; and of the one that was taken
 
     def state(self, stream):
-        return StreamState(self.number, None, 30.0, 0.0)
+        return StreamState(self.number + self.jumps, None, 30.0, 0.0)
 
     def capture(self, settings):
         self.taken = self.number
@@ -221,6 +227,47 @@ def test_a_camera_that_pauses_keeps_its_points(watching, monkeypatch):
     assert {one.last.status for one in told.all[paused:-1]} == {Status.NO_FRAME}
 
 
+@pytest.mark.parametrize('back', [0, 1], ids=['the same', 'earlier'])
+def test_images_are_followed_wherever_time_has_jumped_to(watching, back):
+    """A recording of less than a second that loops, or of one image: told once, and no more."""
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 5000.0, LONG_S)
+        model.wait_for(1)
+        model.answer(0, (30.0, 40.0))
+
+        def followed():
+            feed.number += 1
+            return any(one.points for one in told.all)
+
+        Caller.wait_for(followed)
+        newest = feed.number * 50_000_000
+        told.wait_for(lambda one: one.capture and one.capture.frame.stamp == newest)
+        before = len(told.all)
+        feed.number, feed.jumps = feed.number - back, 1
+        told.wait_for_more(1, lambda one: one.capture is not None, before)
+        model.wait_for(2)  # for the points of before are forgotten
+    assert told.all[-1].capture.frame.stamp == newest - back * 50_000_000
+    assert told.all[-1].last.status is Status.NOT_READY
+
+
+def test_a_loop_that_is_shorter_than_an_answer_takes_is_told(watching):
+    """No answer ever counts: its image is forgotten when it comes. It would say nothing of that."""
+    book, model, feed, told = Book(4), Model(), Feed(), Told()
+    feed.number = 30
+    with watching(book, model, feed, told):
+        book.set('cup', Request('the cup'), 5000.0, LONG_S)
+        model.wait_for(1)
+        feed.number, feed.jumps = 2, 1
+        told.wait_for(lambda one: one.capture and one.capture.frame.stamp == 100_000_000)
+        model.answer(0, (30.0, 40.0))
+        model.wait_for(2)  # at once
+        feed.number = 3
+        told.wait_for(lambda one: one.capture and one.capture.frame.stamp == 150_000_000)
+    last = told.all[-1].last
+    assert last.status is Status.NOT_READY and 'time jumped back' in last.message
+
+
 def test_an_engine_that_goes_amid_a_question_is_not_kept_at_it(watching):
     """A node that is deactivated answers no more, standing questions as little as others."""
     book, model, feed, told = Book(4), Model(), Feed(), Told()
@@ -233,3 +280,47 @@ def test_an_engine_that_goes_amid_a_question_is_not_kept_at_it(watching):
         future.set_exception(Stopped('stopped'))
         model.gone = False
         model.wait_for(2)
+
+
+class Publisher:
+    """Cannot send its third message."""
+
+    topic_name = '~/tracked'
+
+    def __init__(self):
+        self.tried = []
+
+    def get_subscription_count(self):
+        return 1
+
+    def publish(self, message):
+        self.tried.append(message)
+        if len(self.tried) == 3:
+            raise RCLError('cannot publish data')
+
+
+def test_a_message_that_cannot_be_sent_costs_that_one_only():
+    """On a busy machine: the rest about its image was not sent, and nothing for a second."""
+    feed, model, said = Feed(), Model(), []
+    tracked, markers, waypoints = Publisher(), Publisher(), Publisher()
+    node = Mock(create_publisher=lambda *_: tracked)
+    node.get_logger().warning = lambda text, **_: said.append(text)
+    service = WatchService(
+        node, model, feed, lambda *_: OPTICAL, lambda: SETTINGS, markers, waypoints, pytest.fail
+    )
+    _, _, on_request = node.create_service.call_args.args
+    on_request(Watch.Request(query='the cup'), Watch.Response())
+    model.wait_for(1)
+    model.answer(0, (30.0, 40.0))
+
+    def shown():
+        feed.number += 1
+        return len(waypoints.tried) > 5
+
+    Caller.wait_for(shown)
+    assert service.close(LONG_S)
+    told = [one.header.stamp for one in tracked.tried if one.answered.nanosec]
+    assert told == [one.header.stamp for one in waypoints.tried]
+    assert len(markers.tried) == len(told) and len(said) == 3
+    assert all('could not be sent: cannot publish data' in text for text in said)
+    assert not node.get_logger().error.called

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from molmo_ros.errors import UserError
+from molmo_ros.viewing.page import PageSettings, served
 from molmo_ros.viewing.session import Listener, Session
 
 from .conftest import FAR, FOCAL, HEIGHT, NEAR, WIDTH, ScriptedEngine, SlabFeed, wait_for
@@ -299,3 +300,11 @@ def test_the_page_ends_with_browsers_on_it(open_page, browse):
     wait_for(lambda: browser.labelled('Stop', 'GuiButtonMessage')['visible'])
     page.session.close()
     assert feed.closed
+
+
+def test_what_is_still_told_when_the_page_has_ended_fails_nowhere():
+    """An answer that comes as somebody presses Ctrl-C: a traceback of asyncio's."""
+    with served({'slab': SlabFeed}, None, PageSettings(port=0)) as (page, _):
+        view = wait_for(lambda: page.session.view)
+    page.on_at(0.5)
+    page.on_view(view)
