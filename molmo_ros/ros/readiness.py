@@ -23,9 +23,11 @@ from molmo_ros.srv import PointQuery
 
 _DIAGNOSTICS = '/diagnostics'
 _DIAGNOSTICS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
-# Seconds without a word from the node until it is asked, and between looks at the graph.
+# Seconds without a word from the node until it is asked; sooner where it has said nothing yet,
+# since its name may be known seconds after its service, and its diagnostics by that name alone.
 _SILENCE_S = 2.5
-_LOOK_S = 0.5
+_FIRST_S = 1.5
+_LOOK_S = 0.5  # between looks at the graph
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class EngineWatch:
                 self._heard = now
             self._looked = now
             self._find_servers()
-            if now - self._heard > _SILENCE_S:
+            if now - self._heard > (_SILENCE_S if self.report.text else _FIRST_S):
                 self._heard = now
                 self._ask()
         return self.report

@@ -30,7 +30,7 @@ from molmo_ros.ros.spinning import Spinner
 _MOST_PIXELS_A_SIDE = 1024
 _JPEG_QUALITY = 85
 _PICTURE_S = 10.0  # for discovery and the next picture
-_LOOK_S = 4.0
+_LOOK_S = 6.0  # until a node that is there was found and has said how it is
 # A question that takes longer than this has no reader any more.
 _MOST_SECONDS = 120.0
 _MOST_CHARACTERS = 500
