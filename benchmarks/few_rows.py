@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast a few rows are multiplied by the weights of a decoder, in float32 on one core.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.few_rows
+    python -m benchmarks.few_rows
 
 What a pass of an answer takes is the reading of the weights, so the table is of GB/s; the first
 column, a sum of all weights, is what memory gives. MKL is `functional.linear`, *turned* the same
@@ -17,6 +17,8 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Mapping
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import torch
 from torch import Tensor

@@ -68,7 +68,13 @@ from molmo_ros.ros.messages import (
 )
 from molmo_ros.ros.node_settings import NodeSettings, read_settings
 from molmo_ros.ros.object_messages import cloud_message, mask_message
-from molmo_ros.ros.responses import PatientActionServer, RCLError, Unsent, respond_patiently
+from molmo_ros.ros.responses import (
+    PatientActionServer,
+    RCLError,
+    Unsent,
+    loss_told,
+    respond_patiently,
+)
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.transforms import make_transforms
@@ -488,18 +494,19 @@ class PointQueryNode(ManagedNode):
         if result.capture is None or result.status not in (Status.SUCCESS, Status.NO_POINTS):
             return
         header = result_header(result)
-        self._markers.publish(markers(result.points, header, settings.marker_diameter))
-        self._waypoints.publish(waypoints(result.points, header, settings.waypoint_standoff))
+        self._publish(self._markers, markers(result.points, header, settings.marker_diameter))
+        self._publish(self._waypoints, waypoints(result.points, header, settings.waypoint_standoff))
         frame = result.capture.frame
         of_image = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
         drawn = annotated(frame.color, [point.image for point in result.points])
-        self._annotated.publish(color_message(drawn, of_image))
+        self._publish(self._annotated, color_message(drawn, of_image))
         if settings.grounding.grasp is not None:
             seen = result.points, result.capture, result.target
-            self._object_mask.publish(mask_message(object_mask(*seen), of_image))
-            self._object_cloud.publish(cloud_message(*object_cloud(*seen), header))
+            self._publish(self._object_mask, mask_message(object_mask(*seen), of_image))
+            self._publish(self._object_cloud, cloud_message(*object_cloud(*seen), header))
             if self._detections is not None:
-                self._detections.publish(detections(result.points, header, self._vision))
+                found = detections(result.points, header, self._vision)
+                self._publish(self._detections, found)
 
     def _show_objects(
         self,
@@ -513,12 +520,17 @@ class PointQueryNode(ManagedNode):
             frame = capture.frame
             of_image = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
             mask = object_mask(points, capture, target)
-            self._object_mask.publish(mask_message(mask, of_image))
+            self._publish(self._object_mask, mask_message(mask, of_image))
         if self._object_cloud.get_subscription_count():
             cloud = object_cloud(points, capture, target)
-            self._object_cloud.publish(cloud_message(*cloud, header))
+            self._publish(self._object_cloud, cloud_message(*cloud, header))
         if self._detections is not None and self._detections.get_subscription_count():
-            self._detections.publish(detections(points, header, self._vision))
+            self._publish(self._detections, detections(points, header, self._vision))
+
+    def _publish(self, publisher: Publisher, message: Any) -> None:
+        """Each by itself: one that cannot be sent keeps no other back."""
+        with loss_told(f'a message of {publisher.topic_name}', self.get_logger()):
+            publisher.publish(message)
 
 
 def _answer_settings(settings: NodeSettings) -> AnswerSettings:

@@ -31,6 +31,7 @@ from molmo_ros.ros import conversions, parameters, qos
 from molmo_ros.ros.camera_nodes import frame_in, transform_message, use_large_shared_memory
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.ros.realsense_parameters import REALSENSE_CAMERA
+from molmo_ros.ros.responses import loss_told
 from molmo_ros.ros.spinning import run_node
 
 # Pose of an optical frame in the body frame at the same place, x forward and z up.
@@ -67,6 +68,7 @@ class RealSenseCameraNode(Node):
         self._closing = threading.Event()
         # What is wrong for good is told before the node is up.
         camera = self._opened() if self._settings.recording else None
+        self._placed: RealSense | None = None  # the one whose poses have been published
         self._thread = threading.Thread(target=self._run, args=[camera])
         self._thread.start()
 
@@ -79,7 +81,6 @@ class RealSenseCameraNode(Node):
     def _opened(self) -> RealSense:
         camera = RealSense(self._settings, self._closing.is_set, self.get_logger().warning)
         self.get_logger().info(f'frames come from {camera.name}')
-        self._publish_poses(camera)
         return camera
 
     def _run(self, camera: RealSense | None) -> None:
@@ -87,21 +88,28 @@ class RealSenseCameraNode(Node):
         while not self._closing.is_set():
             try:
                 camera = camera or self._opened()
-                capture = camera.read()
-            except UserError as error:
-                if str(error) != told:
-                    told = str(error)
+                with loss_told('what the camera sees', self.get_logger()):
+                    self._publish_next(camera)
+                told = ''
+            except Exception as error:  # whatever it is: nobody else would start the camera again
+                cause = str(error) if isinstance(error, UserError) else repr(error)
+                if cause != told:
+                    told = cause
                     self.get_logger().error(f'{told}; trying again every {_RETRY_S:g} s')
                 if camera is not None:
                     camera.close()
                     camera = None
                 self._closing.wait(_RETRY_S)
-                continue
-            if capture is not None:
-                told = ''
-                self._publish(camera, capture)
         if camera is not None:
             camera.close()
+
+    def _publish_next(self, camera: RealSense) -> None:
+        if self._placed is not camera:
+            self._publish_poses(camera)
+            self._placed = camera
+        capture = camera.read()
+        if capture is not None:
+            self._publish(camera, capture)
 
     def _publish(self, camera: RealSense, capture: Capture) -> None:
         frame, registration = capture.frame, capture.registration

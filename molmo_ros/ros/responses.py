@@ -13,8 +13,8 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -32,6 +32,8 @@ _PATIENCE_S = 5.0
 _PAUSE_S = 0.05
 # Clients that are waited for at once: each holds a thread of the executor.
 _MOST_WAITING = 4
+# Seconds between two lines of the log about messages that could not be sent.
+_LOG_S = 10.0
 
 
 class _Dropped(threading.local):
@@ -107,6 +109,15 @@ def _tell_unheard(what: str, node: Node) -> None:
         f'a client of {what} asked and cannot be reached: its response is lost. Its quality of '
         'service may not fit, or it has just left'
     )
+
+
+@contextmanager
+def loss_told(what: str, logger: Any) -> Iterator[None]:
+    """What DDS cannot send just then, on a busy machine, costs that message only."""
+    try:
+        yield
+    except RCLError as error:
+        logger.warning(f'{what} could not be sent: {error}', throttle_duration_sec=_LOG_S)
 
 
 class Unsent:

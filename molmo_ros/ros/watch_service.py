@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -21,7 +21,7 @@ from molmo_ros.msg import TrackedPoints
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.messages import duration_message
 from molmo_ros.ros.node_settings import NodeSettings
-from molmo_ros.ros.responses import RCLError
+from molmo_ros.ros.responses import loss_told
 from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.tracked_messages import (
@@ -35,9 +35,6 @@ from molmo_ros.ros.tracked_messages import (
 from molmo_ros.ros.watching import Asked, Sighting, TargetOf, Watching
 from molmo_ros.ros.waypoints import waypoints
 from molmo_ros.srv import Watch
-
-# Between two lines in the log about what could not be sent.
-_LOG_S = 10.0
 
 ShowObjects = Callable[[Sequence[GroundedPoint], Capture, TargetFrame, Header], object]
 
@@ -105,32 +102,23 @@ class WatchService:
     def _show(self, sightings: Sequence[Sighting]) -> None:
         shown = self._shown
         for sighting in sightings:
-            with self._failure_told():
+            with self._loss_told():
                 self._tracked.publish(write_tracked(sighting, shown.waypoint_standoff))
         seen = [one for one in sightings if one.capture is not None and one.last.stamp]
         if not seen:
             return
         if self._markers.get_subscription_count():
-            with self._failure_told():
+            with self._loss_told():
                 self._markers.publish(sighting_markers(seen, shown.marker_diameter))
         if self._waypoints.get_subscription_count():
             for one in seen:
                 header = sighting_header(one)
-                with self._failure_told():
+                with self._loss_told():
                     self._waypoints.publish(waypoints(one.points, header, shown.waypoint_standoff))
         for one in seen:
             points = one.measured
             if points is not None and one.capture is not None and one.target is not None:
-                with self._failure_told():
-                    self._show_objects(points, one.capture, one.target, sighting_header(one))
+                self._show_objects(points, one.capture, one.target, sighting_header(one))
 
-    @contextmanager
-    def _failure_told(self) -> Iterator[None]:
-        """What DDS cannot send at once, on a busy machine, costs that message only."""
-        try:
-            yield
-        except RCLError as error:
-            self._logger.warning(
-                f'what is known of a standing question could not be sent: {error}',
-                throttle_duration_sec=_LOG_S,
-            )
+    def _loss_told(self) -> AbstractContextManager[None]:
+        return loss_told('what is known of a standing question', self._logger)

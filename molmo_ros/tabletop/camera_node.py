@@ -65,8 +65,8 @@ class TabletopCameraNode(Node):
         settings = parameters.values(self, TABLETOP_CAMERA)
         if _wanted(settings) != self._shown:
             self._camera = _camera(settings, self._frame_id)
-            self._shown = _wanted(settings)
             self._publish_pose()
+            self._shown = _wanted(settings)
         image, depth, info = self._newest(settings['depth_encoding'])
         stamp = self.get_clock().now().to_msg()
         for message in (image, depth, info):

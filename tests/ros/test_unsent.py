@@ -1,0 +1,127 @@
+# Copyright 2026 The molmo_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""On a busy machine DDS cannot send a message now and then: that costs this message alone."""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+
+from benchmarks.software_realsense import record
+from molmo_ros.engine import Answer
+from molmo_ros.pointing import ImagePoint
+from molmo_ros.ros import realsense_camera
+from molmo_ros.ros.client import PointQueryClient
+from molmo_ros.ros.point_query_node import PointQueryNode
+from molmo_ros.ros.realsense_camera import RealSenseCameraNode
+from molmo_ros.ros.responses import RCLError
+from molmo_ros.ros.spinning import Spinner
+from molmo_ros.spatial import CameraModel
+from molmo_ros.tabletop.camera_node import TabletopCameraNode
+
+from .conftest import Caller
+
+
+class Sent:
+    """What is published in this process, by topic; the messages named in `fail` are not.
+
+    fail: topic to the numbers of its messages, from 0, that raise `error`.
+    """
+
+    def __init__(self, monkeypatch, error, **fail):
+        self._lock, self._tried, self._messages = threading.Lock(), {}, {}
+        publish = Publisher.publish
+
+        def publish_some(publisher, message):
+            name = publisher.topic_name.rpartition('/')[2]
+            with self._lock:
+                number = self._tried[name] = self._tried.get(name, -1) + 1
+            if number in fail.get(name, ()):
+                raise error
+            publish(publisher, message)
+            with self._lock:
+                self._messages.setdefault(name, []).append(message)
+
+        monkeypatch.setattr(Publisher, 'publish', publish_some)
+
+    def of(self, name):
+        with self._lock:
+            return list(self._messages.get(name, ()))
+
+
+@contextmanager
+def running(make, *parameters, **named):
+    """A node in this process, which spins."""
+    context = Context()
+    rclpy.init(context=context)
+    overrides = [Parameter(name, value=value) for name, value in parameters]
+    node = make(context=context, parameter_overrides=overrides, **named)
+    executor = MultiThreadedExecutor(4, context=context)
+    executor.add_node(node)
+    spinner = Spinner(executor)
+    try:
+        yield node
+    finally:
+        node.close()
+        spinner.close()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+class Pointing:
+    def answer(self, image, question, should_stop):
+        return Answer('here', (ImagePoint(50.0, 40.0, 'cup'),), None, False)
+
+    def close(self):
+        pass
+
+
+def test_a_viewer_sees_the_rest_of_an_answer(monkeypatch, frame):
+    sent = Sent(monkeypatch, RCLError('cannot publish data'), markers={0}, annotated_image={1})
+    with (
+        running(lambda **named: PointQueryNode(lambda _: Pointing(), **named), namespace='unsent'),
+        PointQueryClient('unsent') as client,
+    ):
+        assert client.wait_until_ready(60)
+        for number in (1, 2):
+            assert client.ask('cup', frame=frame).points
+            Caller.wait_for(lambda number=number: len(sent.of('waypoints')) == number)
+        Caller.wait_for(lambda: sent.of('markers') and sent.of('annotated_image'))
+
+
+@pytest.fixture(scope='module')
+def recording(tmp_path_factory):
+    """A third of a second of a board before a RealSense."""
+    path = tmp_path_factory.mktemp('realsense') / 'board.db3'
+    camera = CameraModel(160, 120, np.array([[120.0, 0, 80], [0, 120.0, 60], [0, 0, 1]]))
+    color, counts = np.full((120, 160, 3), 90, np.uint8), np.full((120, 160), 600, np.uint16)
+    record(path, [(color, counts)] * 10, camera, camera, np.eye(4), 0.001)
+    return path
+
+
+@pytest.mark.parametrize('error', [RCLError('cannot publish data'), ValueError('not foreseen')])
+def test_a_realsense_goes_on_publishing(error, monkeypatch, recording):
+    """Its thread ended, and with it all images, until somebody started the node again."""
+    monkeypatch.setattr(realsense_camera, '_RETRY_S', 0.1)
+    sent = Sent(monkeypatch, error, tf_static={0}, image={0, 3}, camera_info={1})
+    with running(RealSenseCameraNode, ('recording', str(recording)), namespace='unsent_camera'):
+        Caller.wait_for(lambda: len(sent.of('depth_camera_info')) > 5)
+    assert sent.of('tf_static')
+
+
+def test_where_a_camera_stands_is_told_again(monkeypatch):
+    """Another table is seen from elsewhere: with the old pose all positions would be wrong."""
+    sent = Sent(monkeypatch, RCLError('cannot publish data'), tf_static={1})
+    small = [('width', 160), ('height', 120), ('rate', 20.0)]
+    with running(TabletopCameraNode, *small, namespace='unsent_table') as camera:
+        Caller.wait_for(lambda: sent.of('image'))
+        camera.set_parameters([Parameter('seed', value=7)])
+        Caller.wait_for(lambda: len(sent.of('tf_static')) == 2)
+    first, second = (message.transforms[0].transform for message in sent.of('tf_static'))
+    assert first != second
