@@ -22,11 +22,10 @@ from torch.nn import functional
 
 SMALL = 16_000_000  # weights of a network for which a pass of some more rows takes little longer
 HELD_TWICE = 80_000_000  # weights of a part that are kept in oneDNN's order, too: 320 MB
-ROWS = 2  # from which on oneDNN reads the weights faster than MKL
-# Up to so many MKL is the faster the other way round, with a long matrix of short rows; or up to
-# what comes before the second, where the weights are in oneDNN's order.
+# From two to so many rows MKL is the faster the other way round, with a long matrix of short rows;
+# the second where the weights are in oneDNN's order.
 TURNED_ROWS = 6
-ORDERED_ROWS = 3
+TURNED_ROWS_ORDERED = 2
 TURNED_WIDTH = 1024  # of a row
 _ORDERED_FOR = 16  # rows; the order is as good for others
 # Twelve lengths of questions beside two sizes of pictures. Read at the first use; the second is of
@@ -53,25 +52,22 @@ class Product:
         self._weight, self._bias, self._alpha = weight, bias, alpha
         self._ordered: Tensor | None = None
         self._turned = 0  # up to how many rows are multiplied the other way round
-        self._fewest: int | None = None  # rows for oneDNN
+        self._by_onednn = _may_multiply(weight)
         if weight.dtype != torch.float32 or weight.device.type != 'cpu':
             return
         out, width = weight.shape
         if out > 2 * width and width <= TURNED_WIDTH:
             self._turned = TURNED_ROWS
-        if not _may_multiply(weight):
-            return
-        self._fewest = max(ROWS, self._turned + 1)
-        if twice:
+        if twice and self._by_onednn:
             order = torch.ops.mkldnn._reorder_linear_weight
             self._ordered = order(weight * alpha, _ORDERED_FOR)
-            self._fewest = ORDERED_ROWS if self._turned else ROWS
+            self._turned = min(self._turned, TURNED_ROWS_ORDERED)
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """(..., in) -> (..., out), added to `onto` (..., out) where that is given."""
         rows = x.numel() // x.shape[-1]
-        if self._fewest is None or rows < self._fewest:
-            turned = 1 < rows <= self._turned and x.dim() == 2
+        turned = 1 < rows <= self._turned and x.dim() == 2
+        if turned or not self._by_onednn:
             return self._by_torch(x, onto, turned)
         if self._ordered is not None:
             return _by_onednn(x, self._ordered, self._bias, onto)
