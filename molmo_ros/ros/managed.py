@@ -31,6 +31,7 @@ class ManagedNode(LifecycleNode):
         Node.__init__(self, name, **node_arguments)
         # Of their own, and at once: whoever asks for the state is answered while a model loads.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self._state_machine = _Transitions(self._state_machine, self.get_logger().warning)
 
     @property
     def state(self) -> str:
@@ -88,3 +89,35 @@ class ManagedNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         finally:
             self._changing.release()
+
+
+class _Transitions:
+    """rclpy's state machine, in which a transition counts that DDS cannot tell others just then.
+
+    rcl enters the new state, and then tells of it. rclpy would leave a node amid the transition,
+    'configuring' for ever, where only the second fails.
+    """
+
+    def __init__(self, machine: Any, log: Callable[[str], object]) -> None:
+        self._machine, self._log = machine, log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def trigger_transition_by_id(self, number: int, told: bool) -> None:
+        """See rclpy's; raises RCLError where there is no such transition."""
+        self._trigger(self._machine.trigger_transition_by_id, number, told)
+
+    def trigger_transition_by_label(self, label: str, told: bool) -> None:
+        """As `trigger_transition_by_id`."""
+        self._trigger(self._machine.trigger_transition_by_label, label, told)
+
+    def _trigger(self, trigger: Callable[[Any, bool], None], which: Any, told: bool) -> None:
+        before = self._machine.current_state
+        try:
+            trigger(which, told)
+        except rclpy_implementation.RCLError as error:
+            state = self._machine.current_state
+            if state == before:
+                raise
+            self._log(f'the state is {state[1]} now, which could not be told: {error}')

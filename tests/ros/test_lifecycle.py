@@ -18,6 +18,7 @@ from molmo_ros.srv import PointQuery
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
@@ -25,6 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from molmo_ros.engine import Answer, Stopped
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
+from molmo_ros.ros.responses import RCLError
 from molmo_ros.ros.spinning import Spinner
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
@@ -290,3 +292,36 @@ def test_a_manager_that_watches_it_has_a_bond_while_it_is_active(managed, monkey
         # What nav2's manager listens for: the node's name without its namespace.
         assert bond.of == ('bond', 'molmo_point_query') and bond.begun and not bond.ended
         assert manager.changed(DEACTIVATE) and bond.ended
+
+
+def test_a_state_that_cannot_be_told_is_entered_all_the_same(managed, monkeypatch):
+    """Where many nodes start at once DDS may be too busy: it was left 'configuring' for ever."""
+
+    class Untold:
+        """As rcl does it: the state is another, and telling of it fails."""
+
+        def __init__(self, machine):
+            self._machine = machine
+
+        def __getattr__(self, name):
+            return getattr(self._machine, name)
+
+        def trigger_transition_by_id(self, number, told):
+            self._machine.trigger_transition_by_id(number, False)
+            raise RCLError('Could not publish transition')
+
+        def trigger_transition_by_label(self, label, told):
+            self._machine.trigger_transition_by_label(label, False)
+            raise RCLError('Could not publish transition')
+
+    begin = LifecycleNodeMixin.__init__
+
+    def begin_untold(node, **named):
+        begin(node, **named)
+        node._state_machine = Untold(node._state_machine)
+
+    monkeypatch.setattr(LifecycleNodeMixin, '__init__', begin_untold)
+    with managed('untold', lambda on_progress: Parrot(), autostart=True) as manager:
+        manager.wait_for(lambda: manager.said('hello').answer == 'hello')
+        assert manager.changed(DEACTIVATE) and manager.state() == 'inactive'
+        assert not manager.changed(DEACTIVATE) and manager.state() == 'inactive'
