@@ -18,7 +18,8 @@ from molmo_ros.engine.networks import Network
 from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FRAME, IMAGE, PADDING, Slots
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
-from molmo_ros.model.products import HELD_TWICE, SMALL, Product, weights_in
+from molmo_ros.model.fused import product_of
+from molmo_ros.model.products import SMALL, Held, weights_in
 from molmo_ros.model.replay import CudaRecorder, Replay
 
 SLOT_STEP = 512  # the cache grows by this much
@@ -91,7 +92,7 @@ class Decoder:
 
     numbers, openings: the ids whose probabilities every prediction tells. row_step: passes are
     filled up to multiples of it (1: not at all), so that few shapes occur and each is captured
-    once.
+    once. sole: whether nobody else needs the weights of the network, see `FastText`.
     """
 
     def __init__(
@@ -100,16 +101,16 @@ class Decoder:
         numbers: Sequence[int],
         openings: Sequence[int] = (),
         row_step: int = 1,
+        sole: bool = False,
     ) -> None:
         self._both_ways = network.both_ways
         self._embed, head = network.text.get_input_embeddings(), network.lm_head
-        weights = weights_in([head])
-        self._small_head = weights <= SMALL
+        self._small_head = weights_in([head]) <= SMALL
         self._head = head
         if type(head) is nn.Linear:
-            self._head = Product(head.weight, head.bias, twice=weights <= HELD_TWICE)
+            self._head = product_of(head, Held.of([head], sole and not _shared(head, self._embed)))
         self._device = network.lm_head.weight.device
-        self._text = FastText(network.text)
+        self._text = FastText(network.text, sole)
         captures = self._device.type == 'cuda'
         self._extent_step = REPLAYED_EXTENT_STEP if captures else EXTENT_STEP
         self._text.reserve(3 * SLOT_STEP)
@@ -376,6 +377,12 @@ class Decoder:
 
     def _tensor(self, array: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+def _shared(head: nn.Linear, embed: nn.Module) -> bool:
+    """Whether tokens are also looked up in the head's weights."""
+    where = head.weight.untyped_storage().data_ptr()
+    return any(weight.untyped_storage().data_ptr() == where for weight in embed.parameters())
 
 
 def _rows(lines: Sequence[Line]) -> tuple[Ints, Ints, Ints]:

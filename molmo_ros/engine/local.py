@@ -71,7 +71,8 @@ class LocalEngine(Engine):
     decoder's cache has room for them. patience: how many passes those being answered have before a
     further image is put through the encoder, for which they wait; by default none on a GPU, and on
     a CPU PATIENCE, for there it takes longer than the passes of a short answer. An image that is
-    known waits for nothing.
+    known waits for nothing. sole: whether nobody else needs the loaded network, whose weights may
+    then be held in another order alone; nothing can be asked of it, taught or saved any more.
     """
 
     def __init__(
@@ -83,12 +84,13 @@ class LocalEngine(Engine):
         branch_rows: int | None = None,
         frames_at_once: int = FRAMES_AT_ONCE,
         patience: int | None = None,
+        sole: bool = False,
     ) -> None:
         self._lock = Lock()
         self.parameters = sum(weight.numel() for weight in loaded.model.parameters())
         self._frames_at_once, self._patience = frames_at_once, patience
         frames = FrameCache(max_frames, max_bytes)
-        self._state: _State | None = _State(network_of(loaded), frames, row_step, branch_rows)
+        self._state: _State | None = _State(network_of(loaded), frames, row_step, branch_rows, sole)
 
     def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
         """See `Engine.answer_each`; the questions share their passes through the model."""
@@ -162,6 +164,7 @@ class _State:
         frames: FrameCache,
         row_step: int | None,
         branch_rows: int | None,
+        sole: bool,
     ) -> None:
         self.network = network
         self.device = network.lm_head.weight.device
@@ -173,7 +176,7 @@ class _State:
         self.openings = Openings.of(network.tokenizer, network.style)
         with on_device(self.device):
             # It joins weights that may be taught later: not in inference mode.
-            self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step)
+            self.decoder = decoder_of(network, number_ids, self.openings.ids, row_step, sole)
             with torch.inference_mode():
                 self.decoder.warm(USUAL_IMAGE)
         if branch_rows is None:

@@ -41,7 +41,7 @@ def open_local(
     try:
         # Whatever it is not, `load_molmo` says.
         load_model = _LOADERS.get(model_type(folder), load_molmo)
-        return LocalEngine(load_model(folder, options, progress))
+        return LocalEngine(load_model(folder, options, progress), sole=True)
     except UnsupportedCheckpoint as error:
         said = str(error)
         raise EngineError(said if str(folder) in said else f'{folder}: {said}') from error

@@ -86,8 +86,9 @@ class PointDecoder(Decoder):
         numbers: Sequence[int],
         openings: Sequence[int] = (),
         row_step: int = 1,
+        sole: bool = False,
     ) -> None:
-        super().__init__(network, numbers, openings, row_step)
+        super().__init__(network, numbers, openings, row_step, sole)
         self._model, self._ids = network.model, network.point_tokenizer.points
         # What is read and found depends on the image; what is replayed must not.
         captures = self._device.type == 'cuda' and self._text.capturable
@@ -324,8 +325,12 @@ def _parted(readings: Sequence[_Reading], *tensors: Tensor) -> list[tuple[Tensor
 
 
 def decoder_of(
-    network: Network, numbers: Sequence[int], openings: Sequence[int] = (), row_step: int = 1
+    network: Network,
+    numbers: Sequence[int],
+    openings: Sequence[int] = (),
+    row_step: int = 1,
+    sole: bool = False,
 ) -> Decoder:
     """The decoder of a network, of whatever generation; arguments are those of `Decoder`."""
     kind = PointDecoder if isinstance(network, MolmoPointNetwork) else Decoder
-    return kind(network, numbers, openings, row_step)  # type: ignore[arg-type]
+    return kind(network, numbers, openings, row_step, sole)  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from molmo_ros.model.experts import MOST_AT_ONCE, experts_at_once, has_plain_experts
-from molmo_ros.model.fused import Projection, fuse
-from molmo_ros.model.products import HELD_TWICE, SMALL, Product, weights_in
+from molmo_ros.model.fused import Projection, fuse, product_of
+from molmo_ros.model.products import SMALL, Held, weights_in
 
 Norm = Callable[[Tensor], Tensor]
 Onto = Callable[[Tensor, Tensor], Tensor]
@@ -45,20 +45,20 @@ class _Block:
 class FastText:
     """A decoder of transformers' with a preallocated cache of keys and values.
 
-    text: Qwen2Model, Olmo2Model, OlmoeModel or Molmo2TextModel, on its device.
+    text: Qwen2Model, Olmo2Model, OlmoeModel or Molmo2TextModel, on its device. sole: whether nobody
+    else needs the weights of its layers, which it may then take from them.
     """
 
-    def __init__(self, text: PreTrainedModel) -> None:
+    def __init__(self, text: PreTrainedModel, sole: bool = False) -> None:
         config = text.config
         self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
         self._head_dim = text.layers[0].self_attn.head_dim
         # Molmo2 may scale the angles in some layers only.
         unscaled = getattr(text, 'rotary_emb_unscaled', None)
         scaled_in = config.rope_scaling_layers if unscaled else range(len(text.layers))
-        weights = weights_in(text.layers)
-        self.small, twice = weights <= SMALL, weights <= HELD_TWICE
+        self.small, held = weights_in(text.layers) <= SMALL, Held.of(text.layers, sole)
         self._blocks = [
-            _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu', twice)
+            _block(layer, 0 if index in scaled_in else 1, config.hidden_act == 'silu', held)
             for index, layer in enumerate(text.layers)
         ]
         self.four_bit = any(type(part).__name__ == 'Linear4bit' for part in text.modules())
@@ -172,7 +172,7 @@ def _table(rotary: nn.Module, positions: int) -> tuple[Tensor, Tensor]:
     return cos[0].contiguous(), torch.cat([-first, second], dim=-1)
 
 
-def _block(layer: nn.Module, rotary: int, silu: bool, twice: bool) -> _Block:
+def _block(layer: nn.Module, rotary: int, silu: bool, held: Held) -> _Block:
     attention = layer.self_attn
     if getattr(layer, 'norm_after', False):
         norms = (None, layer.input_layernorm, None, layer.post_attention_layernorm)
@@ -184,28 +184,28 @@ def _block(layer: nn.Module, rotary: int, silu: bool, twice: bool) -> _Block:
     q_norm, k_norm = (getattr(attention, name, None) for name in ('q_norm', 'k_norm'))
     return _Block(
         _norm(before_attention),
-        fuse(attention.q_proj, attention.k_proj, attention.v_proj, twice=twice),
+        fuse(attention.q_proj, attention.k_proj, attention.v_proj, held=held),
         None if q_norm is None else _norm(q_norm),
         None if k_norm is None else _norm(k_norm),
-        _onto(attention.o_proj, after_attention, twice),
+        _onto(attention.o_proj, after_attention, held),
         _norm(before_mlp),
-        _mlp(layer.mlp, after_mlp, silu, twice),
+        _mlp(layer.mlp, after_mlp, silu, held),
         rotary,
     )
 
 
-def _onto(linear: nn.Module, norm: nn.Module | None, twice: bool) -> Onto:
+def _onto(linear: nn.Module, norm: nn.Module | None, held: Held) -> Onto:
     """What adds a product to something, with a norm between them where there is one."""
     after = _norm(norm)
     if type(linear) is not nn.Linear:
         return lambda hidden, x: hidden + after(linear(x))
-    product = Product(linear.weight, linear.bias, twice=twice)
+    product = product_of(linear, held)
     if norm is None:
         return lambda hidden, x: product(x, hidden)
     return lambda hidden, x: hidden + after(product(x))
 
 
-def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool, twice: bool) -> Onto:
+def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool, held: Held) -> Onto:
     """As `_onto`, of a SwiGLU as one product, its activation in place, and another."""
     parts = [getattr(mlp, name, None) for name in ('gate_proj', 'up_proj', 'down_proj')]
     if not silu or any(part is None for part in parts):
@@ -218,7 +218,7 @@ def _mlp(mlp: nn.Module, norm: nn.Module | None, silu: bool, twice: bool) -> Ont
 
         return other
     gate, up, down = parts
-    both, onto = fuse(gate, up, twice=twice), _onto(down, norm, twice)
+    both, onto = fuse(gate, up, held=held), _onto(down, norm, held)
 
     def swiglu(hidden: Tensor, x: Tensor) -> Tensor:
         gated, other = both(x).chunk(2, dim=-1)

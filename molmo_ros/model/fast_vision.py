@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molmo_ros.model.fused import Projection, fuse
+from molmo_ros.model.fused import Projection, fuse, product_of
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import ImageInputs
-from molmo_ros.model.products import HELD_TWICE, Product, Products, weights_in
+from molmo_ros.model.products import Held, Product, Products
 
 QUICK = 1.702
 
@@ -30,11 +30,11 @@ class FastVision:
         self._model = model
         self._heads = model.config.vision.num_heads
         tower = model.vision
-        twice = weights_in([tower]) <= HELD_TWICE
-        self._embedded = Product(tower.patch_embedding.weight, twice=twice)
-        self._qkv = [_fused(block.self_attn, twice) for block in tower.blocks]
-        self._out = [_linear(block.self_attn.out_proj, twice) for block in tower.blocks]
-        self._mlps = [_quick_gelu(block.mlp, twice) for block in tower.blocks]
+        held = Held.of([tower], sole=False)
+        self._embedded = Product(tower.patch_embedding.weight, held=held)
+        self._qkv = [_fused(block.self_attn, held) for block in tower.blocks]
+        self._out = [product_of(block.self_attn.out_proj, held) for block in tower.blocks]
+        self._mlps = [_quick_gelu(block.mlp, held) for block in tower.blocks]
         self._connecting = Products(model.connector)
 
     def embed_image(self, inputs: ImageInputs, bos: int) -> Tensor:
@@ -74,16 +74,12 @@ class FastVision:
         return projected
 
 
-def _fused(attention: nn.Module, twice: bool) -> Projection:
-    return fuse(attention.q_proj, attention.k_proj, attention.v_proj, twice=twice)
+def _fused(attention: nn.Module, held: Held) -> Projection:
+    return fuse(attention.q_proj, attention.k_proj, attention.v_proj, held=held)
 
 
-def _linear(part: nn.Module, twice: bool) -> Product:
-    return Product(part.weight, part.bias, twice=twice)
-
-
-def _quick_gelu(mlp: nn.Module, twice: bool) -> Callable[[Tensor, Tensor], Tensor]:
+def _quick_gelu(mlp: nn.Module, held: Held) -> Callable[[Tensor, Tensor], Tensor]:
     """What adds the block's two products, with QuickGELU between them, to what it is given."""
-    up = Product(mlp.fc1.weight, mlp.fc1.bias.detach() * QUICK, QUICK, twice)
-    down = Product(mlp.fc2.weight, mlp.fc2.bias, 1 / QUICK, twice)
+    up = Product(mlp.fc1.weight, mlp.fc1.bias.detach() * QUICK, QUICK, held)
+    down = Product(mlp.fc2.weight, mlp.fc2.bias, 1 / QUICK, held)
     return lambda x, onto: down(functional.silu(up(x), inplace=True), onto)

@@ -1,12 +1,13 @@
 # Copyright 2026 The molmo_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Products with a weight; in float32 on an x86 CPU by oneDNN, where that takes less time.
+"""Products with a weight; on an x86 CPU by oneDNN, where that takes less time.
 
 `torch.nn.functional.linear` multiplies float32 by MKL there, which reads the weights two or three
 times slower than memory gives them where two to thirty rows are multiplied (on an AMD EPYC:
 benchmarks/few_rows.py). oneDNN also adds a bias, and what a product is added to, on the way. It
-wants the weights in an order of its own: networks that are not large keep a copy in that order,
-with which few rows are faster still. It writes a kernel for every number of rows, in half a
+wants the weights in an order of its own, with which few rows are faster still, in bfloat16 twice as
+fast: networks that are not large keep a copy in that order, and large ones, where nobody else needs
+the weights, have them in no other. It writes a kernel for every number of rows, in half a
 millisecond and half a MB each, and keeps the last 1,024 of them: here 64, some 60 MB.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
@@ -39,29 +41,49 @@ def weights_in(parts: Iterable[nn.Module]) -> int:
     return sum(weight.numel() for part in parts for weight in (*part.parameters(), *part.buffers()))
 
 
+class Held(Enum):
+    """In which order the weights of a part are held: their own, oneDNN's as well, or that alone."""
+
+    PLAIN = 1
+    TWICE = 2
+    ORDERED = 3
+
+    @staticmethod
+    def of(parts: Iterable[nn.Module], sole: bool) -> Held:
+        """How to hold what these modules have. sole: whether nobody else needs their weights."""
+        if weights_in(parts) <= HELD_TWICE:
+            return Held.TWICE
+        return Held.ORDERED if sole else Held.PLAIN
+
+
 class Product:
     """alpha · (x @ weight.T) + bias, with the weights as they are when it is made.
 
-    weight (out, in), bias (out,) or None. twice: whether the weights may be held twice.
+    weight (out, in), bias (out,) or None. `ordered_alone`: whether it holds them in oneDNN's order
+    only, so that `weight` may be given up.
     """
 
     @torch.no_grad()
     def __init__(
-        self, weight: Tensor, bias: Tensor | None = None, alpha: float = 1.0, twice: bool = False
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        alpha: float = 1.0,
+        held: Held = Held.PLAIN,
     ) -> None:
-        self._weight, self._bias, self._alpha = weight, bias, alpha
+        self._bias, self._alpha = bias, alpha
         self._ordered: Tensor | None = None
         self._turned = 0  # up to how many rows are multiplied the other way round
-        self._by_onednn = _may_multiply(weight)
-        if weight.dtype != torch.float32 or weight.device.type != 'cpu':
-            return
         out, width = weight.shape
-        if out > 2 * width and width <= TURNED_WIDTH:
-            self._turned = TURNED_ROWS
-        if twice and self._by_onednn:
+        if weight.dtype == torch.float32 and weight.device.type == 'cpu':
+            self._turned = TURNED_ROWS if out > 2 * width and width <= TURNED_WIDTH else 0
+        if held is not Held.PLAIN and _may_order(weight):
             order = torch.ops.mkldnn._reorder_linear_weight
             self._ordered = order(weight * alpha, _ORDERED_FOR)
-            self._turned = min(self._turned, TURNED_ROWS_ORDERED)
+            self._turned = min(self._turned, TURNED_ROWS_ORDERED) if held is Held.TWICE else 0
+        self.ordered_alone = held is Held.ORDERED and self._ordered is not None
+        self._weight = weight.new_empty(0) if self.ordered_alone else weight
+        self._by_onednn = self._ordered is not None or _may_multiply(weight)
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """(..., in) -> (..., out), added to `onto` (..., out) where that is given."""
@@ -130,10 +152,21 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | No
 
 
 def _may_multiply(weight: Tensor) -> bool:
-    """oneDNN's operators are not of torch's public interface: they may be absent."""
+    return weight.dtype == torch.float32 and _has_onednn(weight)
+
+
+def _may_order(weight: Tensor) -> bool:
+    """As `_may_multiply`; in bfloat16 only the order makes a difference."""
+    if weight.dtype != torch.bfloat16:
+        return _may_multiply(weight)
+    supported = getattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: False)
+    return _has_onednn(weight) and supported()
+
+
+def _has_onednn(weight: Tensor) -> bool:
+    """Its operators are not of torch's public interface: they may be absent."""
     return (
-        weight.dtype == torch.float32
-        and weight.device.type == 'cpu'
+        weight.device.type == 'cpu'
         and platform.machine() in ('x86_64', 'AMD64')
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, '_linear_pointwise')

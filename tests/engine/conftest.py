@@ -21,6 +21,7 @@ from benchmarks.random_molmo import (
     word_tokenizer,
 )
 from molmo_ros.engine import load_engine
+from molmo_ros.model import products
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -66,3 +67,9 @@ def images():
     return lambda seed, height=90, width=120: np.random.default_rng(seed).integers(
         0, 256, (height, width, 3), dtype=np.uint8
     )
+
+
+@pytest.fixture
+def large_networks(monkeypatch):
+    """Every network counts as too large to be held twice, as releases are."""
+    monkeypatch.setattr(products, 'HELD_TWICE', 0)

@@ -77,3 +77,19 @@ def test_the_demo_checkpoint_writes_what_it_would_plainly():
         assert [answer.tokens for answer in branching] == expected
         assert all(answer.passes <= 5 for answer in branching if len(answer.points) == 1)
         assert all(answer.passes <= 8 for answer in answers if len(answer.points) == 1)
+
+
+@pytest.mark.parametrize('family', ['qwen2', 'olmo2', 'olmoe'])
+def test_a_large_network_whose_weights_are_in_another_order_writes_the_same(
+    checkpoint, family, large_networks
+):
+    rng = random.Random(family)
+    folder = checkpoint(family, LOOSE, 0.1, rng.randrange(1000))
+    image, questions = random_image(rng), [any_question(rng) for _ in range(3)]
+    expected = plain_tokens(load_molmo(folder), image, questions)
+    engine = load_engine(folder)
+    assert [engine.answer(image, question).tokens for question in questions] == expected
+    together = load_engine(folder).answer_many(image, questions)
+    assert [answer.tokens for answer in together] == expected
+    half = load_engine(folder, dtype='bfloat16')
+    assert half.answer(image, questions[0]).tokens

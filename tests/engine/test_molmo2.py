@@ -131,6 +131,14 @@ def test_tokens_are_those_that_transformers_generates(checkpoint, text, pieces, 
     assert [cold.tokens, *(answer.tokens for answer in together)] == [expected[0], *expected]
 
 
+def test_a_large_one_whose_weights_are_in_another_order_writes_the_same(checkpoint, large_networks):
+    folder, question = checkpoint(POINTS, 0.3), Question('mugs')
+    expected = generated(load_molmo2(folder), IMAGE, question)
+    engine = load_engine(folder, device='cpu')
+    assert engine.answer(IMAGE, question).tokens == expected
+    assert load_engine(folder, device='cpu', dtype='bfloat16').answer(IMAGE, question).tokens
+
+
 def test_an_images_tokens_see_each_other_both_ways(checkpoint):
     """As in `generate`: without, the model says something else, so the test above would see it."""
     loaded = load_molmo2(checkpoint())

@@ -120,6 +120,17 @@ def test_tokens_are_those_of_plain_greedy_decoding(seed, tmp_path):
     assert written > 0
 
 
+def test_a_large_one_whose_weights_are_in_another_order_writes_the_same(checkpoint, large_networks):
+    question = Question('mugs')
+    expected = LocalEngine(load_molmo_point(checkpoint(), LoadOptions('cpu'))).answer(
+        IMAGE, question
+    )
+    answer = engine_of(checkpoint()).answer(IMAGE, question)
+    assert answer.tokens == expected.tokens
+    assert answer.points[0].u == pytest.approx(expected.points[0].u, abs=1e-3)
+    assert len(engine_of(checkpoint(), dtype='bfloat16').answer(IMAGE, question).points) == 1
+
+
 def test_its_decoder_can_be_quantised(checkpoint):
     engine = engine_of(checkpoint(), quantize='int8')
     assert len(engine.answer(IMAGE, Question('mugs')).points) == 1
