@@ -121,8 +121,8 @@ CASES = (
 class Asking:
     """A loaded model of whatever generation, asked in every way."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.engine = LocalEngine(loaded)
+    def __init__(self, loaded: Loaded, engine: LocalEngine | None = None) -> None:
+        self.engine = engine or LocalEngine(loaded)
         self._asked = 0
         self._clock = clock_of(loaded.model)
         Stopwatch.clock = staticmethod(self._clock)

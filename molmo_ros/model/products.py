@@ -79,7 +79,7 @@ class Product:
             self._turned = TURNED_ROWS if out > 2 * width and width <= TURNED_WIDTH else 0
         if held is not Held.PLAIN and _may_order(weight):
             order = torch.ops.mkldnn._reorder_linear_weight
-            self._ordered = order(weight * alpha, _ORDERED_FOR)
+            self._ordered = order(weight if alpha == 1 else weight * alpha, _ORDERED_FOR)
             self._turned = min(self._turned, TURNED_ROWS_ORDERED) if held is Held.TWICE else 0
         self.ordered_alone = held is Held.ORDERED and self._ordered is not None
         self._weight = weight.new_empty(0) if self.ordered_alone else weight
