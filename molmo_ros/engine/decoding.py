@@ -18,8 +18,7 @@ from molmo_ros.engine.networks import Network
 from molmo_ros.engine.slots import BRANCH, FIRST_QUESTION, FRAME, IMAGE, PADDING, Slots
 from molmo_ros.engine.writer import Prediction
 from molmo_ros.model.fast_text import FastText
-from molmo_ros.model.fused import product_of
-from molmo_ros.model.products import SMALL, Held, weights_in
+from molmo_ros.model.products import SMALL, Held, product_of, weights_in
 from molmo_ros.model.replay import CudaRecorder, Replay
 
 SLOT_STEP = 512  # the cache grows by this much

@@ -90,7 +90,9 @@ class LocalEngine(Engine):
         self.parameters = sum(weight.numel() for weight in loaded.model.parameters())
         self._frames_at_once, self._patience = frames_at_once, patience
         frames = FrameCache(max_frames, max_bytes)
-        self._state: _State | None = _State(network_of(loaded), frames, row_step, branch_rows, sole)
+        self._state: _State | None = _State(
+            network_of(loaded, sole), frames, row_step, branch_rows, sole
+        )
 
     def answer_each(self, image: NDArray[np.uint8], questions: Sequence[QueuedQuestion]) -> None:
         """See `Engine.answer_each`; the questions share their passes through the model."""

@@ -75,11 +75,11 @@ class MolmoNetwork:
 
     style, both_ways = Style.MOLMO, False
 
-    def __init__(self, loaded: LoadedMolmo) -> None:
+    def __init__(self, loaded: LoadedMolmo, sole: bool = False) -> None:
         self.text, self.lm_head = loaded.model.text, loaded.model.lm_head
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.language = loaded.model.config.language
-        self._loaded, self._vision = loaded, FastVision(loaded.model)
+        self._loaded, self._vision = loaded, FastVision(loaded.model, sole)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokenizer, model = self._loaded.tokenizer, self._loaded.model
@@ -97,13 +97,13 @@ class Molmo2Network:
     style, both_ways = Style.MOLMO2, True
     language = LanguageConfig()
 
-    def __init__(self, loaded: LoadedMolmo2) -> None:
+    def __init__(self, loaded: LoadedMolmo2, sole: bool = False) -> None:
         self.text, self.lm_head = loaded.model.model.language_model, loaded.model.lm_head
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._loaded = loaded
         _check_rope(self.text)
         parts = loaded.model.model
-        self._products = Products(parts.vision_tower, parts.multi_modal_projector)
+        self._products = Products(parts.vision_tower, parts.multi_modal_projector, sole=sole)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokenizer, model = self._loaded.tokenizer, self._loaded.model
@@ -130,14 +130,14 @@ class MolmoPointNetwork:
     style, both_ways = Style.MOLMO2, True
     language = LanguageConfig()
 
-    def __init__(self, loaded: LoadedMolmoPoint) -> None:
+    def __init__(self, loaded: LoadedMolmoPoint, sole: bool = False) -> None:
         self.model = loaded.model
         self.text, self.lm_head = loaded.model.text, loaded.model.lm_head
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.point_tokenizer = loaded.tokenizer
         self._preprocessor = loaded.preprocessor
         _check_rope(self.text)
-        self._products = Products(loaded.model.vision, loaded.model.connector)
+        self._products = Products(loaded.model.vision, loaded.model.connector, sole=sole)
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         tokens, device = self.point_tokenizer.image, self.model.device
@@ -163,8 +163,9 @@ def _check_rope(text: PreTrainedModel) -> None:
 Loaded = LoadedMolmo | LoadedMolmo2 | LoadedMolmoPoint
 
 
-def network_of(loaded: Loaded) -> Network:
-    """The network of a loaded checkpoint. Raises EngineError."""
+def network_of(loaded: Loaded, sole: bool = False) -> Network:
+    """The network of a loaded checkpoint; sole: see `LocalEngine`. Raises EngineError."""
     if isinstance(loaded, LoadedMolmoPoint):
-        return MolmoPointNetwork(loaded)
-    return Molmo2Network(loaded) if isinstance(loaded, LoadedMolmo2) else MolmoNetwork(loaded)
+        return MolmoPointNetwork(loaded, sole)
+    kind = Molmo2Network if isinstance(loaded, LoadedMolmo2) else MolmoNetwork
+    return kind(loaded, sole)  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from molmo_ros.model.experts import MOST_AT_ONCE, experts_at_once, has_plain_experts
-from molmo_ros.model.fused import Projection, fuse, product_of
-from molmo_ros.model.products import SMALL, Held, weights_in
+from molmo_ros.model.fused import Projection, fuse
+from molmo_ros.model.products import SMALL, Held, product_of, weights_in
 
 Norm = Callable[[Tensor], Tensor]
 Onto = Callable[[Tensor, Tensor], Tensor]

@@ -15,27 +15,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molmo_ros.model.fused import Projection, fuse, product_of
+from molmo_ros.model.fused import Projection, fuse
 from molmo_ros.model.molmo import Molmo
 from molmo_ros.model.preprocessing import ImageInputs
-from molmo_ros.model.products import Held, Product, Products
+from molmo_ros.model.products import Held, Product, Products, product_of, taken_over
 
 QUICK = 1.702
 
 
 class FastVision:
-    """Molmo's image encoder and connector."""
+    """Molmo's image encoder and connector. sole: see `FastText`."""
 
-    def __init__(self, model: Molmo) -> None:
+    def __init__(self, model: Molmo, sole: bool = False) -> None:
         self._model = model
         self._heads = model.config.vision.num_heads
         tower = model.vision
-        held = Held.of([tower], sole=False)
-        self._embedded = Product(tower.patch_embedding.weight, held=held)
+        held = Held.of([tower], sole)
+        self._embedded = product_of(tower.patch_embedding, held)
         self._qkv = [_fused(block.self_attn, held) for block in tower.blocks]
         self._out = [product_of(block.self_attn.out_proj, held) for block in tower.blocks]
         self._mlps = [_quick_gelu(block.mlp, held) for block in tower.blocks]
-        self._connecting = Products(model.connector)
+        self._connecting = Products(model.connector, sole=sole)
 
     def embed_image(self, inputs: ImageInputs, bos: int) -> Tensor:
         """The decoder's input for a BOS and the image, (1 + tokens, hidden)."""
@@ -80,6 +80,7 @@ def _fused(attention: nn.Module, held: Held) -> Projection:
 
 def _quick_gelu(mlp: nn.Module, held: Held) -> Callable[[Tensor, Tensor], Tensor]:
     """What adds the block's two products, with QuickGELU between them, to what it is given."""
-    up = Product(mlp.fc1.weight, mlp.fc1.bias.detach() * QUICK, QUICK, held)
-    down = Product(mlp.fc2.weight, mlp.fc2.bias, 1 / QUICK, held)
+    first, second = mlp.fc1, mlp.fc2
+    up = taken_over(Product(first.weight, first.bias.detach() * QUICK, QUICK, held), first)
+    down = taken_over(Product(second.weight, second.bias, 1 / QUICK, held), second)
     return lambda x, onto: down(functional.silu(up(x), inplace=True), onto)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from molmo_ros.model.products import Held, Product
+from molmo_ros.model.products import Held, Product, taken_over
 
 Projection = Callable[[Tensor], Tensor]
 
@@ -25,20 +25,7 @@ def fuse(*parts: nn.Module, held: Held = Held.PLAIN) -> Projection:
         return lambda x: torch.cat([part(x) for part in parts], dim=-1)
     weight = _join([part.weight for part in parts])
     bias = None if parts[0].bias is None else _join([part.bias for part in parts])
-    return _taken_over(Product(weight, bias, held=held), *parts)
-
-
-def product_of(linear: nn.Linear, held: Held = Held.PLAIN) -> Product:
-    """As `fuse`, of one plain linear layer."""
-    return _taken_over(Product(linear.weight, linear.bias, held=held), linear)
-
-
-def _taken_over(product: Product, *parts: nn.Module) -> Product:
-    """Let layers give up the weights that nobody but the product needs."""
-    if product.ordered_alone:
-        for part in parts:
-            part.weight = nn.Parameter(part.weight.new_empty(0), requires_grad=False)
-    return product
+    return taken_over(Product(weight, bias, held=held), *parts)
 
 
 def _join(parameters: list[nn.Parameter]) -> Tensor:

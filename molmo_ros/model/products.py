@@ -121,18 +121,34 @@ class Product:
         return product if onto is None else product.add_(onto)
 
 
+def product_of(linear: nn.Linear, held: Held = Held.PLAIN) -> Product:
+    """The product of a linear layer."""
+    return taken_over(Product(linear.weight, linear.bias, held=held), linear)
+
+
+def taken_over(product: Product, *parts: nn.Module) -> Product:
+    """Let layers give up the weights that nobody but the product of them needs; returns that."""
+    if product.ordered_alone:
+        for part in parts:
+            part.weight = nn.Parameter(part.weight.new_empty(0), requires_grad=False)
+    return product
+
+
 class Products:
     """Lets the linear layers of modules multiply as `Product` does, while it is entered.
 
-    Not for good, since who teaches the same network needs what can be differentiated.
+    Not for good, since who teaches the same network needs what can be differentiated. sole: whether
+    nobody does, nor needs the weights otherwise.
     """
 
-    def __init__(self, *parts: nn.Module) -> None:
+    def __init__(self, *parts: nn.Module, sole: bool = False) -> None:
+        held = Held.ORDERED if sole else Held.PLAIN
         self._products = [
-            (linear, Product(linear.weight, linear.bias))
+            (linear, product_of(linear, held))
             for part in parts
             for linear in part.modules()
-            if type(linear) is nn.Linear and _may_multiply(linear.weight)
+            if type(linear) is nn.Linear
+            and (_may_order(linear.weight) if sole else _may_multiply(linear.weight))
         ]
 
     def __enter__(self) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from molmo_ros.model.fused import fuse, product_of
-from molmo_ros.model.products import Held, Product, Products
+from molmo_ros.model.fused import fuse
+from molmo_ros.model.products import Held, Product, Products, product_of
 
 ROWS = (1, 2, 3, 5, 6, 7, 9, 31)
 
