@@ -3,12 +3,12 @@
 """Products with a weight; on an x86 CPU by oneDNN, where that takes less time.
 
 `torch.nn.functional.linear` multiplies float32 by MKL there, which reads the weights two or three
-times slower than memory gives them where two to thirty rows are multiplied (on an AMD EPYC:
-benchmarks/few_rows.py). oneDNN also adds a bias, and what a product is added to, on the way. It
-wants the weights in an order of its own, with which few rows are faster still, in bfloat16 twice as
-fast: networks that are not large keep a copy in that order, and large ones, where nobody else needs
-the weights, have them in no other. It writes a kernel for every number of rows, in half a
-millisecond and half a MB each, and keeps the last 1,024 of them: here 64, some 60 MB.
+times slower than memory gives them where one to thirty rows are multiplied (on AMD EPYCs of two
+generations: benchmarks/few_rows.py). oneDNN also adds a bias, and what a product is added to, on
+the way. It wants the weights in an order of its own, with which few rows are faster still, in
+bfloat16 twice as fast: networks that are not large keep a copy in that order, and large ones, where
+nobody else needs the weights, have them in no other. It writes a kernel for every number of rows,
+in half a millisecond and half a MB each, and keeps the last 1,024 of them: here 64, some 60 MB.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Product:
         out, width = weight.shape
         if weight.dtype == torch.float32 and weight.device.type == 'cpu':
             self._turned = TURNED_ROWS if out > 2 * width and width <= TURNED_WIDTH else 0
-        if held is not Held.PLAIN and _may_order(weight):
+        exact = alpha == 1 or weight.dtype == torch.float32  # else weights would be rounded again
+        if held is not Held.PLAIN and exact and _may_order(weight):
             order = torch.ops.mkldnn._reorder_linear_weight
             self._ordered = order(weight if alpha == 1 else weight * alpha, _ORDERED_FOR)
             self._turned = min(self._turned, TURNED_ROWS_ORDERED) if held is Held.TWICE else 0

@@ -51,6 +51,18 @@ def test_in_bfloat16_the_order_of_the_weights_changes_nothing_but_rounding(out, 
             assert product(x).dtype == torch.bfloat16 and product(x).shape == (rows, out)
 
 
+@pytest.mark.parametrize('held', Held)
+def test_in_bfloat16_no_weight_is_rounded_a_second_time(held):
+    """A factor of QuickGELU in the weights would change a release's numbers."""
+    torch.manual_seed(3)
+    weight, bias, x = torch.randn(80, 60), torch.randn(80), torch.randn(9, 60)
+    weight, bias, x = weight.bfloat16(), bias.bfloat16(), x.bfloat16()
+    product = Product(weight, bias, 1.702, held)(x)
+    exact = 1.702 * (x.double() @ weight.double().T) + bias.double()
+    # One rounding of the result is 2^-9 of it at most.
+    assert ((product - exact).abs() <= exact.abs() * 2**-8 + 1e-2).all()
+
+
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_weights_in_one_order_alone_are_held_once(dtype):
     """A release takes half of a robot's memory, and all of it if it were held twice."""
