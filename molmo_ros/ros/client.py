@@ -25,7 +25,6 @@ from weakref import WeakSet
 
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
@@ -44,7 +43,7 @@ from molmo_ros.ros.answering import Status
 from molmo_ros.ros.calling import call
 from molmo_ros.ros.client_watch import Followed, WatchHandle, watch_request
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
-from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.messages import duration_message, stamp_message
 from molmo_ros.ros.readiness import EngineWatch
 from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.sync import stamp_ns
@@ -54,6 +53,7 @@ from molmo_ros.srv import PointQuery, Watch
 # How much longer than the question's own timeout a response may be on its way.
 _GRACE_S = 10.0
 _POLL_S = 0.1
+_LONGEST_S = 86_400.0  # that a question may take; more is a slip
 _CLOSED = 'the client has been closed'
 _APPROACHES = 'ABOVE', 'TILTED', 'NORMAL', 'SIDE'
 
@@ -354,9 +354,11 @@ class PointQueryClient:
 
         frame: what to ask about; None is the node's newest. target_frame: of the 3D; '' is the
         image's. timeout: seconds to wait for a node, and that it may take. Raises
-        ServiceUnavailable, and RuntimeError in a callback of this client.
+        ServiceUnavailable, ValueError for a number that cannot be meant, and RuntimeError in a
+        callback of this client.
         """
         self._refuse_here('asked so')
+        _check(max_points, timeout)
         if not self._found(self._client.wait_for_service, timeout):
             raise ServiceUnavailable(
                 f'no node offers {self._name}: start molmo_point_query, and look at namespace and '
@@ -383,8 +385,9 @@ class PointQueryClient:
         """Ask through the action and go on; arguments as of `ask`.
 
         on_feedback: told the stage that begins and the points so far, in this client's thread.
-        Raises ServiceUnavailable.
+        Raises ServiceUnavailable and ValueError.
         """
+        _check(max_points, timeout)
         if not self._found(self._action.wait_for_server, timeout):
             raise ServiceUnavailable(f'no node offers the action {self._action_name}')
         goal = _fill(PointQueryAction.Goal(), query, mode, frame, target_frame, max_points, timeout)
@@ -422,9 +425,11 @@ class PointQueryClient:
         on_points: told where its points are in every image, in this client's thread. period:
         seconds at least from answer to answer; 0 is as often as the model can. lease: seconds that
         the question outlives this process. timeout: seconds to wait for the node. Raises
-        ServiceUnavailable, WatchRefused, and RuntimeError in a callback of this client.
+        ServiceUnavailable, WatchRefused, ValueError for a number that cannot be meant, and
+        RuntimeError in a callback of this client.
         """
         self._refuse_here('asked so')
+        _check(max_points, timeout, period=period, lease=lease)
         if not self._found(self._watch.wait_for_service, timeout):
             raise ServiceUnavailable(f'no node offers {self._name}/watch')
         request = watch_request(
@@ -561,6 +566,17 @@ def _xyz(message: Any) -> NDArray[np.float64]:
     return np.array([message.x, message.y, message.z])
 
 
+def _check(max_points: int, timeout: float, **others: float) -> None:
+    """Raise ValueError for what no message can hold, or no question can mean; seconds."""
+    if not 0 <= max_points < 1 << 32:
+        raise ValueError(f'max_points is {max_points}: give how many, or 0 for all')
+    if not 0 < timeout <= _LONGEST_S:
+        raise ValueError(f'timeout is {timeout} s: give more than 0 and at most {_LONGEST_S:.0f}')
+    for name, seconds in others.items():
+        if not 0 <= seconds <= _LONGEST_S:
+            raise ValueError(f'{name} is {seconds} s: give 0 to {_LONGEST_S:.0f}')
+
+
 def _fill(
     message: Any,
     query: str,
@@ -574,8 +590,7 @@ def _fill(
     message.mode = mode.value
     message.target_frame = target_frame
     message.max_points = max_points
-    whole = int(timeout)
-    message.timeout = Duration(sec=whole, nanosec=int((timeout - whole) * 1e9))
+    message.timeout = duration_message(timeout)
     if frame is not None:
         header = Header(stamp=stamp_message(frame.stamp), frame_id=frame.frame_id)
         message.image = color_message(frame.color, header)

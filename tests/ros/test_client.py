@@ -43,3 +43,23 @@ def test_a_question_that_cannot_be_sent_is_not_waited_for(client_of, monkeypatch
     monkeypatch.setattr(ActionClient, 'send_goal_async', send)
     with pytest.raises(ServiceUnavailable, match='could not be sent: cannot publish data'):
         client.start('at 1 1').result(20)
+
+
+@pytest.mark.parametrize(
+    ('given', 'told'),
+    [
+        ({'timeout': 0}, 'timeout is 0 s: give more than 0'),
+        ({'timeout': -0.5}, 'timeout is -0.5 s'),
+        ({'timeout': float('inf')}, 'timeout is inf s'),
+        ({'timeout': float('nan')}, 'timeout is nan s'),
+        ({'max_points': -1}, 'max_points is -1: give how many, or 0 for all'),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_refused_before_a_node_is_waited_for(given, told):
+    with PointQueryClient('nobody') as client:
+        for ask in (client.ask, client.start, client.watch):
+            with pytest.raises(ValueError, match=told):
+                ask('the mug', **given)
+        for name in ('period', 'lease'):
+            with pytest.raises(ValueError, match=f'{name} is -2 s: give 0 to 86400'):
+                client.watch('the mug', **{name: -2})
