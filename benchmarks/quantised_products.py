@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molmo_ros.model import products
 from molmo_ros.model.options import DTYPES, choose_device
 from molmo_ros.model.quantization import Int8Linear, quantize_weight
 from molmo_ros.model.replay import CudaRecorder
@@ -101,6 +102,12 @@ def bytes_of_library(layer: nn.Module) -> int:
     weight = layer.weight
     state = getattr(weight, 'quant_state')  # noqa: B009 (mypy: a parameter has none)
     return bytes_of(weight.data, state.absmax, state.state2.absmax)
+
+
+def plain_here(linear: nn.Linear) -> tuple[Product, int]:
+    """As the node and the commands hold what is large, see `molmo_ros.model.products`."""
+    weight = linear.weight.detach()
+    return products.Product(weight, held=products.Held.ORDERED), bytes_of(weight)
 
 
 def int8_whole(linear: nn.Linear) -> tuple[Product, int]:
@@ -202,6 +209,7 @@ def torchao(config: str, **options: object) -> Callable[[nn.Linear], tuple[Produ
 
 WAYS = (
     Way('plain', plain),
+    Way('plain, here', plain_here, ('cpu', '')),
     Way('int8, here', here('int8')),
     Way('int8, cast whole', int8_whole),
     Way('int8, torch (`_weight_int8pack_mm`)', int8_torch),
