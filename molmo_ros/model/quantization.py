@@ -11,6 +11,7 @@ cache holds: as a whole it would be new memory in each pass, which takes longer 
 
 from __future__ import annotations
 
+import logging
 from typing import Literal, get_args
 
 import torch
@@ -36,6 +37,8 @@ def check_available(quantize: str) -> None:
     if quantize not in QUANTIZATIONS:
         raise ValueError(f'quantize must be one of {", ".join(QUANTIZATIONS)}; not {quantize!r}')
     if quantize != 'none':
+        # On a CPU with AVX512-BF16 it advises to install a kernel that would not be used here.
+        logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR)
         require('bitsandbytes', f'quantize {quantize!r}', ValueError)
 
 

@@ -142,6 +142,19 @@ def test_code_that_comes_with_a_checkpoint_is_not_run(folder):
 
 
 @pytest.mark.parametrize('quantize', ['int8', 'int4'])
+def test_nobody_is_advised_to_install_what_would_not_be_used(quantize):
+    """On a CPU with AVX512-BF16 bitsandbytes names a kernel of its own that is missing."""
+    code = (
+        'from pathlib import Path; from molmo_ros.model.loading import load_model, read_config; '
+        'from molmo_ros.model.options import LoadOptions; '
+        f'folder = Path({str(GOLDENS / "molmo-7b-d-tiny")!r}); '
+        f'load_model(folder, read_config(folder), LoadOptions("cpu", quantize={quantize!r}))'
+    )
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0 and 'kernels' not in said.stderr + said.stdout
+
+
+@pytest.mark.parametrize('quantize', ['int8', 'int4'])
 @pytest.mark.parametrize('name', NAMES)
 def test_quantising_shrinks_the_decoder_and_nothing_else(name, quantize):
     plain = load(GOLDENS / name, dtype='bfloat16')
