@@ -18,6 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from molmo_ros.extras import require
 from molmo_ros.model.adapter import BASE_DIGEST, CONFIG, WEIGHTS
+from molmo_ros.model.bits_library import import_bitsandbytes
 from molmo_ros.output import whole_file, write_whole
 
 
@@ -35,6 +36,7 @@ def add_lora(
 
     The new weights are float32 and alone require gradients; at first they change nothing.
     """
+    import_bitsandbytes()  # which peft does, too
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules='|'.join(layers))

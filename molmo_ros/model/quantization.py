@@ -11,7 +11,6 @@ cache holds: as a whole it would be new memory in each pass, which takes longer 
 
 from __future__ import annotations
 
-import logging
 from typing import Literal, get_args
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molmo_ros.extras import require
+from molmo_ros.model.bits_library import import_bitsandbytes
 from molmo_ros.model.unpacking import by_parts, rows_of_part
 
 Quantization = Literal['none', 'int8', 'int4']
@@ -37,8 +37,6 @@ def check_available(quantize: str) -> None:
     if quantize not in QUANTIZATIONS:
         raise ValueError(f'quantize must be one of {", ".join(QUANTIZATIONS)}; not {quantize!r}')
     if quantize != 'none':
-        # On a CPU with AVX512-BF16 it advises to install a kernel that would not be used here.
-        logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR)
         require('bitsandbytes', f'quantize {quantize!r}', ValueError)
 
 
@@ -64,6 +62,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
+        import_bitsandbytes()
         from bitsandbytes.functional import int8_vectorwise_quant
 
         # The library quantises float16 only; some rows at a time, for it needs room to do so.
@@ -119,6 +118,7 @@ class QuantizedExperts(nn.Module):
 def _quantized(linear: nn.Linear, quantize: str) -> nn.Module:
     if quantize == 'int8':
         return Int8Linear(linear)
+    import_bitsandbytes()
     from molmo_ros.model.four_bits import four_bits
 
     return four_bits(linear)

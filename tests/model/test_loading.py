@@ -3,6 +3,7 @@
 """Opening a checkpoint folder: what is loaded, what is refused, and how much memory it takes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -141,17 +142,40 @@ def test_code_that_comes_with_a_checkpoint_is_not_run(folder):
     load(folder)
 
 
-@pytest.mark.parametrize('quantize', ['int8', 'int4'])
-def test_nobody_is_advised_to_install_what_would_not_be_used(quantize):
-    """On a CPU with AVX512-BF16 bitsandbytes names a kernel of its own that is missing."""
+FETCHING = """
+def get_kernel(name, **options):
+    raise SystemExit(f'{name} would be fetched')
+"""
+
+
+@pytest.mark.parametrize(
+    ('work', 'installed'), [('int8', True), ('int4', True), ('int4', False), ('finetune', True)]
+)
+def test_no_code_is_fetched_and_nobody_is_advised_to_let_it_be(work, installed, tmp_path):
+    """On a CPU with AVX512-BF16 bitsandbytes gets a kernel of its own from the internet."""
+    if installed:
+        (tmp_path / 'kernels.py').write_text(FETCHING)
     code = (
-        'from pathlib import Path; from molmo_ros.model.loading import load_model, read_config; '
+        'import sys; from pathlib import Path; from torch import nn; '
+        'from molmo_ros.finetuning.lora import add_lora; '
+        'from molmo_ros.model.loading import load_model, read_config; '
         'from molmo_ros.model.options import LoadOptions; '
-        f'folder = Path({str(GOLDENS / "molmo-7b-d-tiny")!r}); '
-        f'load_model(folder, read_config(folder), LoadOptions("cpu", quantize={quantize!r}))'
+        'folder, work = Path(sys.argv[1]), sys.argv[2]; '
+        'options = LoadOptions("cpu", quantize="none" if work == "finetune" else work); '
+        'model = load_model(folder, read_config(folder), options); '
+        'work == "finetune" and add_lora(model, [".*q_proj"], 2, 4, 0); '
+        'assert "bitsandbytes" in sys.modules; '
+        'import importlib.util; print(importlib.util.find_spec("kernels") is not None)'
     )
-    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
-    assert said.returncode == 0 and 'kernels' not in said.stderr + said.stdout
+    run = subprocess.run(
+        [sys.executable, '-c', code, str(GOLDENS / 'molmo-7b-d-tiny'), work],
+        env=os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), *sys.path[1:]])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert 'kernels' not in run.stderr and run.stdout == f'{installed}\n'
 
 
 @pytest.mark.parametrize('quantize', ['int8', 'int4'])
