@@ -41,7 +41,9 @@ def open_local(
     try:
         # Whatever it is not, `load_molmo` says.
         load_model = _LOADERS.get(model_type(folder), load_molmo)
-        return LocalEngine(load_model(folder, options, progress), sole=True)
+        # Of a head, the largest matrix, there are two for a moment: not where memory is short.
+        sole = options.quantize == 'none'
+        return LocalEngine(load_model(folder, options, progress), sole=sole)
     except UnsupportedCheckpoint as error:
         said = str(error)
         raise EngineError(said if str(folder) in said else f'{folder}: {said}') from error
