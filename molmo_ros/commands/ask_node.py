@@ -19,7 +19,13 @@ from molmo_ros.errors import UserError
 from molmo_ros.output import seconds, xyz
 from molmo_ros.pointing import Mode
 from molmo_ros.ros.answering import Status
-from molmo_ros.ros.client import Answered, AnsweredPoint, PointQueryClient, ServiceUnavailable
+from molmo_ros.ros.client import (
+    LONGEST_S,
+    Answered,
+    AnsweredPoint,
+    PointQueryClient,
+    ServiceUnavailable,
+)
 from molmo_ros.spatial import SurfacePoint
 
 # As grep has it: found, not found, and that it could not be said.
@@ -108,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not 0 < value <= 1e6:
+    if not 0 < value <= LONGEST_S:
         raise argparse.ArgumentTypeError(f'{text} is no number of seconds between 0 and a million')
     return value
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
@@ -30,7 +31,8 @@ def call(
     """Call a service and wait for the response; None where none came within `timeout` seconds.
 
     node: the client's, which somebody else spins. Where another server comes meanwhile the same
-    request is sent to it, too, and the first response counts. should_stop: whether nobody waits any
+    request is sent to it, too, and the first response counts. What DDS cannot send just then, on a
+    busy machine, is sent a moment later. should_stop: whether nobody waits any
     more; the node may be destroyed then.
     """
     try:
@@ -51,13 +53,16 @@ def _call(
         answered.append(future.result())
         done.set()
 
-    def send() -> Any:
-        future = client.call_async(request)
-        future.add_done_callback(on_done)
-        return future
+    pending: list[Any] = []
+
+    def send() -> None:
+        with suppress(rclpy_implementation.RCLError):
+            pending.append(client.call_async(request))
+            pending[-1].add_done_callback(on_done)
 
     end = time.monotonic() + timeout
-    known, pending = _servers(node, client), [send()]
+    known = _servers(node, client)
+    send()
     while not done.wait(min(_LOOK_S, max(end - time.monotonic(), 0.0))):
         if time.monotonic() >= end or should_stop():
             break
@@ -65,7 +70,8 @@ def _call(
         if now > known:
             # Known in the graph is not yet matched: a moment later it is.
             done.wait(_LOOK_S)
-            pending.append(send())
+        if now > known or not pending:
+            send()
         known = now
     for future in pending:
         if not future.done():

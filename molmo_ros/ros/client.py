@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
+from numbers import Integral
 from types import TracebackType
 from typing import Any
 from weakref import WeakSet
@@ -53,7 +54,7 @@ from molmo_ros.srv import PointQuery, Watch
 # How much longer than the question's own timeout a response may be on its way.
 _GRACE_S = 10.0
 _POLL_S = 0.1
-_LONGEST_S = 86_400.0  # that a question may take; more is a slip
+LONGEST_S = 1e6  # that a question may take; more is a slip
 _CLOSED = 'the client has been closed'
 _APPROACHES = 'ABOVE', 'TILTED', 'NORMAL', 'SIDE'
 
@@ -324,7 +325,7 @@ class PointQueryClient:
                 raise
             if self._closed.is_set():
                 return False
-            if report.ready or report.failed or time.monotonic() > deadline:
+            if report.ready or report.failed or not time.monotonic() <= deadline:  # also of NaN
                 return report.ready
             if on_progress is not None and report.text:
                 on_progress(report.text, report.progress)
@@ -424,9 +425,9 @@ class PointQueryClient:
 
         on_points: told where its points are in every image, in this client's thread. period:
         seconds at least from answer to answer; 0 is as often as the model can. lease: seconds that
-        the question outlives this process. timeout: seconds to wait for the node. Raises
-        ServiceUnavailable, WatchRefused, ValueError for a number that cannot be meant, and
-        RuntimeError in a callback of this client.
+        the question outlives this process; 0 is what the node gives. timeout: seconds to wait for
+        the node. Raises ServiceUnavailable, WatchRefused, ValueError for a number that cannot be
+        meant, and RuntimeError in a callback of this client.
         """
         self._refuse_here('asked so')
         _check(max_points, timeout, period=period, lease=lease)
@@ -439,7 +440,6 @@ class PointQueryClient:
             self._node,
             self._watch,
             request,
-            lease,
             on_points,
             _read_points,
             timeout,
@@ -568,13 +568,13 @@ def _xyz(message: Any) -> NDArray[np.float64]:
 
 def _check(max_points: int, timeout: float, **others: float) -> None:
     """Raise ValueError for what no message can hold, or no question can mean; seconds."""
-    if not 0 <= max_points < 1 << 32:
+    if not (isinstance(max_points, Integral) and 0 <= max_points < 1 << 32):
         raise ValueError(f'max_points is {max_points}: give how many, or 0 for all')
-    if not 0 < timeout <= _LONGEST_S:
-        raise ValueError(f'timeout is {timeout} s: give more than 0 and at most {_LONGEST_S:.0f}')
+    if not 0 < timeout <= LONGEST_S:
+        raise ValueError(f'timeout is {timeout} s: give more than 0 and at most {LONGEST_S:.0f}')
     for name, seconds in others.items():
-        if not 0 <= seconds <= _LONGEST_S:
-            raise ValueError(f'{name} is {seconds} s: give 0 to {_LONGEST_S:.0f}')
+        if not 0 <= seconds <= LONGEST_S:
+            raise ValueError(f'{name} is {seconds} s: give 0 or more')
 
 
 def _fill(

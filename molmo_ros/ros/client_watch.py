@@ -24,6 +24,7 @@ from molmo_ros.ros.sync import stamp_ns
 from molmo_ros.srv import Watch
 
 _RENEWALS = 3  # in the time of a lease
+_SHORTEST_S = 0.05  # from one to the next
 _TAKEN_BACK_S = 2.0
 
 
@@ -81,7 +82,6 @@ class WatchHandle:
         node: Node,
         client: Any,
         request: Watch.Request,
-        lease: float,
         on_points: Callable[[Followed], object],
         read_points: Callable[[Any], tuple[Any, ...]],
         timeout: float,
@@ -110,7 +110,8 @@ class WatchHandle:
         self._subscription = node.create_subscription(
             TrackedPoints, response.topic, self._on_message, QoSProfile(depth=10)
         )
-        self._timer = node.create_timer(lease / _RENEWALS, self._renew)
+        lease = response.lease.sec + response.lease.nanosec * 1e-9  # what the node granted
+        self._timer = node.create_timer(max(lease / _RENEWALS, _SHORTEST_S), self._renew)
 
     @property
     def newest(self) -> Followed | None:
@@ -125,14 +126,19 @@ class WatchHandle:
             self._closed = True
         with suppress(rclpy_implementation.InvalidHandle):  # the client may have been closed before
             self._timer.cancel()
-            stop = Watch.Request(id=self._request.id, stop=True)
-            # A node takes requests in several threads: a renewal must not come after the end.
-            if not self._in_callback() and self._renewed.wait(_TAKEN_BACK_S):
-                call(self._node, self._client, stop, _TAKEN_BACK_S, self._gone)
-            else:
-                self._client.call_async(stop)
+            self._stop()
             self._node.destroy_timer(self._timer)
             self._node.destroy_subscription(self._subscription)
+
+    def _stop(self) -> None:
+        """Tell the node; where that cannot be sent, the lease ends it."""
+        stop = Watch.Request(id=self._request.id, stop=True)
+        # A node takes requests in several threads: a renewal must not come after the end.
+        if not self._in_callback() and self._renewed.wait(_TAKEN_BACK_S):
+            call(self._node, self._client, stop, _TAKEN_BACK_S, self._gone)
+        else:
+            with suppress(rclpy_implementation.RCLError):
+                self._client.call_async(stop)
 
     def __enter__(self) -> WatchHandle:
         return self
@@ -150,7 +156,11 @@ class WatchHandle:
             if self._closed:
                 return
             self._renewed.clear()
-            renewal = self._client.call_async(self._request)
+            try:
+                renewal = self._client.call_async(self._request)
+            except rclpy_implementation.RCLError:  # on a busy machine: the next is soon enough
+                self._renewed.set()
+                return
         renewal.add_done_callback(lambda _: self._renewed.set())
 
     def _on_message(self, message: TrackedPoints) -> None:

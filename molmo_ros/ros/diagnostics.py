@@ -24,6 +24,7 @@ from molmo_ros.ros.health import (
     why_dead,
 )
 from molmo_ros.ros.process_figures import process_figures
+from molmo_ros.ros.responses import publish
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.sync import (
     CAMERA_INFO,
@@ -98,7 +99,7 @@ class Diagnostics:
         ]
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(message)
+        publish(self._publisher, message, self._node.get_logger())
         dead = why_dead(self._engine.state, self._engine.health, settings.hang_timeout)
         if dead:
             self._on_dead(dead)

@@ -72,7 +72,7 @@ from molmo_ros.ros.responses import (
     PatientActionServer,
     RCLError,
     Unsent,
-    loss_told,
+    publish,
     respond_patiently,
 )
 from molmo_ros.ros.spinning import run_node
@@ -528,9 +528,7 @@ class PointQueryNode(ManagedNode):
             self._publish(self._detections, detections(points, header, self._vision))
 
     def _publish(self, publisher: Publisher, message: Any) -> None:
-        """Each by itself: one that cannot be sent keeps no other back."""
-        with loss_told(f'a message of {publisher.topic_name}', self.get_logger()):
-            publisher.publish(message)
+        publish(publisher, message, self.get_logger())
 
 
 def _answer_settings(settings: NodeSettings) -> AnswerSettings:

@@ -31,7 +31,7 @@ from molmo_ros.ros import conversions, parameters, qos
 from molmo_ros.ros.camera_nodes import frame_in, transform_message, use_large_shared_memory
 from molmo_ros.ros.messages import stamp_message
 from molmo_ros.ros.realsense_parameters import REALSENSE_CAMERA
-from molmo_ros.ros.responses import loss_told
+from molmo_ros.ros.responses import publish
 from molmo_ros.ros.spinning import run_node
 
 # Pose of an optical frame in the body frame at the same place, x forward and z up.
@@ -88,8 +88,7 @@ class RealSenseCameraNode(Node):
         while not self._closing.is_set():
             try:
                 camera = camera or self._opened()
-                with loss_told('what the camera sees', self.get_logger()):
-                    self._publish_next(camera)
+                self._publish_next(camera)
                 told = ''
             except Exception as error:  # whatever it is: nobody else would start the camera again
                 cause = str(error) if isinstance(error, UserError) else repr(error)
@@ -104,8 +103,7 @@ class RealSenseCameraNode(Node):
             camera.close()
 
     def _publish_next(self, camera: RealSense) -> None:
-        if self._placed is not camera:
-            self._publish_poses(camera)
+        if self._placed is not camera and self._publish_poses(camera):
             self._placed = camera
         capture = camera.read()
         if capture is not None:
@@ -123,18 +121,22 @@ class RealSenseCameraNode(Node):
         encoding = self._depth_encoding
         if encoding == 'auto':
             encoding = '16UC1' if abs(camera.depth_unit - 0.001) < 1e-6 else '32FC1'
-        self._image.publish(conversions.color_message(frame.color, color))
-        self._depth.publish(conversions.depth_message(frame.depth, encoding, depth))
-        self._info.publish(conversions.camera_info_message(frame.camera, color))
-        self._depth_info.publish(conversions.camera_info_message(depth_camera, depth))
+        log = self.get_logger()
+        publish(self._image, conversions.color_message(frame.color, color), log)
+        publish(self._depth, conversions.depth_message(frame.depth, encoding, depth), log)
+        publish(self._info, conversions.camera_info_message(frame.camera, color), log)
+        publish(self._depth_info, conversions.camera_info_message(depth_camera, depth), log)
 
     def _stamp(self, taken_ns: int) -> Time:
         """The camera's own time if its clock agrees with ROS's, else now."""
         now = self.get_clock().now().nanoseconds
         return stamp_message(taken_ns if abs(now - taken_ns) < _CLOCKS_AGREE_NS else now)
 
-    def _publish_poses(self, camera: RealSense) -> None:
-        """The depth camera stands in camera_link, as it does with realsense-ros."""
+    def _publish_poses(self, camera: RealSense) -> bool:
+        """The depth camera stands in camera_link, as it does with realsense-ros.
+
+        False: they could not be sent, and are tried again with the next frame.
+        """
         T_depth_color = np.linalg.inv(camera.T_color_depth)
         poses = [
             transform_message(_T_LINK_OPTICAL, self._link, self._depth_frame),
@@ -142,7 +144,7 @@ class RealSenseCameraNode(Node):
         ]
         for pose in poses:
             pose.header.stamp = self.get_clock().now().to_msg()
-        self._tf_static.publish(TFMessage(transforms=poses))
+        return publish(self._tf_static, TFMessage(transforms=poses), self.get_logger())
 
 
 def _settings(values: dict[str, Any]) -> RealSenseSettings:

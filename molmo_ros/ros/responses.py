@@ -13,14 +13,15 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
 from rclpy.action import ActionServer
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 
 RCLError = rclpy_implementation.RCLError
 
@@ -32,7 +33,7 @@ _PATIENCE_S = 5.0
 _PAUSE_S = 0.05
 # Clients that are waited for at once: each holds a thread of the executor.
 _MOST_WAITING = 4
-# Seconds between two lines of the log about messages that could not be sent.
+# Seconds between two lines of the log about messages that could not be sent, of whatever topic.
 _LOG_S = 10.0
 
 
@@ -111,13 +112,20 @@ def _tell_unheard(what: str, node: Node) -> None:
     )
 
 
-@contextmanager
-def loss_told(what: str, logger: Any) -> Iterator[None]:
-    """What DDS cannot send just then, on a busy machine, costs that message only."""
+def publish(publisher: Publisher, message: Any, logger: Any) -> bool:
+    """Whether it could be sent: what DDS cannot send just then, on a busy machine, is told.
+
+    Each by itself, so that one that is lost keeps no other back.
+    """
     try:
-        yield
+        publisher.publish(message)
     except RCLError as error:
-        logger.warning(f'{what} could not be sent: {error}', throttle_duration_sec=_LOG_S)
+        logger.warning(
+            f'a message of {publisher.topic_name} could not be sent: {error}',
+            throttle_duration_sec=_LOG_S,
+        )
+        return False
+    return True
 
 
 class Unsent:

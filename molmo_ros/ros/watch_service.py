@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -21,7 +20,7 @@ from molmo_ros.msg import TrackedPoints
 from molmo_ros.ros.answering import Refused, Status
 from molmo_ros.ros.messages import duration_message
 from molmo_ros.ros.node_settings import NodeSettings
-from molmo_ros.ros.responses import loss_told
+from molmo_ros.ros.responses import publish
 from molmo_ros.ros.standing import StandingBook
 from molmo_ros.ros.streams import CameraStreams
 from molmo_ros.ros.tracked_messages import (
@@ -100,25 +99,19 @@ class WatchService:
         return response
 
     def _show(self, sightings: Sequence[Sighting]) -> None:
-        shown = self._shown
+        shown, log = self._shown, self._logger
         for sighting in sightings:
-            with self._loss_told():
-                self._tracked.publish(write_tracked(sighting, shown.waypoint_standoff))
+            publish(self._tracked, write_tracked(sighting, shown.waypoint_standoff), log)
         seen = [one for one in sightings if one.capture is not None and one.last.stamp]
         if not seen:
             return
         if self._markers.get_subscription_count():
-            with self._loss_told():
-                self._markers.publish(sighting_markers(seen, shown.marker_diameter))
+            publish(self._markers, sighting_markers(seen, shown.marker_diameter), log)
         if self._waypoints.get_subscription_count():
             for one in seen:
-                header = sighting_header(one)
-                with self._loss_told():
-                    self._waypoints.publish(waypoints(one.points, header, shown.waypoint_standoff))
+                poses = waypoints(one.points, sighting_header(one), shown.waypoint_standoff)
+                publish(self._waypoints, poses, log)
         for one in seen:
             points = one.measured
             if points is not None and one.capture is not None and one.target is not None:
                 self._show_objects(points, one.capture, one.target, sighting_header(one))
-
-    def _loss_told(self) -> AbstractContextManager[None]:
-        return loss_told('what is known of a standing question', self._logger)

@@ -24,6 +24,7 @@ from tf2_msgs.msg import TFMessage
 from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros import conversions, parameters, qos
 from molmo_ros.ros.camera_nodes import frame_in, transform_message, use_large_shared_memory
+from molmo_ros.ros.responses import publish
 from molmo_ros.ros.spinning import run_node
 from molmo_ros.tabletop.camera_parameters import TABLETOP_CAMERA
 from molmo_ros.tabletop.world import TABLES, TabletopCamera
@@ -53,7 +54,7 @@ class TabletopCameraNode(Node):
         self._tf_static = self.create_publisher(TFMessage, '/tf_static', qos.LATCHED)
         self._made: tuple[Frame, str] | None = None
         self._messages: tuple[Image, Image, CameraInfo] | None = None
-        self._publish_pose()
+        self._told = self._publish_pose()
         self.create_timer(1 / settings['rate'], self._on_timer)
 
     def close(self) -> bool:
@@ -65,15 +66,17 @@ class TabletopCameraNode(Node):
         settings = parameters.values(self, TABLETOP_CAMERA)
         if _wanted(settings) != self._shown:
             self._camera = _camera(settings, self._frame_id)
-            self._publish_pose()
-            self._shown = _wanted(settings)
+            self._shown, self._told = _wanted(settings), False
+        self._told = self._told or self._publish_pose()
+        if not self._told:  # seen from elsewhere, its positions would be wrong
+            return
         image, depth, info = self._newest(settings['depth_encoding'])
         stamp = self.get_clock().now().to_msg()
         for message in (image, depth, info):
             message.header.stamp = stamp
-        self._image.publish(image)
-        self._depth.publish(depth)
-        self._info.publish(info)
+        publish(self._image, image, self.get_logger())
+        publish(self._depth, depth, self.get_logger())
+        publish(self._info, info, self.get_logger())
 
     def _newest(self, encoding: str) -> tuple[Image, Image, CameraInfo]:
         """The messages of the newest frame; made once for as long as the picture is the same."""
@@ -89,12 +92,13 @@ class TabletopCameraNode(Node):
             self._made = (frame, encoding)
         return self._messages
 
-    def _publish_pose(self) -> None:
+    def _publish_pose(self) -> bool:
+        """False: it could not be sent, and is tried again with the next frame."""
         pose = transform_message(
             self._camera.T_world_optical, self._parent_frame, self._camera.frame_id
         )
         pose.header.stamp = self.get_clock().now().to_msg()
-        self._tf_static.publish(TFMessage(transforms=[pose]))
+        return publish(self._tf_static, TFMessage(transforms=[pose]), self.get_logger())
 
 
 def _camera(settings: Mapping[str, Any], frame_id: str) -> TabletopCamera:

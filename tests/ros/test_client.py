@@ -53,6 +53,7 @@ def test_a_question_that_cannot_be_sent_is_not_waited_for(client_of, monkeypatch
         ({'timeout': float('inf')}, 'timeout is inf s'),
         ({'timeout': float('nan')}, 'timeout is nan s'),
         ({'max_points': -1}, 'max_points is -1: give how many, or 0 for all'),
+        ({'max_points': 1.5}, 'max_points is 1.5'),
     ],
 )
 def test_a_number_that_cannot_be_meant_is_refused_before_a_node_is_waited_for(given, told):
@@ -61,5 +62,5 @@ def test_a_number_that_cannot_be_meant_is_refused_before_a_node_is_waited_for(gi
             with pytest.raises(ValueError, match=told):
                 ask('the mug', **given)
         for name in ('period', 'lease'):
-            with pytest.raises(ValueError, match=f'{name} is -2 s: give 0 to 86400'):
+            with pytest.raises(ValueError, match=f'{name} is -2 s: give 0 or more'):
                 client.watch('the mug', **{name: -2})

@@ -3,20 +3,25 @@
 """On a busy machine DDS cannot send a message now and then: that costs this message alone."""
 
 import threading
+import time
 from contextlib import contextmanager
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import rclpy
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 
 from benchmarks.software_realsense import record
 from molmo_ros.engine import Answer
 from molmo_ros.pointing import ImagePoint
-from molmo_ros.ros import realsense_camera
+from molmo_ros.ros import diagnostics, realsense_camera
+from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.point_query_node import PointQueryNode
 from molmo_ros.ros.realsense_camera import RealSenseCameraNode
@@ -46,7 +51,9 @@ class Sent:
                 raise error
             publish(publisher, message)
             with self._lock:
-                self._messages.setdefault(name, []).append(message)
+                self._messages.setdefault(name, []).append(
+                    deepcopy(message)
+                )  # it may be sent again
 
         monkeypatch.setattr(Publisher, 'publish', publish_some)
 
@@ -113,15 +120,81 @@ def test_a_realsense_goes_on_publishing(error, monkeypatch, recording):
     with running(RealSenseCameraNode, ('recording', str(recording)), namespace='unsent_camera'):
         Caller.wait_for(lambda: len(sent.of('depth_camera_info')) > 5)
     assert sent.of('tf_static')
+    if isinstance(error, RCLError):  # of these frames there is all the rest
+        images = [message.header.stamp for message in sent.of('image')]
+        alone = [one for one in sent.of('depth') if one.header.stamp not in images]
+        assert len(alone) >= 2
 
 
 def test_where_a_camera_stands_is_told_again(monkeypatch):
     """Another table is seen from elsewhere: with the old pose all positions would be wrong."""
-    sent = Sent(monkeypatch, RCLError('cannot publish data'), tf_static={1})
+    sent = Sent(monkeypatch, RCLError('cannot publish data'), tf_static={0, 2, 3}, image={2})
     small = [('width', 160), ('height', 120), ('rate', 20.0)]
     with running(TabletopCameraNode, *small, namespace='unsent_table') as camera:
-        Caller.wait_for(lambda: sent.of('image'))
+        Caller.wait_for(lambda: sent.of('image') and len(sent.of('depth')) > 3)
         camera.set_parameters([Parameter('seed', value=7)])
         Caller.wait_for(lambda: len(sent.of('tf_static')) == 2)
     first, second = (message.transforms[0].transform for message in sent.of('tf_static'))
     assert first != second
+    images = [message.header.stamp for message in sent.of('image')]
+    assert any(one.header.stamp not in images for one in sent.of('depth'))
+
+
+class Calls:
+    """Counts what services are asked, and has the calls numbered in `fail` fail."""
+
+    def __init__(self, monkeypatch, fail=()):
+        self.count, self._fail, self._call = 0, fail, Client.call_async
+        monkeypatch.setattr(Client, 'call_async', self._counted(self._call))
+
+    def _counted(self, call):
+        def counted(client, request):
+            self.count += 1
+            if self.count - 1 in self._fail:
+                raise RCLError('cannot send request')
+            return call(client, request)
+
+        return counted
+
+
+def test_a_question_that_cannot_be_sent_at_once_is_sent_a_moment_later(client_of, monkeypatch):
+    client = client_of('lonely')
+    calls = Calls(monkeypatch, fail={0, 1})
+    assert client.ask('at 1 1', timeout=20).status is Status.NO_FRAME
+    assert calls.count == 3
+
+
+def test_a_standing_question_whose_calls_cannot_be_sent_ends_all_the_same(client_of, monkeypatch):
+    """It raised out of `with`, and went on being heard for as long as the process lived."""
+    client, ended = client_of('lonely'), []
+    destroy = Node.destroy_subscription
+    watch = client.watch('at 1 1', lease=0.3)
+    monkeypatch.setattr(
+        Node, 'destroy_subscription', lambda node, one: ended.append(destroy(node, one))
+    )
+    calls = Calls(monkeypatch, fail=range(10_000))
+    Caller.wait_for(lambda: calls.count > 1)
+    watch.close()
+    assert ended == [True]
+
+
+def test_a_lease_of_the_node_s_own_is_renewed_no_more_often_than_another(client_of, monkeypatch):
+    """With a lease of 0 the client asked without a pause."""
+    client = client_of('lonely')
+    with client.watch('at 1 1', lease=0):
+        calls = Calls(monkeypatch)
+        time.sleep(1.0)
+        assert calls.count < 5
+
+
+def test_a_node_whose_model_hangs_is_seen_whatever_can_be_sent(monkeypatch):
+    """The watchdog looked after it had published, and did not where that failed."""
+    sent = Sent(monkeypatch, RCLError('cannot publish data'), diagnostics=range(10_000))
+    looked = threading.Event()
+    monkeypatch.setattr(diagnostics, 'why_dead', lambda *_: looked.set())
+    with running(
+        lambda **named: PointQueryNode(lambda _: Pointing(), **named),
+        ('diagnostics_period', 0.1),
+        namespace='unsent_watchdog',
+    ):
+        assert looked.wait(30) and not sent.of('diagnostics')
