@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -175,7 +176,23 @@ def test_no_code_is_fetched_and_nobody_is_advised_to_let_it_be(work, installed, 
         timeout=120,
     )
     assert run.returncode == 0, run.stderr
-    assert 'kernels' not in run.stderr and run.stdout == f'{installed}\n'
+    there = installed or find_spec('kernels') is not None  # and seen again by all others
+    assert 'kernels' not in run.stderr and run.stdout == f'{there}\n'
+
+
+def test_a_library_that_fetches_as_it_is_imported_finds_nothing_to_do_it_with(tmp_path):
+    """As bitsandbytes does on some processors, on every processor."""
+    (tmp_path / 'kernels.py').write_text(FETCHING)
+    (tmp_path / 'bitsandbytes.py').write_text(
+        'try:\n    from kernels import get_kernel\nexcept ImportError:\n    pass\n'
+        'else:\n    get_kernel("a kernel")\n'
+    )
+    code = (
+        'from molmo_ros.model.bits_library import import_bitsandbytes; import_bitsandbytes(); '
+        'import kernels, sys; assert "bitsandbytes" in sys.modules and kernels.get_kernel'
+    )
+    paths = os.pathsep.join([str(tmp_path), *sys.path[1:]])
+    subprocess.run([sys.executable, '-c', code], env=os.environ | {'PYTHONPATH': paths}, check=True)
 
 
 @pytest.mark.parametrize('quantize', ['int8', 'int4'])
