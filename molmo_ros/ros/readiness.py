@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.client import Client
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from molmo_ros.ros.answering import Status
@@ -87,8 +89,10 @@ class EngineWatch:
     def _ask(self) -> None:
         if self._pending is not None:
             self._client.remove_pending_request(self._pending)
-        self._pending = self._client.call_async(PointQuery.Request())
-        self._pending.add_done_callback(self._on_response)
+        self._pending = None
+        with suppress(rclpy_implementation.RCLError):  # on a busy machine: it is asked again
+            self._pending = self._client.call_async(PointQuery.Request())
+            self._pending.add_done_callback(self._on_response)
 
     def _find_servers(self) -> None:
         """The nodes that offer the service now, and the topics of their diagnostics."""

@@ -24,6 +24,7 @@ from molmo_ros.ros import diagnostics, realsense_camera
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.point_query_node import PointQueryNode
+from molmo_ros.ros.readiness import EngineWatch
 from molmo_ros.ros.realsense_camera import RealSenseCameraNode
 from molmo_ros.ros.responses import RCLError
 from molmo_ros.ros.spinning import Spinner
@@ -164,6 +165,15 @@ def test_a_question_that_cannot_be_sent_at_once_is_sent_a_moment_later(client_of
     calls = Calls(monkeypatch, fail={0, 1})
     assert client.ask('at 1 1', timeout=20).status is Status.NO_FRAME
     assert calls.count == 3
+
+
+def test_a_node_is_found_ready_though_it_cannot_be_asked_at_once(client_of, monkeypatch):
+    """A bridge between domains shows neither its name nor its diagnostics: it is asked."""
+    client_of('lonely')
+    monkeypatch.setattr(EngineWatch, '_find_servers', lambda watch: None)
+    calls = Calls(monkeypatch, fail={0})
+    with PointQueryClient('lonely') as client:
+        assert client.wait_until_ready(60) and calls.count > 1
 
 
 def test_a_standing_question_whose_calls_cannot_be_sent_ends_all_the_same(client_of, monkeypatch):
