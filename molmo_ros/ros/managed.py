@@ -31,7 +31,8 @@ class ManagedNode(LifecycleNode):
         Node.__init__(self, name, **node_arguments)
         # Of their own, and at once: whoever asks for the state is answered while a model loads.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self._state_machine = _Transitions(self._state_machine, self.get_logger().warning)
+        machine: Any = _Transitions(self._state_machine, self.get_logger().warning)
+        self._state_machine = machine
 
     @property
     def state(self) -> str:
