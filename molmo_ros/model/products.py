@@ -84,13 +84,13 @@ class Product:
             self._turned = min(self._turned, TURNED_ROWS_ORDERED) if held is Held.TWICE else 0
         self.ordered_alone = held is Held.ORDERED and self._ordered is not None
         self._weight = weight.new_empty(0) if self.ordered_alone else weight
-        self._by_onednn = self._ordered is not None or _may_multiply(weight)
+        self._onednn = self._ordered is not None or _may_multiply(weight)
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """(..., in) -> (..., out), added to `onto` (..., out) where that is given."""
         rows = x.numel() // x.shape[-1]
         turned = 1 < rows <= self._turned and x.dim() == 2
-        if turned or not self._by_onednn:
+        if turned or not self._onednn:
             return self._by_torch(x, onto, turned)
         if self._ordered is not None:
             return _by_onednn(x, self._ordered, self._bias, onto)

@@ -31,6 +31,7 @@ from molmo_ros.grounding.frame import Frame
 from molmo_ros.ros.client import PointQueryClient
 from molmo_ros.ros.conversions import camera_info_message, color_message, depth_message
 from molmo_ros.ros.messages import stamp_message
+from molmo_ros.ros.point_query_node import make_executor
 from molmo_ros.ros.spinning import Spinner
 from molmo_ros.spatial import CameraModel
 
@@ -353,3 +354,21 @@ class Listener:
 def listening():
     """Makes listeners to /diagnostics."""
     return Listener
+
+
+@contextmanager
+def spinning(make, executor_of=make_executor):
+    """A node in this process, made with a context of its own, which spins until it is closed."""
+    context = Context()
+    rclpy.init(context=context)
+    node = make(context)
+    executor = executor_of(node)
+    executor.add_node(node)
+    spinner = Spinner(executor)
+    try:
+        yield node
+    finally:
+        node.close()
+        spinner.close()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)

@@ -4,24 +4,20 @@
 
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.context import Context
 from rclpy.parameter import Parameter
 
 from molmo_ros.engine import Answer
 from molmo_ros.pointing import ImagePoint
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
-from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
-from molmo_ros.ros.spinning import Spinner
+from molmo_ros.ros.point_query_node import PointQueryNode
 
-from .conftest import Caller
+from .conftest import Caller, spinning
 
 PATIENCE = 60.0
 
@@ -47,27 +43,16 @@ class Middle:
         pass
 
 
-@contextmanager
 def running_node(engine, cameras, *words, **parameters):
-    context = Context()
-    rclpy.init(context=context)
     given = {'cameras': cameras, **parameters}
-    node = PointQueryNode(
-        engine.load,
-        context=context,
-        cli_args=['--ros-args', *words],
-        parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
+    return spinning(
+        lambda context: PointQueryNode(
+            engine.load,
+            context=context,
+            cli_args=['--ros-args', *words],
+            parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
+        )
     )
-    executor = make_executor(node)
-    executor.add_node(node)
-    spinner = Spinner(executor)
-    try:
-        yield node
-    finally:
-        node.close()
-        spinner.close()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
 
 
 def answer(client):

@@ -10,14 +10,13 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-import rclpy
-from rclpy.context import Context
 
 from benchmarks.stub_server import Stub, serving
 from molmo_ros.ros.answering import Status
 from molmo_ros.ros.client import PointQueryClient
-from molmo_ros.ros.point_query_node import PointQueryNode, make_executor
-from molmo_ros.ros.spinning import Spinner
+from molmo_ros.ros.point_query_node import PointQueryNode
+
+from .conftest import spinning
 
 PATIENCE = 60.0
 
@@ -25,21 +24,11 @@ PATIENCE = 60.0
 @contextmanager
 def node_for(stub, *parameters):
     """The node that asks it, and its namespace."""
-    context, namespace = Context(), f'remote_{uuid4().hex[:8]}'
-    rclpy.init(context=context)
+    namespace = f'remote_{uuid4().hex[:8]}'
     given = [word for one in (f'checkpoint:={stub.url}', *parameters) for word in ('-p', one)]
     arguments = ['--ros-args', '-r', f'__ns:=/{namespace}', *given]
-    node = PointQueryNode(cli_args=arguments, context=context)
-    executor = make_executor(node)
-    executor.add_node(node)
-    spinner = Spinner(executor)
-    try:
+    with spinning(lambda context: PointQueryNode(cli_args=arguments, context=context)):
         yield namespace
-    finally:
-        node.close()
-        spinner.close()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
 
 
 def disc_at(frame, x):

@@ -4,14 +4,11 @@
 
 import threading
 import time
-from contextlib import contextmanager
 from copy import deepcopy
 
 import numpy as np
 import pytest
-import rclpy
 from rclpy.client import Client
-from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -27,11 +24,10 @@ from molmo_ros.ros.point_query_node import PointQueryNode
 from molmo_ros.ros.readiness import EngineWatch
 from molmo_ros.ros.realsense_camera import RealSenseCameraNode
 from molmo_ros.ros.responses import RCLError
-from molmo_ros.ros.spinning import Spinner
 from molmo_ros.spatial import CameraModel
 from molmo_ros.tabletop.camera_node import TabletopCameraNode
 
-from .conftest import Caller
+from .conftest import Caller, spinning
 
 
 class Sent:
@@ -65,23 +61,12 @@ class Sent:
             return list(self._messages.get(name, ()))
 
 
-@contextmanager
 def running(make, *parameters, **named):
-    """A node in this process, which spins."""
-    context = Context()
-    rclpy.init(context=context)
     overrides = [Parameter(name, value=value) for name, value in parameters]
-    node = make(context=context, parameter_overrides=overrides, **named)
-    executor = MultiThreadedExecutor(4, context=context)
-    executor.add_node(node)
-    spinner = Spinner(executor)
-    try:
-        yield node
-    finally:
-        node.close()
-        spinner.close()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
+    return spinning(
+        lambda context: make(context=context, parameter_overrides=overrides, **named),
+        lambda node: MultiThreadedExecutor(4, context=node.context),
+    )
 
 
 class Pointing:

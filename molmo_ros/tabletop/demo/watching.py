@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from molmo_ros.ros.conversions import color_array
+from molmo_ros.ros.responses import RCLError
 from molmo_ros.ros.spinning import Spinner
 from molmo_ros.ros.sync import stamp_ns
 
@@ -56,8 +58,11 @@ class CameraWatch:
         while not self._parameters.service_is_ready():
             _wait(deadline, check)
         wanted = Parameter('seed', value=seed).to_parameter_msg()
-        self._parameters.call_async(SetParameters.Request(parameters=[wanted]))
+        sent = None
         while (shown := self._shown) is None or shown[0] is not picture:
+            if sent is None:
+                with suppress(RCLError):  # on a busy machine: a moment later
+                    sent = self._parameters.call_async(SetParameters.Request(parameters=[wanted]))
             _wait(deadline, check)
         return shown[1]
 
